@@ -1,0 +1,1 @@
+// Lets brackets.go declare functions without bodies.

@@ -1,0 +1,3 @@
+module handoff/bench/peers/go
+
+go 1.21

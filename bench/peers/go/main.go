@@ -1,0 +1,354 @@
+// The works of handoff_bench in Go, of the same shape and size: see ../../figures.hpp for the rules, and the .cpp file
+// of each work for what is timed.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+type settings struct {
+	quick      bool
+	goroutines int
+}
+
+type key struct {
+	name  string
+	value float64
+}
+
+type figure struct {
+	work  string
+	procs int
+	value float64
+	unit  string
+	extra []key
+}
+
+func (f figure) print() {
+	fmt.Printf(`{"work": "%s", "subject": "go", "procs": %d, "value": %.4g, "unit": "%s"`, f.work, f.procs, f.value, f.unit)
+	for _, k := range f.extra {
+		fmt.Printf(`, "%s": %.6g`, k.name, k.value)
+	}
+	fmt.Printf(`, "version": "%s"}`+"\n", runtime.Version())
+}
+
+var base = time.Now()
+
+// nowNS is the monotonic clock, in nanoseconds.
+func nowNS() float64 { return float64(time.Since(base)) }
+
+func quantile(values []float64, q float64) float64 {
+	sorted := append([]float64(nil), values...)
+	sort.Float64s(sorted)
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+func median(values []float64) float64 { return quantile(values, 0.5) }
+
+func spreadOf(values []float64) []key {
+	return []key{{"min", quantile(values, 0)}, {"max", quantile(values, 1)}, {"p99", quantile(values, 0.99)},
+		{"samples", float64(len(values))}}
+}
+
+func (s settings) samples() int {
+	if s.quick {
+		return 7
+	}
+	return 15
+}
+
+// perOperation times run(operations) several times over; run(n) does n operations. Nanoseconds an operation, a value a
+// sample.
+func perOperation(s settings, operations int, run func(int)) []float64 {
+	if s.quick {
+		operations /= 4
+	}
+	run(operations) // warm-up
+	var samples []float64
+	for i := 0; i < s.samples(); i++ {
+		start := nowNS()
+		run(operations)
+		samples = append(samples, (nowNS()-start)/float64(operations))
+	}
+	return samples
+}
+
+// pauseLengths is the pseudo-random sequence of 0 to 100 µs of figures.hpp.
+type pauseLengths uint32
+
+func (p *pauseLengths) nextNS() float64 {
+	*p = *p*1664525 + 1013904223
+	return float64(*p>>16) * (100_000.0 / 65536.0)
+}
+
+func spinFor(ns float64) {
+	for until := nowNS() + ns; nowNS() < until; {
+	}
+}
+
+func check(what string, err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "handoff_bench_go: %s: %v\n", what, err)
+		os.Exit(1)
+	}
+}
+
+// ---- brackets: syscall.Syscall enters and leaves the scheduler's system call state, RawSyscall does not.
+
+func bracketedCalls(n int) {
+	for i := 0; i < n; i++ {
+		syscall.Syscall(syscall.SYS_GETPPID, 0, 0, 0)
+	}
+}
+
+func rawCalls(n int) {
+	for i := 0; i < n; i++ {
+		syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0)
+	}
+}
+
+func brackets(s settings) []figure {
+	runtime.GOMAXPROCS(1)
+	n := 40_000 // a sample; there are five times as many samples as elsewhere
+	if s.quick {
+		n /= 4
+	}
+	var raw, bracketed []float64
+	for i := 0; i <= 5*s.samples(); i++ {
+		t0 := nowNS()
+		bracketedCalls(n)
+		t1 := nowNS()
+		rawCalls(n)
+		t2 := nowNS()
+		if i == 0 {
+			continue // warm-up
+		}
+		bracketed = append(bracketed, (t1-t0)/float64(n))
+		raw = append(raw, (t2-t1)/float64(n))
+	}
+	bare := perOperation(s, 4_000_000, barePairs)
+	return []figure{{"brackets", 1, median(bracketed) - median(raw), "ns",
+		[]key{{"bare", median(bare)}, {"raw_getppid", median(raw)}, {"samples", float64(len(raw))}}}}
+}
+
+// ---- yield
+
+func yieldPair(n int) {
+	var both sync.WaitGroup
+	half := func() {
+		for i := 0; i < n/2; i++ {
+			runtime.Gosched()
+		}
+		both.Done()
+	}
+	both.Add(2)
+	go half()
+	go half()
+	both.Wait()
+}
+
+func yield(s settings) []figure {
+	runtime.GOMAXPROCS(1)
+	samples := perOperation(s, 1_000_000, yieldPair)
+	return []figure{{"yield", 1, median(samples), "ns", spreadOf(samples)}}
+}
+
+// ---- spawn
+
+const spawnBatch = 128
+
+func spawnBatches(n int) {
+	var done atomic.Int64
+	count := func() { done.Add(1) }
+	for started := 0; started < n; {
+		for i := 0; i < spawnBatch; i++ {
+			go count()
+		}
+		started += spawnBatch
+		for done.Load() < int64(started) {
+			runtime.Gosched()
+		}
+	}
+}
+
+func spawn(s settings) []figure {
+	runtime.GOMAXPROCS(1)
+	samples := perOperation(s, spawnBatch*4096, spawnBatches)
+	return []figure{{"spawn", 1, median(samples), "ns", spreadOf(samples)}}
+}
+
+// ---- handoff_sysmon: Go's only way. Its syscall.Read tells the scheduler, and sysmon takes the P.
+
+// handoffRound returns how long the P was idle; below 0: the other goroutine came first.
+func handoffRound(pipe *[2]int) float64 {
+	var firstStep float64
+	var written int
+	done := make(chan struct{})
+	go func() {
+		firstStep = nowNS()
+		written, _ = syscall.Write(pipe[1], []byte{0})
+		close(done)
+	}()
+	var byte [1]byte
+	beforeCall := nowNS()
+	got, err := syscall.Read(pipe[0], byte[:])
+	<-done
+	if got != 1 || written != 1 {
+		check("handoff_sysmon", fmt.Errorf("the pipe moved no byte: %v", err))
+	}
+	return firstStep - beforeCall
+}
+
+func handoffSysmon(s settings) []figure {
+	runtime.GOMAXPROCS(1)
+	var pipe [2]int
+	check("pipe", syscall.Pipe(pipe[:]))
+	warmUp, count := 100, 2000
+	if s.quick {
+		count = 500
+	}
+	pauses := pauseLengths(12345)
+	for i := 0; i < warmUp; i++ {
+		handoffRound(&pipe)
+	}
+	var spaced, backToBack []float64
+	for len(spaced) < count {
+		spinFor(pauses.nextNS())
+		if idle := handoffRound(&pipe); idle >= 0 {
+			spaced = append(spaced, idle)
+		}
+	}
+	for len(backToBack) < count/2 {
+		if idle := handoffRound(&pipe); idle >= 0 {
+			backToBack = append(backToBack, idle)
+		}
+	}
+	return []figure{{"handoff_sysmon", 1, median(spaced), "ns",
+		append(spreadOf(spaced), key{"back_to_back", median(backToBack)})}}
+}
+
+// ---- blocking_storm
+
+func stormMS() float64 {
+	start := nowNS()
+	var all sync.WaitGroup
+	for i := 0; i < 1000; i++ {
+		all.Add(1)
+		go func() {
+			oneMS := syscall.Timespec{Nsec: 1_000_000}
+			syscall.Nanosleep(&oneMS, nil)
+			all.Done()
+		}()
+	}
+	all.Wait()
+	return (nowNS() - start) * 1e-6
+}
+
+func blockingStorm(settings) []figure {
+	runtime.GOMAXPROCS(2)
+	first := stormMS()
+	return []figure{{"blocking_storm", 2, first, "ms", nil}, {"blocking_storm_warm", 2, stormMS(), "ms", nil}}
+}
+
+func blockingStormBusy(settings) []figure {
+	runtime.GOMAXPROCS(2)
+	spinFor(100e6)
+	return []figure{{"blocking_storm_busy", 2, stormMS(), "ms", nil}}
+}
+
+// ---- parked_memory: the goroutines wait on a channel. What free memory Go holds is given back before each reading.
+
+func statusBytes(field string) float64 {
+	text, err := os.ReadFile("/proc/self/status")
+	check("/proc/self/status", err)
+	for _, line := range strings.Split(string(text), "\n") {
+		var kilobytes float64
+		if rest, found := strings.CutPrefix(line, field+":"); found {
+			_, err := fmt.Sscan(rest, &kilobytes)
+			check(line, err)
+			return kilobytes * 1024
+		}
+	}
+	check("/proc/self/status", fmt.Errorf("no %s", field))
+	return 0
+}
+
+func memoryNow() (resident, pageTables float64) {
+	debug.FreeOSMemory()
+	return statusBytes("VmRSS"), statusBytes("VmPTE")
+}
+
+func parkedMemory(s settings) []figure {
+	runtime.GOMAXPROCS(2)
+	n := 1_000_000
+	if s.quick {
+		n = 200_000
+	}
+	if s.goroutines > 0 {
+		n = s.goroutines
+	}
+	var aboutToPark atomic.Int64
+	var all sync.WaitGroup
+	gate := make(chan struct{})
+	all.Add(1)
+	go all.Done() // warm-up
+	all.Wait()
+
+	residentBefore, tablesBefore := memoryNow()
+	all.Add(n)
+	for i := 0; i < n; i++ {
+		go func() {
+			aboutToPark.Add(1)
+			<-gate
+			all.Done()
+		}()
+		if i%128 == 127 {
+			runtime.Gosched()
+		}
+	}
+	for aboutToPark.Load() < int64(n) {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(100 * time.Millisecond) // for those between the count and the park
+	resident, tables := memoryNow()
+	close(gate)
+	all.Wait()
+
+	each := float64(n)
+	return []figure{
+		{"parked_memory", 2, (resident - residentBefore) / each, "B", []key{{"goroutines", each}}},
+		{"parked_page_tables", 2, (tables - tablesBefore) / each, "B", []key{{"goroutines", each}}},
+	}
+}
+
+func main() {
+	works := map[string]func(settings) []figure{
+		"brackets": brackets, "yield": yield, "spawn": spawn, "handoff_sysmon": handoffSysmon,
+		"blocking_storm": blockingStorm, "blocking_storm_warm": blockingStorm,
+		"blocking_storm_busy": blockingStormBusy,
+		"parked_memory":       parkedMemory, "parked_page_tables": parkedMemory,
+	}
+	var s settings
+	name := flag.String("work", "", "the work to measure")
+	flag.BoolVar(&s.quick, "quick", false, "fewer operations")
+	flag.IntVar(&s.goroutines, "goroutines", 0, "how many in parked_memory")
+	flag.Parse()
+	measure, known := works[*name]
+	if !known {
+		fmt.Fprintf(os.Stderr, "handoff_bench_go: no work '%s'\n", *name)
+		os.Exit(2)
+	}
+	for _, f := range measure(s) {
+		f.print()
+	}
+}

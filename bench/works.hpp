@@ -1,0 +1,26 @@
+// The works that `handoff_bench --work NAME` can be asked for. Each benchmark file registers its own; beside that it
+// has the same work as a Google Benchmark.
+#pragma once
+
+#include "figures.hpp"
+
+#include <string_view>
+#include <vector>
+
+namespace bench {
+
+// A work measures itself once and may report more than one figure (a storm and its warm repetition). It is found by
+// any of those figures' names.
+struct work {
+    std::vector<std::string_view> figures;
+    std::string_view subject;
+    std::vector<figure> (*measure)(const settings&);
+};
+
+std::vector<work>& works();
+
+struct register_work {
+    explicit register_work(work w) { works().push_back(std::move(w)); }
+};
+
+}  // namespace bench

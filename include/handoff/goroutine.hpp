@@ -1,0 +1,224 @@
+// Goroutines: starting them, joining them, and what a goroutine can do with itself.
+#pragma once
+
+#include <handoff/detail/export.hpp>
+#include <handoff/detail/task.hpp>
+#include <handoff/options.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace handoff {
+
+class runtime;
+
+namespace detail {
+
+struct G;
+struct sched;
+
+// Where go() was called: a source location, or, where the argument list leaves no room for one (file is null), the
+// return address.
+struct spawn_site {
+    call_site where{};
+    const void* caller = nullptr;
+};
+
+// Starts a goroutine on `s` (null: the current goroutine's runtime, else the default one) from a task that it
+// relocates out of `task`. Throws std::bad_alloc or usage_error, and then leaves `task` alone.
+HANDOFF_API G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site);
+
+HANDOFF_API void join(G* g);                                   // waits until g ended
+HANDOFF_API bool ended(const G* g) noexcept;
+HANDOFF_API goroutine_id id_of(const G* g) noexcept;
+HANDOFF_API std::exception_ptr take_exception(G* g) noexcept;  // after join
+HANDOFF_API void* task_of(G* g) noexcept;                      // after join
+HANDOFF_API void release(G* g) noexcept;                       // the handle is gone
+HANDOFF_API void sleep_until_ns(std::int64_t steady_ns);
+
+template <class R>
+struct handle_access;
+
+}  // namespace detail
+
+// A handle on a goroutine, as std::thread is one on a thread, but dropping it detaches. Movable; one thread or
+// goroutine at a time may use it. It may outlive the runtime.
+template <class R>
+class join_handle {
+public:
+    join_handle() noexcept = default;
+    join_handle(join_handle&& other) noexcept : g_(std::exchange(other.g_, nullptr)) {}
+    join_handle& operator=(join_handle&& other) noexcept {
+        if (this != &other) {
+            detach();
+            g_ = std::exchange(other.g_, nullptr);
+        }
+        return *this;
+    }
+    ~join_handle() { detach(); }
+
+    // join waits until the goroutine ended, then returns its result or rethrows its exception. From a goroutine it
+    // parks, from any other thread it blocks that thread. Afterwards the handle is empty.
+    // Throws std::system_error: invalid_argument for an empty handle, resource_deadlock_would_occur for a goroutine
+    // that joins itself.
+    R join() {
+        detail::join(g_);
+        struct releaser {
+            detail::G*& g;
+            ~releaser() { detail::release(std::exchange(g, nullptr)); }
+        } at_end{g_};
+        if (std::exception_ptr e = detail::take_exception(g_)) std::rethrow_exception(std::move(e));
+        return static_cast<detail::result_slot<R>*>(detail::task_of(g_))->take();
+    }
+
+    // joinable says whether the handle holds a goroutine, running or ended.
+    bool joinable() const noexcept { return g_ != nullptr; }
+
+    // done says whether join() would return at once. Empty handle: false.
+    bool done() const noexcept { return g_ && detail::ended(g_); }
+
+    // detach lets the goroutine run on its own; its result is destroyed when it ends, its exception goes to
+    // options::on_unhandled_exception. Does nothing on an empty handle.
+    void detach() noexcept {
+        if (g_) detail::release(std::exchange(g_, nullptr));
+    }
+
+    // id is the goroutine's, unique in the process; 0 for an empty handle.
+    goroutine_id id() const noexcept { return g_ ? detail::id_of(g_) : 0; }
+
+private:
+    friend detail::handle_access<R>;
+    explicit join_handle(detail::G* g) noexcept : g_(g) {}
+
+    detail::G* g_ = nullptr;
+};
+
+namespace detail {
+
+template <class R>
+struct handle_access {
+    static join_handle<R> make(G* g) noexcept { return join_handle<R>(g); }
+};
+
+// A callable and its arguments, kept by value as std::thread keeps them.
+template <class F, class... Args>
+struct bound_call {
+    F f;
+    std::tuple<Args...> args;
+    decltype(auto) operator()() && { return std::apply(std::move(f), std::move(args)); }
+};
+
+template <class F>
+join_handle<std::invoke_result_t<std::decay_t<F>>> spawn_callable(sched* s, F&& f, const spawn_options* opts,
+                                                                  const spawn_site& site) {
+    using closure = std::decay_t<F>;
+    using R = std::invoke_result_t<closure>;
+    using box = task<closure, R>;
+    G* g;
+    if constexpr (box::fits_inline) {
+        box b(std::in_place, std::forward<F>(f));
+        try {
+            g = spawn(s, box::ops, &b, opts, site);
+        } catch (...) {
+            box::abandon(&b);
+            throw;
+        }
+    } else {
+        box* b = new box(std::in_place, std::forward<F>(f));
+        try {
+            g = spawn(s, box::ops, &b, opts, site);
+        } catch (...) {
+            box::abandon(&b);
+            throw;
+        }
+    }
+    return handle_access<R>::make(g);
+}
+
+template <class F, class... Args>
+auto spawn_call(sched* s, const spawn_options* opts, const spawn_site& site, F&& f, Args&&... args) {
+    return spawn_callable(
+        s, bound_call<std::decay_t<F>, std::decay_t<Args>...>{std::forward<F>(f), {std::forward<Args>(args)...}}, opts,
+        site);
+}
+
+template <class F>
+concept not_spawn_options = !std::is_same_v<std::remove_cvref_t<F>, spawn_options>;
+
+}  // namespace detail
+
+// go starts a goroutine that calls f(args...), all copied or moved as std::thread does, in the current goroutine's
+// runtime, or, from any other thread, in the process's default one (see runtime.hpp). Any thread may call it.
+// It does not switch. Throws std::bad_alloc; from the first call also what the start of the default runtime throws.
+// Constant time; the closure lives in the goroutine up to 64 bytes, else on the heap.
+template <detail::not_spawn_options F>
+    requires std::invocable<std::decay_t<F>>
+auto go(F&& f, call_site site = call_site::current()) {
+    return detail::spawn_callable(nullptr, std::forward<F>(f), nullptr, {site, nullptr});
+}
+
+template <detail::not_spawn_options F, class Arg, class... Args>
+    requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+auto go(F&& f, Arg&& arg, Args&&... args) {
+    return detail::spawn_call(nullptr, nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
+                              std::forward<Arg>(arg), std::forward<Args>(args)...);
+}
+
+template <class F, class... Args>
+    requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+auto go(const spawn_options& opts, F&& f, Args&&... args) {
+    return detail::spawn_call(nullptr, &opts, {opts.site, nullptr}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+namespace this_goroutine {
+
+// yield lets the other goroutines of this processor run first; returns at once if there are none. On a thread that
+// is no goroutine it is std::this_thread::yield.
+HANDOFF_API void yield();
+
+// sleep_for and sleep_until park the goroutine, or block a thread that is none. Never early. Steady clock.
+template <class Rep, class Period>
+void sleep_for(std::chrono::duration<Rep, Period> d) {
+    using namespace std::chrono;
+    // Saturating: a duration beyond the clock's range sleeps for centuries instead of overflowing.
+    constexpr auto most = nanoseconds::max() / 2;
+    if (d <= d.zero()) return yield();
+    const auto now = steady_clock::now().time_since_epoch();
+    const auto wait = duration<double>(d) < duration<double>(most) ? ceil<nanoseconds>(d) : most;
+    detail::sleep_until_ns((duration_cast<nanoseconds>(now) + wait).count());
+}
+
+template <class Clock, class Duration>
+void sleep_until(std::chrono::time_point<Clock, Duration> t) {
+    if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
+        detail::sleep_until_ns(std::chrono::ceil<std::chrono::nanoseconds>(t.time_since_epoch()).count());
+    } else {
+        // Another clock may be set while we sleep: look again when we wake.
+        for (auto now = Clock::now(); now < t; now = Clock::now()) sleep_for(t - now);
+    }
+}
+
+// id of the current goroutine; 0 on a thread that is none.
+HANDOFF_API goroutine_id id() noexcept;
+
+}  // namespace this_goroutine
+
+// lock_os_thread ties the current goroutine to its thread until as many unlock_os_thread calls: no other goroutine
+// runs on that thread meanwhile, and this one runs on no other. For code that keeps state in thread-locals. A
+// goroutine that ends locked takes its thread with it. Throws usage_error off a goroutine, and unlock_os_thread also
+// without a lock.
+HANDOFF_API void lock_os_thread();
+HANDOFF_API void unlock_os_thread();
+
+// last_errno reads errno on the thread that the goroutine runs on now. Plain `errno` may be looked up on the thread
+// that it ran on earlier in the same function, since compilers keep its address.
+HANDOFF_API int last_errno() noexcept;
+
+}  // namespace handoff

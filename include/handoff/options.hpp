@@ -1,0 +1,90 @@
+// What a runtime and a goroutine can be told at their start.
+#pragma once
+
+#include <handoff/detail/export.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <string>
+
+namespace handoff {
+
+using namespace std::chrono_literals;
+
+using goroutine_id = std::uint64_t;
+
+// A place in the source, as std::source_location (which clang 14 lacks), without function and column.
+struct call_site {
+    const char* file = nullptr;
+    unsigned line = 0;
+    static constexpr call_site current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) noexcept {
+        return {file, line};
+    }
+};
+
+// Names a goroutine in a report.
+struct goroutine_name {
+    goroutine_id id = 0;
+    std::string name;      // spawn_options::name, may be empty
+    std::string created;   // "file:line", or the address of the caller of go()
+    HANDOFF_API std::string describe() const;   // `goroutine 7 "fetcher" (fetch.cc:31)`
+};
+
+// An unguarded call that kept its processor so long that the monitor took it away.
+struct unguarded_call {
+    goroutine_name who;
+    std::string call;                    // "read", "fsync", "page fault", "unknown call"
+    std::chrono::nanoseconds blocked{};  // from the monitor's first sight of it to the goroutine's next entry
+};
+
+struct options {
+    // How many goroutines run at once. 0: HANDOFF_PROCS if set, else the CPUs that affinity and the cgroup's cpu.max
+    // leave to the process.
+    unsigned procs = 0;
+
+    // Bytes of address space for each goroutine's stack, guard page included; committed page by page as it is used.
+    // At least 16 KiB; rounded up to whole pages.
+    std::size_t stack_size = 256 * 1024;
+
+    // The most OS threads, the monitor's included; at least 2. At the cap a processor waits, with its queue open to
+    // the others, until a thread comes back from its call.
+    unsigned max_threads = 10'000;
+
+    // How long a guarded call may keep its processor while other goroutines wait for one.
+    std::chrono::nanoseconds syscall_grace{20us};
+
+    // How long a guarded call may keep its processor while nobody waits for it.
+    std::chrono::nanoseconds syscall_retake_after{20ms};
+
+    // How long a goroutine may stay away from the runtime without a guard, blocked or computing, before its
+    // processor goes on without it.
+    std::chrono::nanoseconds retake_running_after{10ms};
+
+    // Threads above `procs` that were idle for this long exit.
+    std::chrono::nanoseconds idle_thread_timeout{10s};
+
+    // How long a thread that ran out of work looks for more before it sleeps. Only while a core is free; 0 turns
+    // spinning off.
+    std::chrono::nanoseconds spin_before_sleep{20us};
+
+    // Called when an exception leaves a goroutine that nobody joins, on that goroutine's stack (or by the last
+    // handle, when it is dropped unjoined after the end). Default: a message with the goroutine's name, then
+    // std::terminate. An exception that this function throws terminates the process.
+    std::function<void(const goroutine_name&, std::exception_ptr)> on_unhandled_exception;
+
+    // Called when an unguarded call is over whose processor was taken away, on the goroutine that made it. It should
+    // be quick. Default: nothing (HANDOFF_DEBUG=unguarded=1 prints a line for each).
+    std::function<void(const unguarded_call&)> on_unguarded_call;
+};
+
+// Options of one goroutine. `site` is filled in where the braces stand: go(spawn_options{.name = "x"}, f).
+struct spawn_options {
+    std::string name{};
+    std::size_t stack_size = 0;   // bytes; 0: the runtime's
+    call_site site = call_site::current();
+};
+
+}  // namespace handoff

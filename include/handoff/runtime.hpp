@@ -1,0 +1,90 @@
+// runtime: processors, threads and goroutines that belong together.
+#pragma once
+
+#include <handoff/goroutine.hpp>
+#include <handoff/options.hpp>
+#include <handoff/stats.hpp>
+
+#include <iosfwd>
+#include <memory>
+
+namespace handoff {
+
+namespace detail {
+struct runtime_access;
+}
+
+// A process may have any number of runtimes, started and stopped in any order. All functions may be called from any
+// thread and from any goroutine, of this runtime or another.
+class HANDOFF_API runtime {
+public:
+    // Starts the monitor and the first worker thread. Throws std::invalid_argument that names the bad option (or the
+    // bad HANDOFF_ variable), std::system_error if a thread or a mapping can't be had.
+    explicit runtime(options = {});
+
+    // Waits until every goroutine of this runtime has ended, then joins its threads and returns its memory. A
+    // goroutine that never ends keeps it waiting. It must not run on a goroutine of this runtime (std::terminate, with
+    // a message).
+    ~runtime();
+
+    runtime(const runtime&) = delete;
+    runtime& operator=(const runtime&) = delete;
+
+    // run calls f(args...) as a goroutine, waits for it (a goroutine of any runtime parks, a thread blocks), and
+    // returns its result or rethrows its exception.
+    template <class F, class... Args>
+        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+    auto run(F&& f, Args&&... args) {
+        return detail::spawn_call(impl_.get(), nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
+                                  std::forward<Args>(args)...)
+            .join();
+    }
+
+    // As handoff::go, in this runtime.
+    template <detail::not_spawn_options F>
+        requires std::invocable<std::decay_t<F>>
+    auto go(F&& f, call_site site = call_site::current()) {
+        return detail::spawn_callable(impl_.get(), std::forward<F>(f), nullptr, {site, nullptr});
+    }
+    template <detail::not_spawn_options F, class Arg, class... Args>
+        requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+    auto go(F&& f, Arg&& arg, Args&&... args) {
+        return detail::spawn_call(impl_.get(), nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
+                                  std::forward<Arg>(arg), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+    auto go(const spawn_options& opts, F&& f, Args&&... args) {
+        return detail::spawn_call(impl_.get(), &opts, {opts.site, nullptr}, std::forward<F>(f),
+                                  std::forward<Args>(args)...);
+    }
+
+    // The counters since the start. Each is exact once the runtime is quiet; while it runs they may be a moment
+    // apart. Linear in procs and threads.
+    struct stats stats() const;
+
+    // Every goroutine, thread and processor as it stands. Not one instant: each entry is true of a moment during
+    // the call. Linear in goroutines.
+    scheduler_snapshot snapshot() const;
+
+    // Changes the number of processors, 1 to 1024. New ones are there on return; surplus ones go as they next pass
+    // the scheduler, their goroutines to the others. Throws std::invalid_argument.
+    void set_procs(unsigned n);
+    unsigned procs() const noexcept;
+
+    // Prints the snapshot as text, a line for each processor, thread and goroutine.
+    void dump(std::ostream&) const;
+
+private:
+    friend struct detail::runtime_access;
+    struct deleter {
+        void operator()(detail::sched*) const noexcept;
+    };
+    std::unique_ptr<detail::sched, deleter> impl_;
+};
+
+// default_runtime is where go() puts goroutines that are spawned off any goroutine. It starts at its first use, with
+// default options, and lives until the process ends: goroutines that still run then end with it.
+HANDOFF_API runtime& default_runtime();
+
+}  // namespace handoff

@@ -1,0 +1,120 @@
+// What a runtime tells about itself: counters, and a snapshot of its goroutines, threads and processors.
+#pragma once
+
+#include <handoff/detail/export.hpp>
+#include <handoff/options.hpp>
+
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace handoff {
+
+// Times in powers of two of a nanosecond: bucket i counts those of at least 2^(i-1) and less than 2^i ns.
+struct histogram {
+    std::array<std::uint64_t, 48> buckets{};
+
+    HANDOFF_API std::uint64_t count() const noexcept;
+    // An upper bound of the q-quantile (0 < q <= 1), true to a factor of two; zero if empty.
+    HANDOFF_API std::chrono::nanoseconds quantile(double q) const noexcept;
+    static constexpr unsigned bucket_of(std::uint64_t ns) noexcept {
+        const unsigned b = static_cast<unsigned>(std::bit_width(ns));
+        return b < 48 ? b : 47;
+    }
+};
+
+// Unguarded calls whose processor was taken away, by place of spawn and call.
+struct unguarded_site {
+    std::string created;   // where the goroutine was spawned
+    std::string call;      // "read", "fsync", …
+    std::uint64_t count = 0;
+    std::chrono::nanoseconds total{};
+    std::chrono::nanoseconds longest{};
+};
+
+struct stats {
+    unsigned procs = 0;
+    std::uint64_t spawned = 0;             // goroutines since the start
+    std::uint64_t goroutines = 0;          // that have not ended
+    std::uint64_t switches = 0;            // goroutines put on a processor
+    std::uint64_t steals = 0;              // successful ones
+    std::uint64_t stolen = 0;              // goroutines that moved by stealing
+
+    std::uint64_t handoffs_sysmon = 0;     // processors taken from guarded calls by the monitor
+    std::uint64_t handoffs_immediate = 0;  // given up by the caller before its call
+    std::uint64_t handoffs_unguarded = 0;  // taken from goroutines blocked without a guard
+    std::uint64_t handoffs_computing = 0;  // taken from goroutines that compute
+    std::uint64_t retakes_given_up = 0;    // attempts that met the owner on its way back
+    std::uint64_t computing_without_processor = 0;   // right now
+
+    std::uint64_t exits_own = 0;           // ways out of a call whose processor had been taken or given up:
+    std::uint64_t exits_old_idle = 0;      //   the old processor, idle
+    std::uint64_t exits_any_idle = 0;      //   another idle one
+    std::uint64_t exits_queued = 0;        //   none: the global queue
+
+    unsigned threads = 0;                  // alive, the monitor's included
+    unsigned threads_idle = 0;
+    std::uint64_t threads_created = 0;
+    std::uint64_t threads_retired = 0;     // left after idle_thread_timeout, or with a locked goroutine
+    std::uint64_t thread_cap_hits = 0;     // times that max_threads kept a processor waiting
+    std::uint64_t thread_create_failures = 0;
+    int thread_create_errno = 0;           // of the last failure
+
+    std::uint64_t stacks_mapped = 0;       // stacks carved so far, in use or cached
+    std::uint64_t stacks_without_guard = 0;
+    std::uint64_t stack_failures = 0;      // goroutines that had to wait since no stack could be mapped
+
+    // From the call's start to the first step of the next goroutine on that processor. For `sysmon` the start is the
+    // monitor's last look before it saw the call, for `unguarded` its first look at it.
+    histogram handoff_latency_sysmon;
+    histogram handoff_latency_immediate;
+    histogram handoff_latency_unguarded;
+
+    std::vector<unguarded_site> unguarded;
+};
+
+enum class goroutine_state { runnable, running, syscall, waiting };
+enum class thread_state { running, syscall, without_processor, scheduling, idle, monitor };
+enum class processor_state { idle, running, syscall };
+
+struct goroutine_info {
+    goroutine_name who;
+    goroutine_state state{};
+    const char* waits_for = "";                            // "join", "sleep", …; empty unless waiting
+    std::chrono::steady_clock::time_point since{};         // start of the wait, true to a monitor's round (10 ms)
+    int thread = -1;                                       // thread_info::id that runs it, or -1
+    bool locked_to_thread = false;
+    bool started = false;                                  // has a stack
+};
+
+struct thread_info {
+    int id = 0;
+    int tid = 0;                           // the kernel's
+    thread_state state{};
+    int processor = -1;                    // processor_info::id that it holds, or -1
+    goroutine_id goroutine = 0;            // that it runs, or 0
+};
+
+struct processor_info {
+    int id = 0;
+    processor_state state{};
+    int thread = -1;                       // that holds it, or -1
+    unsigned queued = 0;                   // goroutines in its own queue
+    unsigned timers = 0;
+};
+
+struct scheduler_snapshot {
+    std::vector<goroutine_info> goroutines;
+    std::vector<thread_info> threads;
+    std::vector<processor_info> processors;
+    std::uint64_t queued_globally = 0;
+};
+
+HANDOFF_API const char* to_string(goroutine_state) noexcept;
+HANDOFF_API const char* to_string(thread_state) noexcept;
+HANDOFF_API const char* to_string(processor_state) noexcept;
+
+}  // namespace handoff

@@ -1,0 +1,57 @@
+// The library's atomics, behind one name each, so that a checked build can put its own in their place.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace handoff::base {
+
+template <class T>
+using atomic = std::atomic<T>;
+
+// full_fence orders all earlier stores before all later loads (Dekker). Written in assembler on x86 since a locked
+// no-op is cheaper there than mfence, and since thread sanitizers do not model fences: what they must know of is
+// carried by the acquire and release accesses around it.
+inline void full_fence() noexcept {
+#if defined(__x86_64__)
+    __asm__ volatile("lock; orl $0, -4(%%rsp)" ::: "memory", "cc");
+#elif defined(__aarch64__)
+    __asm__ volatile("dmb ish" ::: "memory");
+#else
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+// compiler_fence keeps the compiler from moving accesses across it; the processor may.
+inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+inline void cpu_relax() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+// counter is written by one thread at a time (its owner) and read by any: no read-modify-write. Relaxed: a reader
+// wants a number, not what happened before it.
+class counter {
+public:
+    void add(std::uint64_t n = 1) noexcept { v_.store(v_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+    std::uint64_t get() const noexcept { return v_.load(std::memory_order_relaxed); }
+
+private:
+    atomic<std::uint64_t> v_{0};
+};
+
+// shared_counter may be raised by several threads at once. Relaxed for the same reason.
+class shared_counter {
+public:
+    void add(std::uint64_t n = 1) noexcept { v_.fetch_add(n, std::memory_order_relaxed); }
+    std::uint64_t get() const noexcept { return v_.load(std::memory_order_relaxed); }
+
+private:
+    atomic<std::uint64_t> v_{0};
+};
+
+}  // namespace handoff::base

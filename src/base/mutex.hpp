@@ -1,0 +1,41 @@
+// A lock for short sections inside the library, with the annotations that clang's -Wthread-safety checks.
+//
+// It blocks the thread, never the goroutine; nothing may park or run user code while it is held. Ranks: sched before
+// timers; a stack pool, the name table and the zombie list are leaves.
+#pragma once
+
+#include <mutex>
+
+#if defined(__clang__)
+#define HANDOFF_TSA(x) __attribute__((x))
+#else
+#define HANDOFF_TSA(x)
+#endif
+#define HANDOFF_GUARDED_BY(m) HANDOFF_TSA(guarded_by(m))
+#define HANDOFF_REQUIRES(m) HANDOFF_TSA(requires_capability(m))
+#define HANDOFF_EXCLUDES(m) HANDOFF_TSA(locks_excluded(m))
+
+namespace handoff::base {
+
+class HANDOFF_TSA(capability("mutex")) mutex {
+public:
+    void lock() HANDOFF_TSA(acquire_capability()) { m_.lock(); }
+    void unlock() HANDOFF_TSA(release_capability()) { m_.unlock(); }
+    bool try_lock() HANDOFF_TSA(try_acquire_capability(true)) { return m_.try_lock(); }
+
+private:
+    std::mutex m_;
+};
+
+class HANDOFF_TSA(scoped_lockable) lock_guard {
+public:
+    explicit lock_guard(mutex& m) HANDOFF_TSA(acquire_capability(m)) : m_(m) { m_.lock(); }
+    ~lock_guard() HANDOFF_TSA(release_capability()) { m_.unlock(); }
+    lock_guard(const lock_guard&) = delete;
+    lock_guard& operator=(const lock_guard&) = delete;
+
+private:
+    mutex& m_;
+};
+
+}  // namespace handoff::base

@@ -1,0 +1,119 @@
+// Saved contexts and the switch between them: the one file that names Boost.Context and the sanitizers' fiber calls.
+//
+// jump() saves the caller in `from`, resumes `to`, and returns when somebody jumps back to `from`, maybe on another
+// thread. The saved stack pointer of the one that was left is known only on the side that was reached, so that side
+// stores it: until then `from` must not be visible to anyone who could resume it.
+//
+// C++ keeps a thread's exceptions in flight in thread-local storage (__cxa_get_globals); that belongs to the context,
+// and is exchanged at every switch.
+#pragma once
+
+#include "base/sanitizers.hpp"
+
+#include <boost/context/detail/fcontext.hpp>
+#include <cstddef>
+
+#if HANDOFF_ASAN
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if HANDOFF_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace handoff::context {
+
+// What __cxa_get_globals() points to, by the Itanium C++ ABI: the same two fields in libstdc++ and libc++abi.
+struct exception_state {
+    void* caught = nullptr;
+    unsigned uncaught = 0;
+};
+
+// The calling thread's.
+exception_state* thread_exception_state() noexcept;
+
+// A context that is not running; or, while it runs, what is known of its stack.
+struct execution {
+    void* sp = nullptr;   // null: not prepared
+    exception_state exceptions;
+#if HANDOFF_ASAN
+    void* fake_stack = nullptr;
+    const void* stack_lo = nullptr;
+    std::size_t stack_size = 0;
+#endif
+#if HANDOFF_TSAN
+    void* fiber = nullptr;
+#endif
+};
+
+// What a switch carries to the other side. One per thread; it changes hands with the thread.
+struct switcher {
+    execution* from = nullptr;
+    exception_state* exceptions = nullptr;
+};
+
+namespace detail {
+
+// arrive finishes a switch on the side that was reached.
+inline switcher* arrive(boost::context::detail::transfer_t t, [[maybe_unused]] void* fake_stack) noexcept {
+    auto* s = static_cast<switcher*>(t.data);
+#if HANDOFF_ASAN
+    __sanitizer_finish_switch_fiber(fake_stack, &s->from->stack_lo, &s->from->stack_size);
+#endif
+    s->from->sp = t.fctx;
+    return s;
+}
+
+template <void (*Body)(switcher*)>
+void entry(boost::context::detail::transfer_t t) {
+    Body(arrive(t, nullptr));
+    __builtin_unreachable();
+}
+
+}  // namespace detail
+
+// prepare makes `e` a context that calls Body(switcher) on the stack [lo, lo + size) when it is first resumed. Body
+// must not return.
+template <void (*Body)(switcher*)>
+void prepare(execution& e, char* lo, std::size_t size) noexcept {
+    e.exceptions = {};
+    e.sp = boost::context::detail::make_fcontext(lo + size, size, detail::entry<Body>);
+#if HANDOFF_ASAN
+    e.stack_lo = lo;
+    e.stack_size = size;
+#endif
+#if HANDOFF_TSAN
+    if (!e.fiber) e.fiber = __tsan_create_fiber(0);
+#endif
+}
+
+// adopt_thread makes `e` stand for the calling thread's own stack.
+inline void adopt_thread([[maybe_unused]] execution& e) noexcept {
+#if HANDOFF_TSAN
+    e.fiber = __tsan_get_current_fiber();
+#endif
+}
+
+// dispose forgets a context that will not be resumed.
+inline void dispose([[maybe_unused]] execution& e) noexcept {
+#if HANDOFF_TSAN
+    if (e.fiber) __tsan_destroy_fiber(e.fiber);
+    e.fiber = nullptr;
+#endif
+    e.sp = nullptr;
+}
+
+inline switcher* jump(execution& from, execution& to, switcher* s) noexcept {
+    s->from = &from;
+    from.exceptions = *s->exceptions;
+    *s->exceptions = to.exceptions;
+    void* fake_stack = nullptr;
+#if HANDOFF_ASAN
+    __sanitizer_start_switch_fiber(&fake_stack, to.stack_lo, to.stack_size);
+#endif
+#if HANDOFF_TSAN
+    __tsan_switch_to_fiber(to.fiber, 0);
+#endif
+    return detail::arrive(boost::context::detail::jump_fcontext(to.sp, s), fake_stack);
+}
+
+}  // namespace handoff::context

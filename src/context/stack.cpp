@@ -1,0 +1,202 @@
+#include "context/stack.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+namespace handoff::context {
+
+namespace {
+
+constexpr std::size_t slab_bytes = 64u << 20;   // one mmap for 256 stacks of the default size
+
+// Guards made by mprotect by all runtimes of the process: each costs two mappings.
+base::atomic<long> mprotect_guards{0};   // relaxed: a budget, not a lock
+
+long mprotect_budget() noexcept {
+    static const long budget = [] {
+        long most = 65530;
+        if (std::FILE* f = std::fopen("/proc/sys/vm/max_map_count", "re")) {
+            if (std::fscanf(f, "%ld", &most) != 1) most = 65530;
+            std::fclose(f);
+        }
+        return most / 4;   // half of the mappings, two a guard
+    }();
+    return budget;
+}
+
+enum class guard_kind { light, mprotect, none };
+
+guard_kind make_guard(char* lo) noexcept {
+    static base::atomic<bool> light_works{true};   // relaxed: a hint, learnt once
+    if (light_works.load(std::memory_order_relaxed)) {
+        if (::madvise(lo, page_size(), MADV_GUARD_INSTALL) == 0) return guard_kind::light;
+        if (errno == EINVAL) light_works.store(false, std::memory_order_relaxed);
+    }
+    if (mprotect_guards.fetch_add(1, std::memory_order_relaxed) < mprotect_budget() &&
+        ::mprotect(lo, page_size(), PROT_NONE) == 0)
+        return guard_kind::mprotect;
+    mprotect_guards.fetch_sub(1, std::memory_order_relaxed);
+    return guard_kind::none;
+}
+
+char* map_stack_memory(std::size_t bytes) noexcept {
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
+                     -1, 0);
+    if (p == MAP_FAILED) return nullptr;
+    // A huge page would commit eight stacks at the first touch of one.
+    ::madvise(p, bytes, MADV_NOHUGEPAGE);
+    return static_cast<char*>(p);
+}
+
+void register_with_valgrind([[maybe_unused]] const stack& s) noexcept {
+#ifdef VALGRIND_STACK_REGISTER
+    // Never deregistered: the id is not worth its room in a million stacks, and Valgrind forgets with the mapping.
+    VALGRIND_STACK_REGISTER(s.usable_lo(), s.usable_lo() + s.usable_size());
+#endif
+}
+
+}  // namespace
+
+std::size_t page_size() noexcept {
+    static const std::size_t size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return size;
+}
+
+char* stack::usable_lo() const noexcept { return lo + page_size(); }
+std::size_t stack::usable_size() const noexcept { return (pages - 1) * page_size(); }
+
+stack_pool::stack_pool(std::size_t stack_size) noexcept
+    : size_((stack_size + page_size() - 1) / page_size() * page_size()) {}
+
+stack_pool::~stack_pool() {
+    for (slab& s : slabs_) {
+        for (unsigned i = 0; i < s.count; ++i) dispose(s.stacks[i].idle);
+        ::munmap(s.lo, s.bytes);
+        delete[] s.stacks;
+    }
+    mprotect_guards.fetch_sub(mprotected_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+}
+
+void stack_pool::install_guard(char* lo) noexcept {
+    switch (make_guard(lo)) {
+        case guard_kind::light: return;
+        case guard_kind::mprotect: mprotected_.fetch_add(1, std::memory_order_relaxed); return;
+        case guard_kind::none: unguarded_.fetch_add(1, std::memory_order_relaxed); return;
+    }
+}
+
+bool stack_pool::map_slab() noexcept {
+    // When address space is short, a smaller slab may still fit.
+    for (std::size_t count = std::max<std::size_t>(slab_bytes / size_, 1); count > 0; count /= 2) {
+        char* lo = map_stack_memory(count * size_);
+        if (!lo) continue;
+        stack* stacks = new (std::nothrow) stack[count];
+        if (stacks) {
+            try {
+                slabs_.push_back({lo, count * size_, stacks, static_cast<unsigned>(count)});
+                next_in_slab_ = 0;
+                return true;
+            } catch (const std::bad_alloc&) {
+                delete[] stacks;
+            }
+        }
+        ::munmap(lo, count * size_);
+        return false;
+    }
+    return false;
+}
+
+stack* stack_pool::take(unsigned count) noexcept {
+    base::lock_guard hold(lock_);
+    stack* list = nullptr;
+    for (unsigned n = 0; n < count; ++n) {
+        stack* s;
+        if (warm_) {
+            s = warm_;
+            warm_ = s->next;
+        } else if (trimmed_) {
+            s = trimmed_;
+            trimmed_ = s->next;
+        } else {
+            if ((slabs_.empty() || next_in_slab_ == slabs_.back().count) && !map_slab()) break;
+            const slab& from = slabs_.back();
+            s = &from.stacks[next_in_slab_];
+            s->lo = from.lo + next_in_slab_ * size_;
+            s->pages = static_cast<std::uint32_t>(size_ / page_size());
+            ++next_in_slab_;
+            install_guard(s->lo);
+            register_with_valgrind(*s);
+            carved_.fetch_add(1, std::memory_order_relaxed);
+        }
+        s->next = list;
+        list = s;
+    }
+    return list;
+}
+
+void stack_pool::give(stack* list) noexcept {
+    base::lock_guard hold(lock_);
+    while (list) {
+        stack* s = list;
+        list = s->next;
+        s->next = warm_;
+        warm_ = s;
+    }
+}
+
+stack* stack_pool::take_sized(std::size_t size) noexcept {
+    size = (size + page_size() - 1) / page_size() * page_size();
+    char* lo = map_stack_memory(size);
+    if (!lo) return nullptr;
+    stack* s = new (std::nothrow) stack;
+    if (!s) {
+        ::munmap(lo, size);
+        return nullptr;
+    }
+    s->lo = lo;
+    s->pages = static_cast<std::uint32_t>(size / page_size());
+    s->own_mapping = true;
+    install_guard(lo);
+    register_with_valgrind(*s);
+    return s;
+}
+
+void stack_pool::give_sized(stack* s) noexcept {
+    dispose(s->idle);
+    ::munmap(s->lo, s->pages * page_size());
+    delete s;
+}
+
+unsigned stack_pool::trim(unsigned count) noexcept {
+    unsigned n = 0;
+    for (; n < count; ++n) {
+        stack* s;
+        {
+            base::lock_guard hold(lock_);
+            s = warm_;
+            if (!s) break;
+            warm_ = s->next;
+        }
+        dispose(s->idle);
+        // The guard survives this.
+        ::madvise(s->usable_lo(), s->usable_size(), MADV_DONTNEED);
+        base::lock_guard hold(lock_);
+        s->next = trimmed_;
+        trimmed_ = s;
+    }
+    return n;
+}
+
+}  // namespace handoff::context

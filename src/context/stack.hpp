@@ -1,0 +1,79 @@
+// Stacks: cut from large mappings, each with a guard page at its low end, kept for reuse.
+//
+// A guard is made by MADV_GUARD_INSTALL where the kernel has it (6.13), which splits no mapping, so that
+// vm.max_map_count does not bound the number of goroutines; else by mprotect while half of that budget lasts; else
+// there is none, and the count of such stacks says so.
+//
+// A goroutine that ends leaves its stack parked in the goroutine loop's own frame (`idle`): the next goroutine on it
+// only has to be jumped to. trim() gives the pages back and with them that frame.
+#pragma once
+
+#include "base/atomic.hpp"
+#include "base/mutex.hpp"
+#include "context/context.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace handoff::context {
+
+struct stack {
+    execution idle;            // where a goroutine starts on it; sp is null if that has to be prepared
+    char* lo = nullptr;        // first byte, of the guard page
+    std::uint32_t pages = 0;   // guard page included
+    bool own_mapping = false;  // not cut from a slab
+    stack* next = nullptr;     // in a free list
+
+    char* usable_lo() const noexcept;
+    std::size_t usable_size() const noexcept;
+};
+
+std::size_t page_size() noexcept;
+
+// The stacks of one runtime. All functions may be called from any thread.
+class stack_pool {
+public:
+    explicit stack_pool(std::size_t stack_size) noexcept;
+    ~stack_pool();   // unmaps them all; none may be in use
+    stack_pool(const stack_pool&) = delete;
+    stack_pool& operator=(const stack_pool&) = delete;
+
+    // take returns a list of at least one and at most `count` stacks of the default size, null if memory is short.
+    stack* take(unsigned count) noexcept;
+    // give takes a list back.
+    void give(stack* list) noexcept;
+
+    // A stack of another size, with a mapping of its own; null if memory is short.
+    stack* take_sized(std::size_t size) noexcept;
+    void give_sized(stack* s) noexcept;
+
+    // trim gives the memory of up to `count` free stacks back to the kernel; returns how many it found to trim.
+    unsigned trim(unsigned count) noexcept;
+
+    std::uint64_t mapped() const noexcept { return carved_.load(std::memory_order_relaxed); }
+    std::uint64_t unguarded() const noexcept { return unguarded_.load(std::memory_order_relaxed); }
+    std::size_t default_size() const noexcept { return size_; }
+
+private:
+    struct slab {
+        char* lo;
+        std::size_t bytes;
+        stack* stacks;
+        unsigned count;
+    };
+    bool map_slab() noexcept HANDOFF_REQUIRES(lock_);
+    void install_guard(char* lo) noexcept;
+
+    const std::size_t size_;
+    base::mutex lock_;
+    stack* warm_ HANDOFF_GUARDED_BY(lock_) = nullptr;      // free, with memory
+    stack* trimmed_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // free, without
+    std::vector<slab> slabs_ HANDOFF_GUARDED_BY(lock_);
+    unsigned next_in_slab_ HANDOFF_GUARDED_BY(lock_) = 0;
+    base::atomic<std::uint64_t> carved_{0};      // relaxed: statistics
+    base::atomic<std::uint64_t> unguarded_{0};   // relaxed: statistics
+    base::atomic<long> mprotected_{0};           // relaxed: what the destructor gives back to the budget
+};
+
+}  // namespace handoff::context

@@ -1,0 +1,257 @@
+// stats(), snapshot(), dump() and the trace lines of HANDOFF_DEBUG.
+//
+// A snapshot reads single relaxed atomics of things that go on meanwhile: each entry is true of some moment during the
+// call, and links may cross a change.
+#include "os/clock.hpp"
+#include "sched/sched.hpp"
+
+#include <handoff/runtime.hpp>
+
+#include <cstdarg>
+#include <cstdio>
+#include <ostream>
+#include <unistd.h>
+
+namespace handoff {
+
+std::uint64_t histogram::count() const noexcept {
+    std::uint64_t n = 0;
+    for (std::uint64_t b : buckets) n += b;
+    return n;
+}
+
+std::chrono::nanoseconds histogram::quantile(double q) const noexcept {
+    const std::uint64_t n = count();
+    if (n == 0) return {};
+    const double wanted = q * static_cast<double>(n);
+    std::uint64_t seen = 0;
+    for (std::size_t i = 0; i < buckets.size(); ++i) {
+        seen += buckets[i];
+        if (static_cast<double>(seen) >= wanted) return std::chrono::nanoseconds(std::int64_t{1} << i);
+    }
+    return std::chrono::nanoseconds(std::int64_t{1} << (buckets.size() - 1));
+}
+
+const char* to_string(goroutine_state s) noexcept {
+    switch (s) {
+        case goroutine_state::runnable: return "runnable";
+        case goroutine_state::running: return "running";
+        case goroutine_state::syscall: return "syscall";
+        case goroutine_state::waiting: return "waiting";
+    }
+    return "?";
+}
+
+const char* to_string(thread_state s) noexcept {
+    switch (s) {
+        case thread_state::running: return "running";
+        case thread_state::syscall: return "syscall";
+        case thread_state::without_processor: return "without processor";
+        case thread_state::scheduling: return "scheduling";
+        case thread_state::idle: return "idle";
+        case thread_state::monitor: return "monitor";
+    }
+    return "?";
+}
+
+const char* to_string(processor_state s) noexcept {
+    switch (s) {
+        case processor_state::idle: return "idle";
+        case processor_state::running: return "running";
+        case processor_state::syscall: return "syscall";
+    }
+    return "?";
+}
+
+}  // namespace handoff
+
+namespace handoff::detail {
+
+namespace {
+
+bool in_call(const M* m) noexcept { return m->call.load(std::memory_order_relaxed) % 2 != 0; }
+
+bool lost_p(const M* m) noexcept { return m->taken.load(std::memory_order_relaxed) > retake::asked; }
+
+goroutine_info info_of(sched& s, const G& g, g_state state) {
+    goroutine_info i;
+    i.who = s.describe(&g);
+    i.locked_to_thread = g.locked.load(std::memory_order_relaxed);
+    i.started = state != g_state::runnable || g.m.load(std::memory_order_relaxed) != nullptr;
+    if (state == g_state::runnable) {
+        i.state = goroutine_state::runnable;
+    } else if (state == g_state::waiting) {
+        i.state = goroutine_state::waiting;
+        i.waits_for = name_of(g.reason.load(std::memory_order_relaxed));
+        i.since = std::chrono::steady_clock::time_point(
+            std::chrono::nanoseconds(g.since.load(std::memory_order_relaxed)));
+    } else {
+        const M* m = g.m.load(std::memory_order_relaxed);
+        i.state = m && in_call(m) ? goroutine_state::syscall : goroutine_state::running;
+        i.thread = m ? m->id : -1;
+    }
+    return i;
+}
+
+thread_info info_of(const M& m) noexcept {
+    thread_info i;
+    i.id = m.id;
+    i.tid = m.tid.load(std::memory_order_relaxed);
+    const G* g = m.curg.load(std::memory_order_relaxed);
+    if (g) i.goroutine = g->id.load(std::memory_order_relaxed);
+    const P* p = m.p.load(std::memory_order_relaxed);
+    if (p && !lost_p(&m)) i.processor = static_cast<int>(p->id);
+    if (m.is_monitor.load(std::memory_order_relaxed)) i.state = thread_state::monitor;
+    else if (m.is_idle.load(std::memory_order_relaxed)) i.state = thread_state::idle;
+    else if (!g) i.state = thread_state::scheduling;
+    else if (in_call(&m)) i.state = thread_state::syscall;
+    else i.state = lost_p(&m) ? thread_state::without_processor : thread_state::running;
+    return i;
+}
+
+processor_info info_of(const P& p) noexcept {
+    processor_info i;
+    i.id = static_cast<int>(p.id);
+    const M* m = p.m.load(std::memory_order_acquire);
+    i.thread = m ? m->id : -1;
+    i.state = !m ? processor_state::idle : in_call(m) ? processor_state::syscall : processor_state::running;
+    i.queued = p.runq.size();
+    i.timers = p.timers.size();
+    return i;
+}
+
+}  // namespace
+
+scheduler_snapshot sched::snapshot() {
+    scheduler_snapshot all;
+    base::lock_guard hold(lock);
+    store->for_each([&](const G& g) {
+        const g_state state = g.state.load(std::memory_order_relaxed);
+        if (state != g_state::idle && state != g_state::dead) all.goroutines.push_back(info_of(*this, g, state));
+    });
+    for (const auto& m : allm)
+        if (m->tid.load(std::memory_order_relaxed) != 0) all.threads.push_back(info_of(*m));
+    for_each_p([&](const P& p) {
+        if (p.status.load(std::memory_order_relaxed) != p_status::dead) all.processors.push_back(info_of(p));
+    });
+    all.queued_globally = globq_size.load(std::memory_order_relaxed);
+    return all;
+}
+
+struct stats sched::stats() {
+    struct stats t;
+    std::uint64_t finished = 0;
+    {
+        base::lock_guard hold(lock);
+        t.spawned = spawned_outside;
+        for_each_p([&](const P& p) {
+            t.spawned += p.spawned.get();
+            finished += p.finished.get();
+            t.switches += p.switches.get();
+            t.steals += p.steals.get();
+            t.stolen += p.stolen.get();
+            p.latency_sysmon.add_to(t.handoff_latency_sysmon);
+            p.latency_immediate.add_to(t.handoff_latency_immediate);
+            p.latency_unguarded.add_to(t.handoff_latency_unguarded);
+        });
+        for (const auto& m : allm) t.exits_own += m->exits_own.get();
+        t.threads = nm;
+        t.threads_idle = static_cast<unsigned>(midle.size());
+    }
+    t.procs = nprocs.load(std::memory_order_relaxed);
+    t.goroutines = t.spawned > finished ? t.spawned - finished : 0;
+    t.handoffs_sysmon = handoffs_sysmon.get();
+    t.handoffs_immediate = handoffs_immediate.get();
+    t.handoffs_unguarded = handoffs_unguarded.get();
+    t.handoffs_computing = handoffs_computing.get();
+    t.retakes_given_up = retakes_given_up.get();
+    t.computing_without_processor = computing.load(std::memory_order_relaxed);
+    t.exits_old_idle = exits_old_idle.get();
+    t.exits_any_idle = exits_any_idle.get();
+    t.exits_queued = exits_queued.get();
+    t.threads_created = threads_created.get();
+    t.threads_retired = threads_retired.get();
+    t.thread_cap_hits = thread_cap_hits.get();
+    t.thread_create_failures = thread_create_failures.get();
+    t.thread_create_errno = thread_create_errno.load(std::memory_order_relaxed);
+    t.stacks_mapped = stacks.mapped();
+    t.stacks_without_guard = stacks.unguarded();
+    t.stack_failures = stack_failures.get();
+    base::lock_guard hold(names_lock);
+    for (const auto& [key, site] : unguarded) t.unguarded.push_back(site);
+    return t;
+}
+
+namespace {
+
+void append(std::string& text, const char* format, ...) __attribute__((format(printf, 2, 3)));
+void append(std::string& text, const char* format, ...) {
+    char line[400];
+    va_list args;
+    va_start(args, format);
+    std::vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    text += line;
+}
+
+std::string text_of(const scheduler_snapshot& all, std::int64_t now) {
+    std::string text;
+    for (const processor_info& p : all.processors)
+        append(text, "  P%d: %s thread=%d queued=%u timers=%u\n", p.id, to_string(p.state), p.thread, p.queued, p.timers);
+    for (const thread_info& m : all.threads)
+        append(text, "  M%d: %s tid=%d processor=%d goroutine=%llu\n", m.id, to_string(m.state), m.tid, m.processor,
+               static_cast<unsigned long long>(m.goroutine));
+    for (const goroutine_info& g : all.goroutines) {
+        text += "  " + g.who.describe();
+        append(text, ": %s", to_string(g.state));
+        if (g.state == goroutine_state::waiting) {
+            const std::int64_t waited = now - g.since.time_since_epoch().count();
+            append(text, " for %s since %.0f ms", g.waits_for, static_cast<double>(waited > 0 ? waited : 0) / 1e6);
+        }
+        if (g.thread >= 0) append(text, " thread=%d", g.thread);
+        if (g.locked_to_thread) text += " locked";
+        if (!g.started) text += " fresh";
+        text += '\n';
+    }
+    return text;
+}
+
+}  // namespace
+
+// trace prints the line that HANDOFF_DEBUG=schedtrace asks for, when its time has come.
+void sched::trace(std::int64_t now) {
+    if (now < watch.next_trace) return;
+    watch.next_trace = now + std::chrono::nanoseconds(debug.schedtrace).count();
+    const struct stats t = stats();
+    std::string text;
+    append(text,
+           "handoff: %lld ms: procs=%u idle=%u threads=%u idle_threads=%u spinning=%u goroutines=%llu queued=%u "
+           "handoffs=%llu/%llu/%llu/%llu switches=%llu [",
+           static_cast<long long>((now - started) / 1'000'000), t.procs, npidle.load(std::memory_order_relaxed), t.threads,
+           t.threads_idle, nmspinning.load(std::memory_order_relaxed), static_cast<unsigned long long>(t.goroutines),
+           globq_size.load(std::memory_order_relaxed), static_cast<unsigned long long>(t.handoffs_sysmon),
+           static_cast<unsigned long long>(t.handoffs_immediate), static_cast<unsigned long long>(t.handoffs_unguarded),
+           static_cast<unsigned long long>(t.handoffs_computing), static_cast<unsigned long long>(t.switches));
+    const char* space = "";
+    for_each_p([&](const P& p) {
+        if (p.status.load(std::memory_order_relaxed) == p_status::dead) return;
+        append(text, "%s%u", space, p.runq.size());
+        space = " ";
+    });
+    text += "]\n";
+    if (debug.scheddetail) text += text_of(snapshot(), now);
+    [[maybe_unused]] auto written = ::write(2, text.data(), text.size());
+}
+
+}  // namespace handoff::detail
+
+namespace handoff {
+
+void runtime::dump(std::ostream& out) const {
+    const scheduler_snapshot all = snapshot();
+    out << all.processors.size() << " processors, " << all.threads.size() << " threads, " << all.goroutines.size()
+        << " goroutines, " << all.queued_globally << " queued globally\n"
+        << detail::text_of(all, os::nanotime());
+}
+
+}  // namespace handoff

@@ -1,0 +1,76 @@
+#include "os/note.hpp"
+
+#include "base/check.hpp"
+#include "os/clock.hpp"
+
+#include <cerrno>
+#include <ctime>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace handoff::os {
+
+namespace {
+
+// Waits while *word is `expected`, at most until `deadline`; returns errno or 0. FUTEX_WAIT_BITSET takes an absolute
+// time on the steady clock.
+int futex_wait(base::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline) noexcept {
+    timespec t{};
+    timespec* timeout = nullptr;
+    if (deadline != never) {
+        t.tv_sec = static_cast<time_t>(deadline / 1'000'000'000);
+        t.tv_nsec = static_cast<long>(deadline % 1'000'000'000);
+        timeout = &t;
+    }
+    const long r = ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET_PRIVATE, expected,
+                             timeout, nullptr, FUTEX_BITSET_MATCH_ANY);
+    return r == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+void note::wake_kernel() noexcept {
+    ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word_), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+bool note::consume() noexcept {
+    // acquire: pairs with the release in wake().
+    if (word_.load(std::memory_order_acquire) != signalled) return false;
+    word_.store(clear, std::memory_order_relaxed);   // the waiter alone writes until the next wait
+    return true;
+}
+
+bool note::wait_until(std::int64_t deadline, std::int64_t spin_ns) noexcept {
+    if (consume()) return true;
+    if (spin_ns > 0) {
+        const std::int64_t end = nanotime() + spin_ns;
+        do {
+            for (int i = 0; i < 16; ++i) {
+                if (consume()) return true;
+                base::cpu_relax();
+            }
+        } while (nanotime() < end);
+    }
+    std::uint32_t seen = clear;
+    // Fails only if the signal came; acquire then pairs with the release in wake().
+    if (!word_.compare_exchange_strong(seen, asleep, std::memory_order_acquire, std::memory_order_acquire)) {
+        word_.store(clear, std::memory_order_relaxed);
+        return true;
+    }
+    for (;;) {
+        const int error = futex_wait(word_, asleep, deadline);
+        if (consume()) return true;
+        if (error == ETIMEDOUT) {
+            seen = asleep;
+            if (word_.compare_exchange_strong(seen, clear, std::memory_order_acquire, std::memory_order_acquire))
+                return false;
+            word_.store(clear, std::memory_order_relaxed);   // woken at the last moment
+            return true;
+        }
+        // EINTR (a signal of the program's), EAGAIN and spurious wake-ups: look again.
+        if (error != 0 && error != EINTR && error != EAGAIN) base::fatal("futex wait failed with errno %d", error);
+    }
+}
+
+}  // namespace handoff::os

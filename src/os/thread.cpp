@@ -1,0 +1,222 @@
+#include "os/thread.hpp"
+
+#include "base/sanitizers.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace handoff::os {
+
+namespace {
+
+constexpr std::size_t signal_stack_size = 32 * 1024;
+
+}  // namespace
+
+thread_defaults thread_defaults::of_this_thread() noexcept {
+    thread_defaults d;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &d.mask);
+    const int slack = ::prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    if (slack > 0) d.timer_slack_ns = static_cast<unsigned long>(slack);
+    return d;
+}
+
+void thread_defaults::apply() const noexcept {
+    ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+    set_timer_slack(timer_slack_ns);
+}
+
+int create_thread(pthread_t& t, void (*body)(void*), void* arg) noexcept {
+    struct start {
+        void (*body)(void*);
+        void* arg;
+    };
+    // Goroutines have stacks of their own; on a thread's runs only the scheduler, and the destructors of the
+    // program's thread-locals. Sanitizers want more of it, and may have a large static TLS.
+    constexpr std::size_t stack_size = 128 * 1024;
+    const long least = ::sysconf(_SC_THREAD_STACK_MIN);
+    std::size_t size = std::max(stack_size, static_cast<std::size_t>(std::max(least, 0L)) + stack_size / 2);
+#if HANDOFF_ASAN || HANDOFF_TSAN
+    size = std::max<std::size_t>(size, 1024 * 1024);
+#endif
+    pthread_attr_t attr;
+    if (int e = ::pthread_attr_init(&attr)) return e;
+    ::pthread_attr_setstacksize(&attr, size);
+    auto* s = static_cast<start*>(std::malloc(sizeof(start)));
+    if (!s) {
+        ::pthread_attr_destroy(&attr);
+        return ENOMEM;
+    }
+    *s = {body, arg};
+    const int e = ::pthread_create(
+        &t, &attr,
+        [](void* p) -> void* {
+            const start copy = *static_cast<start*>(p);
+            std::free(p);
+            copy.body(copy.arg);
+            return nullptr;
+        },
+        s);
+    ::pthread_attr_destroy(&attr);
+    if (e) std::free(s);
+    return e;
+}
+
+pid_t this_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
+
+void set_timer_slack(unsigned long ns) noexcept { ::prctl(PR_SET_TIMERSLACK, ns, 0, 0, 0); }
+
+std::int64_t thread_cpu_time(pthread_t t) noexcept {
+    clockid_t id;
+    timespec ts;
+    if (::pthread_getcpuclockid(t, &id) != 0 || ::clock_gettime(id, &ts) != 0) return -1;
+    return static_cast<std::int64_t>(ts.tv_sec) * 1'000'000'000 + ts.tv_nsec;
+}
+
+thread_activity activity_of(pid_t tid) noexcept {
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/self/task/%d/syscall", static_cast<int>(tid));
+    const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return {};
+    char text[128];
+    const ssize_t n = ::read(fd, text, sizeof text - 1);
+    ::close(fd);
+    if (n <= 0) return {};
+    text[n] = '\0';
+    if (text[0] == 'r') return {activity::computing, -1};   // "running"
+    char* end = nullptr;
+    const long number = std::strtol(text, &end, 10);
+    if (end == text) return {};
+    if (number < 0) return {activity::in_fault, -1};        // asleep, but in no call
+    return {activity::in_call, number};
+}
+
+const char* call_name(long number) noexcept {
+    switch (number) {
+#define HANDOFF_CALL(name) \
+    case SYS_##name: return #name;
+        // The calls that can last, where the architecture has them.
+        HANDOFF_CALL(read)
+        HANDOFF_CALL(write)
+        HANDOFF_CALL(readv)
+        HANDOFF_CALL(writev)
+        HANDOFF_CALL(pread64)
+        HANDOFF_CALL(pwrite64)
+        HANDOFF_CALL(preadv)
+        HANDOFF_CALL(pwritev)
+        HANDOFF_CALL(openat)
+        HANDOFF_CALL(close)
+        HANDOFF_CALL(fsync)
+        HANDOFF_CALL(fdatasync)
+        HANDOFF_CALL(sync)
+        HANDOFF_CALL(syncfs)
+        HANDOFF_CALL(sync_file_range)
+        HANDOFF_CALL(msync)
+        HANDOFF_CALL(ftruncate)
+        HANDOFF_CALL(fallocate)
+        HANDOFF_CALL(flock)
+        HANDOFF_CALL(fcntl)
+        HANDOFF_CALL(ioctl)
+        HANDOFF_CALL(getdents64)
+        HANDOFF_CALL(newfstatat)
+        HANDOFF_CALL(fstat)
+        HANDOFF_CALL(statx)
+        HANDOFF_CALL(unlinkat)
+        HANDOFF_CALL(renameat2)
+        HANDOFF_CALL(mkdirat)
+        HANDOFF_CALL(sendfile)
+        HANDOFF_CALL(splice)
+        HANDOFF_CALL(copy_file_range)
+        HANDOFF_CALL(ppoll)
+        HANDOFF_CALL(pselect6)
+        HANDOFF_CALL(epoll_pwait)
+        HANDOFF_CALL(nanosleep)
+        HANDOFF_CALL(clock_nanosleep)
+        HANDOFF_CALL(futex)
+        HANDOFF_CALL(accept)
+        HANDOFF_CALL(accept4)
+        HANDOFF_CALL(connect)
+        HANDOFF_CALL(recvfrom)
+        HANDOFF_CALL(recvmsg)
+        HANDOFF_CALL(recvmmsg)
+        HANDOFF_CALL(sendto)
+        HANDOFF_CALL(sendmsg)
+        HANDOFF_CALL(wait4)
+        HANDOFF_CALL(waitid)
+        HANDOFF_CALL(mmap)
+        HANDOFF_CALL(munmap)
+        HANDOFF_CALL(mprotect)
+        HANDOFF_CALL(madvise)
+        HANDOFF_CALL(getrandom)
+        HANDOFF_CALL(semtimedop)
+        HANDOFF_CALL(msgrcv)
+        HANDOFF_CALL(msgsnd)
+        HANDOFF_CALL(mq_timedreceive)
+        HANDOFF_CALL(mq_timedsend)
+        HANDOFF_CALL(rt_sigtimedwait)
+        HANDOFF_CALL(io_getevents)
+        HANDOFF_CALL(membarrier)
+#ifdef SYS_open
+        HANDOFF_CALL(open)
+#endif
+#ifdef SYS_stat
+        HANDOFF_CALL(stat)
+#endif
+#ifdef SYS_lstat
+        HANDOFF_CALL(lstat)
+#endif
+#ifdef SYS_poll
+        HANDOFF_CALL(poll)
+#endif
+#ifdef SYS_select
+        HANDOFF_CALL(select)
+#endif
+#ifdef SYS_pause
+        HANDOFF_CALL(pause)
+#endif
+#ifdef SYS_epoll_wait
+        HANDOFF_CALL(epoll_wait)
+#endif
+#ifdef SYS_io_uring_enter
+        HANDOFF_CALL(io_uring_enter)
+#endif
+#ifdef SYS_epoll_pwait2
+        HANDOFF_CALL(epoll_pwait2)
+#endif
+#undef HANDOFF_CALL
+    }
+    return nullptr;
+}
+
+signal_stack::signal_stack() noexcept {
+#if !HANDOFF_ASAN   // it brings its own
+    constexpr std::size_t size = signal_stack_size;
+    void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (memory == MAP_FAILED) return;
+    stack_t s{};
+    s.ss_sp = memory;
+    s.ss_size = size;
+    if (::sigaltstack(&s, &old_) != 0) {
+        ::munmap(memory, size);
+        return;
+    }
+    memory_ = memory;
+#endif
+}
+
+signal_stack::~signal_stack() {
+    if (!memory_) return;
+    ::sigaltstack(&old_, nullptr);
+    ::munmap(memory_, signal_stack_size);
+}
+
+}  // namespace handoff::os

@@ -1,0 +1,124 @@
+// G: a goroutine, its closure, its saved context, and who waits for its end.
+#pragma once
+
+#include "base/atomic.hpp"
+#include "base/check.hpp"
+#include "context/stack.hpp"
+
+#include <handoff/goroutine.hpp>
+
+#include <cstdint>
+#include <exception>
+
+namespace handoff::os {
+class note;
+}
+
+namespace handoff::detail {
+
+struct M;
+struct sched;
+class g_store;
+
+// idle: in a free list. runnable: in exactly one run queue. running: on an M (inside a call too: M::call says so).
+// waiting: in the hands of what it waits for. dead: ended, and a handle still holds its result.
+enum class g_state : std::uint8_t { idle, runnable, running, waiting, dead };
+
+const char* name_of(g_state s) noexcept;
+
+// What a goroutine waits for; also the text in reports.
+enum class wait_reason : std::uint8_t { none, join, sleep };
+
+const char* name_of(wait_reason r) noexcept;
+
+// Who waits for a goroutine's end: a goroutine, or a thread on a note.
+struct join_waiter {
+    G* g = nullptr;
+    os::note* thread = nullptr;
+};
+
+// G::join_word says who still needs the G:
+//   0            runs; a handle exists, nobody waits
+//   a pointer    runs; that join_waiter waits
+//   detached     runs; no handle: the end of the goroutine frees the G
+//   ended        ended; the handle's release frees the G
+//   orphaned     ended, and so did its runtime: the handle's release frees the store that G::orphan_of names
+// 0 -> pointer, detached or ended; pointer -> ended; ended -> orphaned or, by the handle as it frees the G, detached.
+// Whoever leaves the word
+// stores with release, whoever then frees or reads the result loads with acquire.
+inline constexpr std::uintptr_t join_running = 0, join_detached = 1, join_ended = 2, join_orphaned = 3;
+
+struct alignas(16) G {
+    // Owner: the M that runs it; else whoever took it out of a queue.
+    context::execution exec;
+    context::stack* stk = nullptr;           // null: fresh, or ended
+    union {
+        G* next = nullptr;                   // link in the one queue that it is in
+        g_store* orphan_of;                  // when orphaned
+    };
+    const task_ops* ops = nullptr;
+    sched* s = nullptr;                      // constant while not idle
+    base::atomic<std::uintptr_t> join_word{join_running};
+    std::exception_ptr exception;            // written before `ended`, read after
+
+    // Relaxed: written by the owner, read by snapshots, which want a value and no order.
+    base::atomic<g_state> state{g_state::idle};
+    base::atomic<wait_reason> reason{wait_reason::none};
+    base::atomic<bool> locked{false};        // lock_os_thread: M::locked_g points back
+    bool named = false;                      // in sched's name table
+    std::uint8_t predict = 0;                // two bits: calls that lasted push it to 3, quick ones to 0
+    bool has_result = false;                 // run() returned
+    std::uint16_t syscall_depth = 0;         // nesting of brackets
+    std::uint32_t lock_depth = 0;            // nesting of lock_os_thread
+    base::atomic<std::uint32_t> stack_pages{0};   // asked for by spawn_options; 0: the runtime's size
+    base::atomic<goroutine_id> id{0};
+    base::atomic<std::int64_t> since{0};     // when the wait began, by the monitor's coarse clock
+    base::atomic<M*> m{nullptr};             // that runs it
+    base::atomic<const void*> site{nullptr}; // file name, or, if site_line is 0, the address of go()'s caller
+    base::atomic<std::uint32_t> site_line{0};
+    alignas(16) std::byte storage[task_inline_size];
+
+    // transition moves the goroutine from one state to another; anything else than `from` there is a broken
+    // invariant. Owner only.
+    void transition(g_state from, g_state to) noexcept {
+        const g_state now = state.load(std::memory_order_relaxed);
+        if (now != from) [[unlikely]] bad_transition(now, from, to);
+        state.store(to, std::memory_order_relaxed);
+    }
+    [[noreturn, gnu::cold]] void bad_transition(g_state now, g_state from, g_state to) const noexcept;
+
+    bool fresh() const noexcept { return stk == nullptr; }
+};
+
+// A first-in first-out list of goroutines through G::next. Not thread-safe.
+class g_queue {
+public:
+    bool empty() const noexcept { return head_ == nullptr; }
+    void push(G* g) noexcept {
+        g->next = nullptr;
+        if (tail_) tail_->next = g;
+        else head_ = g;
+        tail_ = g;
+    }
+    G* pop() noexcept {
+        G* g = head_;
+        if (g) {
+            head_ = g->next;
+            if (!head_) tail_ = nullptr;
+        }
+        return g;
+    }
+    void append(g_queue& other) noexcept {
+        if (other.empty()) return;
+        if (tail_) tail_->next = other.head_;
+        else head_ = other.head_;
+        tail_ = other.tail_;
+        other.head_ = other.tail_ = nullptr;
+    }
+
+private:
+    G* head_ = nullptr;
+    G* tail_ = nullptr;
+};
+
+}  // namespace handoff::detail

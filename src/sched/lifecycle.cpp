@@ -1,0 +1,339 @@
+// Birth and death of a runtime, and of its Ps.
+#include "context/overflow.hpp"
+#include "os/clock.hpp"
+#include "os/cpus.hpp"
+#include "os/membarrier.hpp"
+#include "sched/sched.hpp"
+
+#include <handoff/error.hpp>
+#include <handoff/runtime.hpp>
+#include <handoff/syscall.hpp>
+
+#include <cctype>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+#include <system_error>
+#include <thread>
+
+namespace handoff::detail {
+
+bool describe_overflow(const void* address, char* text, std::size_t size);   // debug/report.cpp
+
+namespace {
+
+base::atomic<bool> forked_child{false};   // relaxed: set before the child's only thread goes on
+
+void watch_forks() noexcept {
+    static const int registered = ::pthread_atfork(nullptr, nullptr, [] {
+        forked_child.store(true, std::memory_order_relaxed);
+        set_current_m(nullptr);   // the brackets do nothing from here on
+    });
+    (void)registered;
+}
+
+unsigned parse_number(std::string_view name, std::string_view value, unsigned least, unsigned most) {
+    unsigned n = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+    if (error != std::errc() || end != value.data() + value.size() || n < least || n > most)
+        throw std::invalid_argument("handoff: " + std::string(name) + "=" + std::string(value) + " is not a number from " +
+                                    std::to_string(least) + " to " + std::to_string(most));
+    return n;
+}
+
+unsigned default_procs() {
+    if (const char* value = std::getenv("HANDOFF_PROCS"); value && *value)
+        return parse_number("HANDOFF_PROCS", value, 1, max_procs);
+    return std::min(os::available_cpus(), max_procs);
+}
+
+debug_options parse_debug() {
+    debug_options d;
+    const char* value = std::getenv("HANDOFF_DEBUG");
+    if (!value) return d;
+    std::string_view rest = value;
+    while (!rest.empty()) {
+        const std::size_t comma = rest.find(',');
+        const std::string_view item = rest.substr(0, comma);
+        rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+        if (item.empty()) continue;
+        const std::size_t equals = item.find('=');
+        const std::string_view key = item.substr(0, equals);
+        const std::string_view number = equals == item.npos ? std::string_view("1") : item.substr(equals + 1);
+        if (key == "schedtrace")
+            d.schedtrace = std::chrono::milliseconds(parse_number("HANDOFF_DEBUG schedtrace", number, 0, 86'400'000));
+        else if (key == "scheddetail") d.scheddetail = parse_number("HANDOFF_DEBUG scheddetail", number, 0, 1) != 0;
+        else if (key == "unguarded") d.unguarded = parse_number("HANDOFF_DEBUG unguarded", number, 0, 1) != 0;
+        else
+            throw std::invalid_argument("handoff: HANDOFF_DEBUG knows schedtrace=MS, scheddetail=1 and unguarded=1, not '" +
+                                        std::string(key) + "'");
+    }
+    return d;
+}
+
+void check_duration(const char* name, std::chrono::nanoseconds d, std::chrono::nanoseconds least) {
+    if (d < least || d > std::chrono::hours(24 * 365))
+        throw std::invalid_argument(std::string("handoff: options.") + name + "=" + std::to_string(d.count()) +
+                                    " ns is out of range");
+}
+
+options checked(options o) {
+    if (o.procs == 0) o.procs = default_procs();
+    if (o.procs > max_procs)
+        throw std::invalid_argument("handoff: options.procs=" + std::to_string(o.procs) + " is more than " +
+                                    std::to_string(max_procs));
+    if (o.stack_size < 16 * 1024 || o.stack_size > (std::size_t{1} << 40))
+        throw std::invalid_argument("handoff: options.stack_size=" + std::to_string(o.stack_size) +
+                                    " is not between 16 KiB and 1 TiB");
+    if (o.max_threads < 2)
+        throw std::invalid_argument("handoff: options.max_threads=" + std::to_string(o.max_threads) +
+                                    " is less than 2 (the monitor and one that runs goroutines)");
+    using namespace std::chrono_literals;
+    check_duration("syscall_grace", o.syscall_grace, 1us);
+    check_duration("syscall_retake_after", o.syscall_retake_after, o.syscall_grace);
+    check_duration("retake_running_after", o.retake_running_after, 1us);
+    check_duration("idle_thread_timeout", o.idle_thread_timeout, 0ns);
+    check_duration("spin_before_sleep", o.spin_before_sleep, 0ns);
+    return o;
+}
+
+}  // namespace
+
+struct runtime_access {
+    static sched* of(runtime& r) noexcept { return r.impl_.get(); }
+};
+
+bool in_forked_child() noexcept { return forked_child.load(std::memory_order_relaxed); }
+
+sched::sched(options o)
+    : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
+      cores(os::affinity_cpus()), started(os::nanotime()), store(new g_store), stacks(opts.stack_size) {
+    membarrier_in_use = os::membarrier_available();   // the same answer each time
+    coarse_now.store(started, std::memory_order_relaxed);
+    watch_forks();
+    context::install_overflow_handler(describe_overflow);
+}
+
+sched::~sched() {
+    context::remove_overflow_handler();
+    pidle.clear();
+    for_each_p([](P& p) {
+        // Stacks belong to the pool, Gs to the store.
+        delete &p;
+    });
+    if (store->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete store;
+}
+
+void sched::start() {
+    set_procs(opts.procs);
+    if (!newm(nullptr, false, m_role::monitor))
+        throw std::system_error(thread_create_errno.load(std::memory_order_relaxed), std::generic_category(),
+                                "handoff: the monitor thread could not be created");
+    if (newm(nullptr, false, m_role::worker)) return;
+    const int e = thread_create_errno.load(std::memory_order_relaxed);
+    stop_threads();
+    throw std::system_error(e, std::generic_category(), "handoff: the first worker thread could not be created");
+}
+
+// check_drained wakes drain_and_stop if every goroutine has ended. When the last one ends its P runs out of work, and
+// all Ps come by here; their counters are then behind the lock.
+void sched::check_drained(deferred_wake& wake) noexcept {
+    if (draining && all_ended()) wake.set(drained);
+}
+
+bool sched::all_ended() const noexcept {
+    if (npidle.load(std::memory_order_relaxed) != live_procs) return false;
+    std::uint64_t born = spawned_outside, ended = 0;
+    for_each_p([&](const P& p) {
+        born += p.spawned.get();
+        ended += p.finished.get();
+    });
+    return born == ended;
+}
+
+void sched::drain_and_stop() noexcept {
+    bool wait;
+    {
+        base::lock_guard hold(lock);
+        draining = true;
+        wait = !all_ended();
+    }
+    if (wait) drained.wait();
+    stop_threads();
+    // Handles that are left keep the store, and must not come to us.
+    store->for_each([&](G& g) {
+        std::uintptr_t word = join_ended;
+        if (g.state.load(std::memory_order_acquire) != g_state::dead) return;
+        store->owners.fetch_add(1, std::memory_order_relaxed);
+        g.orphan_of = store;
+        if (g.join_word.compare_exchange_strong(word, join_orphaned, std::memory_order_acq_rel)) return;
+        // Its handle is on the way to free it: it needs us for a moment.
+        store->owners.fetch_sub(1, std::memory_order_relaxed);
+        while (g.state.load(std::memory_order_acquire) != g_state::idle) std::this_thread::yield();
+    });
+    base::lock_guard last_user_has_left(lock);
+}
+
+void sched::stop_threads() noexcept {
+    for (;;) {
+        M* m;
+        {
+            deferred_wake wake;
+            base::lock_guard hold(lock);
+            if (!std::exchange(stopping, true)) {
+                wake.set(monitor_note);
+                continue;
+            }
+            m = take_idle_m(wake);
+        }
+        if (!m) break;
+        m->nextp = nullptr;
+        m->spinning = false;
+        m->role = m_role::worker;
+        m->park.wake();
+    }
+    for (;;) {
+        reap();
+        monitor_note.wake();   // it may have been passed on meanwhile
+        bool alive;
+        {
+            base::lock_guard hold(lock);
+            alive = nm != 0;
+        }
+        if (!alive) break;
+        std::this_thread::yield();
+    }
+    reap();
+}
+
+// set_procs makes Ps, or marks those that are too many: pick() ends at a surplus P, and its M brings it to retire_p.
+void sched::set_procs(unsigned n) {
+    if (n == 0 || n > max_procs)
+        throw std::invalid_argument("handoff: set_procs(" + std::to_string(n) + ") is not between 1 and " +
+                                    std::to_string(max_procs));
+    std::vector<std::unique_ptr<P>> made;
+    {
+        deferred_wake wake;
+        base::lock_guard hold(lock);
+        for (unsigned i = nallp.load(std::memory_order_relaxed); i < n; ++i) made.push_back(std::make_unique<P>(i));
+        for (auto& p : made) {
+            allp[p->id].store(p.get(), std::memory_order_release);
+            p->status.store(p_status::dead, std::memory_order_relaxed);
+            nallp.store(p->id + 1, std::memory_order_release);
+            p.release();
+        }
+        nprocs.store(n, std::memory_order_relaxed);
+        for (unsigned i = 0; i < n; ++i) {
+            P& p = *allp[i].load(std::memory_order_relaxed);
+            if (p.status.load(std::memory_order_relaxed) != p_status::dead) continue;
+            p.transition(p_status::dead, p_status::idle);
+            ++live_procs;
+            put_idle_p(&p, wake);
+        }
+        monitor_deep = false;
+        wake.set(monitor_note);   // to take surplus ones from goroutines that are away
+    }
+    // Idle surplus ones: somebody takes each and brings it to its end.
+    for (;;) {
+        P* surplus = nullptr;
+        {
+            base::lock_guard hold(lock);
+            for (P& p : pidle)
+                if (p.id >= n) surplus = &p;
+            if (!surplus) break;
+            pidle.erase(pidle.iterator_to(*surplus));
+            npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+        }
+        empty_p(surplus);
+    }
+    wakep_any();
+}
+
+// empty_p ends p, which is in the caller's hands: its goroutines go to the global queue, its timers to the first P.
+void sched::empty_p(P* p) noexcept {
+    deferred_wake wake;
+    base::lock_guard hold(lock);
+    std::uint32_t n = 0;
+    for (G* g; (g = p->runq.take_next()) || (g = p->runq.pop()); ++n) globq.push(g);
+    globq_size.store(globq_size.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    store->give(std::exchange(p->free_gs, nullptr));
+    p->free_g_count = 0;
+    stacks.give(std::exchange(p->free_stacks, nullptr));
+    p->free_stack_count = 0;
+    P& first = *allp[0].load(std::memory_order_relaxed);
+    p->timers.move_all(first.timers);
+    if (first.status.load(std::memory_order_relaxed) == p_status::idle) cover_timer(first.timers.first(), wake);
+    if (p->id < nprocs.load(std::memory_order_relaxed)) {   // wanted again meanwhile
+        put_idle_p(p, wake);
+        return;
+    }
+    p->transition(p_status::idle, p_status::dead);
+    --live_procs;
+    check_drained(wake);
+}
+
+void sched::retire_p(M* m) noexcept {
+    if (m->spinning) {
+        m->spinning = false;
+        nmspinning.fetch_sub(1, std::memory_order_relaxed);
+    }
+    empty_p(releasep(m));
+    base::full_fence();   // sched.hpp: gave up a P
+    if (work_anywhere()) wakep_any();
+}
+
+sched* default_sched() { return runtime_access::of(default_runtime()); }
+
+}  // namespace handoff::detail
+
+namespace handoff {
+
+runtime::runtime(options o) : impl_(new detail::sched(std::move(o))) {
+    try {
+        impl_->start();
+    } catch (...) {
+        delete impl_.release();   // it has no goroutines to wait for
+        throw;
+    }
+}
+
+runtime::~runtime() = default;
+
+void runtime::deleter::operator()(detail::sched* s) const noexcept {
+    using namespace detail;
+    if (in_forked_child()) return;   // its threads are the parent's
+    if (M* m = current_m()) {
+        if (m->s == s)
+            base::fatal("a runtime is destroyed by its own goroutine %llu, for which it would wait",
+                        static_cast<unsigned long long>(this_goroutine::id()));
+        syscall_guard waits(handoff_policy::immediate);
+        s->drain_and_stop();
+        delete s;
+        return;
+    }
+    s->drain_and_stop();
+    delete s;
+}
+
+void runtime::set_procs(unsigned n) { impl_->set_procs(n); }
+unsigned runtime::procs() const noexcept { return impl_->nprocs.load(std::memory_order_relaxed); }
+struct stats runtime::stats() const { return impl_->stats(); }
+scheduler_snapshot runtime::snapshot() const { return impl_->snapshot(); }
+
+runtime& default_runtime() {
+    // Never destroyed: goroutines may use it for as long as the process runs.
+    static runtime* const the = new runtime;
+    return *the;
+}
+
+namespace this_goroutine {
+
+goroutine_id id() noexcept {
+    detail::M* m = detail::current_m();
+    return m ? m->curg.load(std::memory_order_relaxed)->id.load(std::memory_order_relaxed) : 0;
+}
+
+}  // namespace this_goroutine
+
+}  // namespace handoff

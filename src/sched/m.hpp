@@ -1,0 +1,135 @@
+// M: an OS thread that runs goroutines, and the runtime section, which says when it may touch its P.
+//
+// The problem. A goroutine may block in the kernel at any moment, guarded or not, and its P must then go on without
+// it, while in the normal case leaving and entering the library must cost no atomic read-modify-write.
+//
+// The protocol. in_runtime is 1 while the M is inside the library; call is odd while it is between entersyscall and
+// exitsyscall. Both are written by the M alone. Whoever retakes (the monitor) says so in `retake`:
+//
+//     M, leaving:    [call = odd;]  in_runtime = 0 (release)
+//     M, entering:   in_runtime = 1 | call = even;  (compiler fence)   if (retake != none) slow path
+//     retaker:       CAS retake none -> asked;  membarrier;  if in_runtime == 1, or call or tick has moved on since it
+//                    was last seen: CAS retake asked -> none, give up;  else CAS retake asked -> taken_*: M::p is ours
+//     M, slow path:  CAS retake asked -> none: keeps its P.  Found taken_*: its P is gone; settle (syscall.cpp)
+//
+// Why it is right. The barrier runs on every thread. An M that stored in_runtime = 1 (or call = even) before its
+// barrier is seen by the retaker, which gives up. One that stores it after the barrier loads `retake` later still, and
+// sees at least `asked`; then both sides want to change the same word, and the CAS decides. So never do both believe
+// that they have the P. While `retake` stays `asked` the M can't get past its slow path, so that tick, call and p,
+// read in between, are those of the goroutine that was meant, not of a later one (a CAS that succeeds proves it).
+// release on leaving and acquire in the retaker's load of in_runtime order the old owner's writes to the P before the
+// new owner's; the slow path's acq_rel CAS does the same for an attempt that was given up.
+//
+// Without membarrier, in_runtime and call are exchanged with seq_cst on entering, and the retaker's CAS and loads are
+// seq_cst: then one order of all of them exists, with the same two cases.
+//
+// Rejected: a status word changed by CAS on both ends of each call, as in Go (two locked operations a call, and none
+// of it covers a call without brackets); signals (EINTR for the program's own calls).
+#pragma once
+
+#include "base/atomic.hpp"
+#include "context/context.hpp"
+#include "os/note.hpp"
+#include "os/thread.hpp"
+#include "sched/g.hpp"
+
+#include <boost/intrusive/list.hpp>
+#include <cstdint>
+#include <pthread.h>
+
+namespace handoff::detail {
+
+struct P;
+
+// Values of M::retake. From `taken_call` on the M has no P; the value says how it lost it.
+enum class retake : std::uint32_t {
+    none,
+    asked,
+    taken_call,        // by the monitor, out of a guarded call
+    taken_unguarded,   // by the monitor, out of an unguarded one
+    taken_computing,   // by the monitor, from user code that computes
+    given,             // by the M itself, before a call that will block
+};
+
+// What runs on an M's thread when it has been idle.
+enum class m_role : std::uint8_t { worker, monitor };
+
+using midle_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+
+struct alignas(64) M : context::switcher {
+    explicit M(sched* owner, int number) noexcept : s(owner), id(number) {}
+
+    // The runtime section; see above. This line is the M's alone but for the monitor's rare looks.
+    base::atomic<std::uint32_t> in_runtime{1};
+    base::atomic<retake> taken{retake::none};
+    base::atomic<std::uint32_t> call{0};
+    base::atomic<std::uint32_t> tick{0};   // entries into the runtime
+    base::atomic<P*> p{nullptr};           // valid while `taken` is none or asked; owner writes, monitor reads
+    base::atomic<G*> curg{nullptr};        // owner writes, snapshots read
+    sched* const s;
+    base::counter exits_own;               // calls that ended with the P still there
+
+    // The owner's, in runtime sections and on g0.
+    void (*commit)(M*, G*, void*) = nullptr;   // to run on the side that is switched to
+    G* commit_g = nullptr;
+    void* commit_arg = nullptr;
+    context::execution g0;                 // where the scheduler runs: the thread's own stack
+    G* nextg = nullptr;                    // for g0 to run next
+    G* locked_g = nullptr;                 // the goroutine that lock_os_thread tied to this thread
+    bool spinning = false;                 // counted in sched::nmspinning
+    std::int64_t call_began = 0;           // of a call that was handed off by its own goroutine
+    bool exits = false;                    // its locked goroutine ended: the thread goes with it
+
+    // Set by whoever wakes it, before park.wake(), read after park.wait().
+    os::note park;
+    P* nextp = nullptr;
+    m_role role = m_role::worker;
+
+    // Guarded by sched::lock.
+    midle_hook idle_link;
+
+    // Set by the monitor before it stores taken_unguarded, read by the owner after it saw that.
+    std::int64_t unguarded_since = 0;
+    long unguarded_call = -1;
+
+    const int id;
+    base::atomic<int> tid{0};              // written once by the thread
+    pthread_t thread{};
+    base::atomic<bool> is_monitor{false};  // for snapshots
+    base::atomic<bool> is_idle{false};     // for snapshots
+};
+
+// current_m is the calling thread's M, null on any other thread. Opaque: after a switch the answer may be another.
+M* current_m() noexcept;
+void set_current_m(M* m) noexcept;
+
+// enter begins a runtime section on `m`, the calling thread's M, whose goroutine called the library, and returns the
+// M on which the goroutine runs then: it may have lost its P and waited for another. Every enter is followed by leave
+// on the M that the goroutine has at that time.
+M* enter_slow(M* m) noexcept;
+
+// True if entering needs no fence, since retakers have membarrier.
+extern bool membarrier_in_use;
+
+inline M* enter(M* m) noexcept {
+    if (m->curg.load(std::memory_order_relaxed)->syscall_depth != 0) [[unlikely]]
+        m->call.store(m->call.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    m->tick.store(m->tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (membarrier_in_use) [[likely]] {
+        m->in_runtime.store(1, std::memory_order_relaxed);   // partner: the retaker's membarrier
+        base::compiler_fence();
+        if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return m;
+    } else {
+        m->in_runtime.exchange(1, std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS and load
+        if (m->taken.load(std::memory_order_seq_cst) == retake::none) return m;
+    }
+    return enter_slow(m);
+}
+
+inline void leave(M* m) noexcept {
+    if (m->curg.load(std::memory_order_relaxed)->syscall_depth != 0) [[unlikely]]
+        m->call.store(m->call.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    m->in_runtime.store(0, std::memory_order_release);   // partner: the retaker's acquire load
+}
+
+}  // namespace handoff::detail

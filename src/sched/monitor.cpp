@@ -1,0 +1,321 @@
+// The monitor (Go's sysmon): an M without a P that watches the Ps and takes those whose goroutines are away.
+//
+// It is a part that Ms play in turns. When the monitor finds a P to take, it hands the part to an idle M and runs the
+// P itself: it is awake already, and waking somebody costs more than half of the whole handoff.
+//
+// Rounds. While something runs it looks every `syscall_grace`; after a millisecond without a find it doubles the
+// pause up to 10 ms; when all Ps are idle it sleeps until it is woken. A timed sleep of 20 us lasts 50 to 100, so it
+// looks again without sleeping, for a bounded time, while a P with waiting work is in a call (until the grace is over),
+// and for a while after a find; only if a core is free, so that it takes no time from goroutines.
+//
+// What it takes:
+//   a guarded call       seen twice, `syscall_grace` apart, if work waits; after `syscall_retake_after` in any case
+//   an unguarded call    no entry into the runtime for `retake_running_after`, and the kernel says that it sleeps
+//   a computation        one time slice for `retake_running_after`, if work waits, while fewer than `procs` goroutines
+//                        compute without a P; beyond that only after ten times as long, so that those who wait for a
+//                        moment of processor get it, and a thousand hogs still do not become a thousand threads at once
+#include "os/clock.hpp"
+#include "sched/sched.hpp"
+
+#include <algorithm>
+
+namespace handoff::detail {
+
+namespace {
+
+constexpr std::int64_t backoff_after_ns = 1'000'000;
+constexpr std::int64_t longest_pause_ns = 10'000'000;
+
+// How long it looks without sleeping, at a stretch and after a find: several times what one round of a loop of
+// blocking calls takes. If nothing is found the pauses in between grow to 10 ms, so that it costs two percent of a
+// core that nobody uses.
+constexpr std::int64_t polling_ns = 200'000;
+
+constexpr std::int64_t over_limit_factor = 10;
+
+constexpr unsigned most_candidates = 64;   // a round; the others have their turn in the next
+
+struct round {
+    round(sched& owner, std::int64_t time) noexcept : s(owner), now(time) {}
+
+    sched& s;
+    const std::int64_t now;
+    std::int64_t next_look = os::never;   // the first time at which a look could find something
+    bool poll = false;                    // worth looking again without sleeping
+    unsigned busy = 0;                    // Ps whose goroutines are not in a guarded call
+    unsigned in_call = 0;
+    retake_candidate candidates[most_candidates];
+    unsigned count = 0;
+
+    bool work_waits_for(const P& p) const noexcept {
+        if (!p.runq.empty() || p.timers.first() <= now) return true;
+        if (s.npidle.load(std::memory_order_relaxed) != 0 || s.nmspinning.load(std::memory_order_relaxed) != 0)
+            return false;   // somebody is free to do what waits elsewhere
+        return s.work_anywhere();
+    }
+
+    void add(P& p, M* m, std::uint32_t call, std::uint32_t tick, retake as) noexcept {
+        if (count == most_candidates) return;
+        retake_candidate& c = candidates[count++];
+        c = {};
+        c.m = m;
+        c.p = &p;
+        c.call = call;
+        c.tick = tick;
+        c.as = as;
+    }
+
+    void soon(std::int64_t when) noexcept { next_look = std::min(next_look, when); }
+
+    void look_at(P& p) noexcept;
+    bool worth_polling() noexcept;
+    void look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept;
+    void look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept;
+};
+
+void round::look_at(P& p) noexcept {
+    auto& w = p.watch;
+    // Relaxed: what is seen here is only a reason to try; retake_ps looks again.
+    M* m = p.m.load(std::memory_order_acquire);   // with acquirep: M::thread
+    if (p.status.load(std::memory_order_relaxed) != p_status::running || !m) {
+        w.m = nullptr;
+        w.last_look = now;
+        return;
+    }
+    const std::uint32_t call = m->call.load(std::memory_order_relaxed), tick = m->tick.load(std::memory_order_relaxed),
+                        slice = p.schedtick.load(std::memory_order_relaxed);
+    if (w.m != m || w.schedtick != slice) {
+        w.schedtick = slice;
+        w.slice_seen = now;
+    }
+    if (w.m != m || w.call != call || w.tick != tick) {
+        w.call_began = w.m == m ? w.last_look : now;
+        w.call = call;
+        w.tick = tick;
+        w.call_seen = w.tick_seen = now;
+        w.cpu_at_tick = -1;
+        w.m = m;
+    } else {
+        soon(p.timers.first());   // it may still be away then
+    }
+    w.last_look = now;
+    ++(call % 2 != 0 ? in_call : busy);
+    if (p.id >= s.nprocs.load(std::memory_order_relaxed)) {
+        // Surplus: to be taken as soon as its goroutine is away, whatever it does.
+        if (m->in_runtime.load(std::memory_order_relaxed) == 0) add(p, m, call, tick, retake::taken_call);
+    } else if (call % 2 != 0) {
+        look_at_call(p, m, call, tick);
+    } else if (m->in_runtime.load(std::memory_order_relaxed) == 0) {
+        look_at_user_code(p, m, call, tick);
+    }
+}
+
+void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept {
+    const auto& w = p.watch;
+    const bool waits = work_waits_for(p);
+    const std::int64_t lasted = now - w.call_seen;
+    const std::int64_t grace = s.opts.syscall_grace.count();
+    // A loop of short calls never shows the same one twice for long: it may keep its P for a time slice.
+    if ((waits && (lasted >= grace || now - w.slice_seen >= s.opts.retake_running_after.count())) ||
+        lasted >= s.opts.syscall_retake_after.count()) {
+        add(p, m, call, tick, retake::taken_call);
+    } else if (waits) {
+        soon(w.call_seen + grace);
+        poll = true;
+    } else {
+        soon(w.call_seen + s.opts.syscall_retake_after.count());
+    }
+}
+
+void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept {
+    auto& w = p.watch;
+    const std::int64_t limit = s.opts.retake_running_after.count();
+    const bool away = now - w.tick_seen >= limit;
+    if (!away && now - w.slice_seen < limit) {
+        soon(std::min(w.tick_seen, w.slice_seen) + limit);
+        return;
+    }
+    const bool waits = work_waits_for(p);
+    if (!away && !waits) return;
+    // A thread that used less than half of the time may be blocked, or may have been kept from its core by others:
+    // the kernel knows.
+    const std::int64_t cpu = os::thread_cpu_time(m->thread);
+    const std::int64_t before = std::exchange(w.cpu_at_tick, cpu);
+    os::thread_activity is;
+    if (away && (before < 0 || cpu - before < (now - w.tick_seen) / 2))
+        is = os::activity_of(m->tid.load(std::memory_order_relaxed));
+    else
+        is.what = os::activity::computing;
+    if (is.what == os::activity::in_call || is.what == os::activity::in_fault) {
+        add(p, m, call, tick, retake::taken_unguarded);
+        candidates[count - 1].since = w.tick_seen;
+        candidates[count - 1].call_number = is.call;
+        return;
+    }
+    if (!waits) return;   // it computes, and nobody minds
+    const std::uint32_t free_running = s.computing.load(std::memory_order_relaxed);
+    std::uint32_t taken_now = 0;
+    for (unsigned i = 0; i < count; ++i) taken_now += candidates[i].as == retake::taken_computing;
+    if (free_running + taken_now < s.nprocs.load(std::memory_order_relaxed) ||
+        now - w.slice_seen >= over_limit_factor * limit)
+        add(p, m, call, tick, retake::taken_computing);
+}
+
+// worth_polling says whether to look again at once: for a bounded time, and on a core that nobody else needs.
+bool round::worth_polling() noexcept {
+    auto& w = s.watch;
+    const bool expects = poll || (busy + in_call != 0 && now - w.last_find < polling_ns);
+    if (!expects || busy + s.computing.load(std::memory_order_relaxed) >= s.cores) return false;
+    if (w.polling_since == 0) w.polling_since = now;
+    if (now - w.polling_since >= polling_ns && now - w.last_find >= polling_ns) return false;
+    for (int i = 0; i < 8; ++i) base::cpu_relax();   // leave the owners their cache lines
+    return true;
+}
+
+// take tries the round's candidates. The Ps that were taken are handed on, but for one that the caller shall run.
+P* take(round& r) noexcept {
+    sched& s = r.s;
+    for (unsigned i = 0; i < r.count; ++i)
+        if (r.candidates[i].as == retake::taken_computing) s.computing.fetch_add(1, std::memory_order_relaxed);
+    retake_ps(s, r.candidates, r.count);
+    P* mine = nullptr;
+    for (unsigned i = 0; i < r.count; ++i) {
+        retake_candidate& c = r.candidates[i];
+        if (!c.taken) {
+            if (c.as == retake::taken_computing) s.computing.fetch_sub(1, std::memory_order_relaxed);
+            continue;
+        }
+        s.watch.last_find = r.now;
+        P& p = *c.p;
+        const bool work = p.runq.owner_sees_work() || p.timers.first() <= r.now ||
+                          s.globq_size.load(std::memory_order_relaxed) != 0;
+        if (c.as == retake::taken_call) {
+            s.handoffs_sysmon.add();
+            if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
+        } else if (c.as == retake::taken_unguarded) {
+            s.handoffs_unguarded.add();
+            if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.tick_seen;
+        } else {
+            s.handoffs_computing.add();
+        }
+        p.watch.m = nullptr;
+        if (work && !mine) mine = &p;
+        else s.handoffp(&p);
+    }
+    return mine;
+}
+
+}  // namespace
+
+// pass_monitor_role makes another M the monitor; false if there is none to be had.
+bool sched::pass_monitor_role() noexcept {
+    M* m;
+    {
+        deferred_wake wake;
+        base::lock_guard hold(lock);
+        m = take_idle_m(wake);
+    }
+    if (!m) return newm(nullptr, false, m_role::monitor);
+    m->nextp = nullptr;
+    m->spinning = false;
+    m->role = m_role::monitor;
+    m->park.wake();
+    return true;
+}
+
+// monitor plays the part on m's thread until it passes it on, and then returns the P that m shall run, or until the
+// runtime stops (null).
+P* sched::monitor(M* m) noexcept {
+    m->is_monitor.store(true, std::memory_order_relaxed);
+    os::set_timer_slack(1);   // the default of 50 us would make each short pause that much longer
+    monitor_wakes_up();
+    P* mine = nullptr;
+    while (!mine) {
+        round r(*this, os::nanotime());
+        coarse_now.store(r.now, std::memory_order_relaxed);
+        for_each_p([&](P& p) { r.look_at(p); });
+        if (r.count != 0) mine = take(r);
+        if (watch.last_find == r.now) watch.pause = opts.syscall_grace.count(), watch.busy_since = r.now;
+        if (!mine && !r.worth_polling()) {
+            if (!monitor_sleeps(r.now, r.next_look, mine)) break;
+            watch.polling_since = 0;
+        }
+        if (mine && !pass_monitor_role()) handoffp(std::exchange(mine, nullptr));
+    }
+    os::set_timer_slack(threads.timer_slack_ns);
+    m->is_monitor.store(false, std::memory_order_relaxed);
+    return mine;
+}
+
+void sched::monitor_wakes_up() noexcept {
+    watch.pause = opts.syscall_grace.count();
+    watch.busy_since = os::nanotime();
+    watch.polling_since = 0;
+}
+
+// monitor_sleeps ends a round: chores, then the pause, or a deep sleep if all is idle. A P whose timers are due while
+// nobody else waits for them comes back in `due`. False: the runtime stops.
+bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept {
+    reap();
+    retry_starved();
+    const std::int64_t grace = opts.syscall_grace.count();
+    if (now - watch.busy_since > backoff_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
+    std::int64_t until = std::min(now + watch.pause, std::max(next_look, now + grace));
+    bool deep = false;
+    {
+        base::lock_guard hold(lock);
+        if (stopping) return false;
+        const std::int64_t first = first_idle_timer();
+        if (first < timekeeper_until) {
+            if (first <= now) {
+                due = take_idle_p_with_timer(first);
+                if (due) return true;
+            }
+            until = std::min(until, first);
+        }
+        deep = npidle.load(std::memory_order_relaxed) == live_procs && watch.pause >= longest_pause_ns &&
+               !work_anywhere() && stackless.empty() && starved.load(std::memory_order_relaxed) == 0;
+        if (deep) until = first < timekeeper_until ? first : os::never;
+        if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);
+        monitor_deep = deep;
+        monitor_until = until;
+    }
+    const bool woken = monitor_note.wait_until(until);
+    {
+        base::lock_guard hold(lock);
+        monitor_deep = false;
+        monitor_until = os::never;   // awake: it looks again before it sleeps
+    }
+    if (deep && woken) monitor_wakes_up();
+    if (debug.schedtrace.count() != 0) trace(os::nanotime());
+    return true;
+}
+
+// take_idle_p_with_timer takes the idle P whose first timer is the one due at `first`.
+P* sched::take_idle_p_with_timer(std::int64_t first) noexcept {
+    for (P& p : pidle) {
+        if (p.timers.first() > first) continue;
+        pidle.erase(pidle.iterator_to(p));
+        npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+        return &p;
+    }
+    return nullptr;   // somebody is about to run it
+}
+
+// retry_starved makes good for threads and stacks that could not be had.
+void sched::retry_starved() noexcept {
+    bool again = starved.exchange(0, std::memory_order_relaxed) != 0;
+    {
+        base::lock_guard hold(lock);
+        for (G* g = stackless.pop(); g; g = stackless.pop()) {
+            globq.push(g);
+            globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+            again = true;
+        }
+    }
+    if (!again || !work_anywhere()) return;
+    wakep_any();
+    // If it could not, startm has said so again; if somebody spins, he looks for it.
+}
+
+}  // namespace handoff::detail

@@ -1,0 +1,44 @@
+// Names of states, and what is said when a state is not the expected one.
+#include "sched/sched.hpp"
+
+namespace handoff::detail {
+
+const char* name_of(g_state s) noexcept {
+    switch (s) {
+        case g_state::idle: return "idle";
+        case g_state::runnable: return "runnable";
+        case g_state::running: return "running";
+        case g_state::waiting: return "waiting";
+        case g_state::dead: return "dead";
+    }
+    return "?";
+}
+
+const char* name_of(p_status s) noexcept {
+    switch (s) {
+        case p_status::idle: return "idle";
+        case p_status::running: return "running";
+        case p_status::dead: return "dead";
+    }
+    return "?";
+}
+
+const char* name_of(wait_reason r) noexcept {
+    switch (r) {
+        case wait_reason::none: return "";
+        case wait_reason::join: return "join";
+        case wait_reason::sleep: return "sleep";
+    }
+    return "?";
+}
+
+void G::bad_transition(g_state now, g_state from, g_state to) const noexcept {
+    base::fatal("goroutine %llu is %s, not %s, on its way to %s", static_cast<unsigned long long>(id.load(std::memory_order_relaxed)),
+                name_of(now), name_of(from), name_of(to));
+}
+
+void P::bad_transition(p_status now, p_status from, p_status to) const noexcept {
+    base::fatal("processor %u is %s, not %s, on its way to %s", id, name_of(now), name_of(from), name_of(to));
+}
+
+}  // namespace handoff::detail

@@ -1,0 +1,102 @@
+// run_queue: a processor's own queue. Its owner pushes and pops, any other processor steals.
+//
+// A ring of 256 with one producer and many consumers, and `next` in front of it: the goroutine that was woken last and
+// nobody else took. The algorithm is that of Go's runqput/runqget/runqgrab.
+//
+// head is moved by CAS by every consumer; tail is stored by the owner with release after the slot is written, and
+// loaded with acquire by thieves, who copy slots before their CAS on head: if that succeeds, no slot in [head, head+n)
+// can have been reused, since the owner pushes only while tail - head < capacity.
+// next is set by the owner, when it is null, by a plain store; taken by anyone by CAS. Only the owner makes it
+// non-null, so its store can't overwrite anything.
+#pragma once
+
+#include "base/atomic.hpp"
+#include "sched/g.hpp"
+
+#include <cstdint>
+
+namespace handoff::detail {
+
+class run_queue {
+public:
+    static constexpr std::uint32_t capacity = 256;
+
+    // Owner only.
+
+    // push appends g; false if the ring is full.
+    bool push(G* g) noexcept {
+        const std::uint32_t t = tail_.load(std::memory_order_relaxed);   // ours
+        const std::uint32_t h = head_.load(std::memory_order_acquire);   // with the consumers' CAS: slots are free
+        if (t - h >= capacity) [[unlikely]] return false;
+        ring_[t % capacity].store(g, std::memory_order_relaxed);
+        tail_.store(t + 1, std::memory_order_release);                   // publishes the slot to thieves
+        return true;
+    }
+
+    // set_next puts g in front if that place is free.
+    bool set_next(G* g) noexcept {
+        if (next_.load(std::memory_order_relaxed) != nullptr) return false;
+        next_.store(g, std::memory_order_release);   // with the acquire in take_next and steal
+        return true;
+    }
+
+    G* take_next() noexcept {
+        G* g = next_.load(std::memory_order_relaxed);
+        // acquire: with set_next, when another owner of this processor had set it.
+        if (g && next_.compare_exchange_strong(g, nullptr, std::memory_order_acquire, std::memory_order_relaxed))
+            return g;
+        return nullptr;
+    }
+
+    G* pop() noexcept {
+        std::uint32_t h = head_.load(std::memory_order_acquire);   // with other consumers' CAS
+        for (;;) {
+            if (tail_.load(std::memory_order_relaxed) == h) return nullptr;
+            G* g = ring_[h % capacity].load(std::memory_order_relaxed);
+            // release: our read of the slot comes before its reuse (push's acquire of head).
+            if (head_.compare_exchange_weak(h, h + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return g;
+        }
+    }
+
+    // take_half moves the older half of a full ring to `out`; false if thieves were faster.
+    bool take_half(g_queue& out) noexcept;
+
+    // Any thread.
+
+    // steal moves the older half of the victim's ring here (the caller owns this queue, which is empty) and returns one
+    // more to run at once; null if there was nothing. `also_next` allows to take the victim's next.
+    G* steal_from(run_queue& victim, bool also_next, unsigned& moved) noexcept;
+
+    // empty never says so of a queue that was not empty all the while.
+    bool empty() const noexcept {
+        for (;;) {
+            const std::uint32_t h = head_.load(std::memory_order_acquire);
+            const std::uint32_t t = tail_.load(std::memory_order_acquire);
+            const G* n = next_.load(std::memory_order_acquire);
+            // The owner may have moved a goroutine between next and the ring in between.
+            if (tail_.load(std::memory_order_acquire) == t) return h == t && n == nullptr;
+        }
+    }
+
+    unsigned size() const noexcept {
+        const std::uint32_t h = head_.load(std::memory_order_acquire);
+        const std::uint32_t n = tail_.load(std::memory_order_acquire) - h;
+        return (n > capacity ? 0 : n) + (next_.load(std::memory_order_relaxed) ? 1 : 0);
+    }
+
+    // What the owner sees: cheap, exact for its own pushes.
+    bool owner_sees_work() const noexcept {
+        return head_.load(std::memory_order_relaxed) != tail_.load(std::memory_order_relaxed) ||
+               next_.load(std::memory_order_relaxed) != nullptr;
+    }
+
+private:
+    std::uint32_t grab(G** out, bool also_next) noexcept;
+
+    alignas(64) base::atomic<std::uint32_t> head_{0};
+    alignas(64) base::atomic<std::uint32_t> tail_{0};
+    base::atomic<G*> next_{nullptr};
+    base::atomic<G*> ring_[capacity]{};
+};
+
+}  // namespace handoff::detail

@@ -1,0 +1,270 @@
+// sched: what the Ps and Ms of one runtime share, and the functions that move Gs, Ms and Ps between states.
+//
+// Files: schedule.cpp (which G runs next, park and ready), idle.cpp (idle Ps and Ms, wake-ups, threads), syscall.cpp
+// (brackets and the way back), retake.cpp and monitor.cpp (taking Ps from those who left), spawn.cpp (birth and death
+// of Gs), lifecycle.cpp (birth and death of the whole).
+//
+// No lost wake-up. Submitting work and running out of it are two sides of a Dekker pair:
+//
+//     submit:   put the G in a queue;           full fence;   look at npidle and nmspinning; start an M if need be
+//     give up:  put the P in pidle;
+//               nmspinning - 1 if it spun;      full fence;   look into every queue again; take a P back if there is
+//
+// One of the fences comes first. If it is the submitter's, the one who gives up sees the G. If it is the other's, the
+// submitter sees an idle P and, if nobody spins, starts an M for it; if somebody spins, then that one has yet to come
+// to its own fence. A spinner that finds work calls wakep() as it stops spinning, since submitters may have relied on
+// it for more than the one G that it took. The global queue is looked at under the lock on both sides.
+//
+// A submitter on the only P needs no fence: there is no other P that could be idle.
+#pragma once
+
+#include "base/atomic.hpp"
+#include "base/mutex.hpp"
+#include "context/stack.hpp"
+#include "os/note.hpp"
+#include "os/thread.hpp"
+#include "sched/g.hpp"
+#include "sched/m.hpp"
+#include "sched/p.hpp"
+
+#include <handoff/options.hpp>
+#include <handoff/stats.hpp>
+
+#include <array>
+#include <boost/intrusive/list.hpp>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace handoff::detail {
+
+inline constexpr unsigned max_procs = 1024;
+
+// The Gs of a runtime, in chunks that stay where they are: a snapshot walks them, and a handle that outlives its
+// runtime keeps them.
+class g_store {
+public:
+    static constexpr unsigned chunk_size = 64;
+    struct chunk {
+        G gs[chunk_size];
+    };
+
+    // take returns a list of at least one free G. Throws std::bad_alloc. Under sched::lock.
+    G* take(unsigned count);
+    void give(G* list) noexcept;   // under sched::lock
+
+    template <class F>
+    void for_each(F f) {
+        for (auto& c : chunks_)
+            for (G& g : c->gs) f(g);
+    }
+
+    // Handles left when the runtime ends, plus one for the runtime; who brings it to 0 deletes the store.
+    base::atomic<std::uint64_t> owners{1};
+
+private:
+    std::vector<std::unique_ptr<chunk>> chunks_;
+    G* free_ = nullptr;
+};
+
+// Wakes a note when it goes out of scope: declared before a lock_guard, it wakes outside the lock.
+class deferred_wake {
+public:
+    deferred_wake() noexcept = default;
+    deferred_wake(const deferred_wake&) = delete;
+    deferred_wake& operator=(const deferred_wake&) = delete;
+    ~deferred_wake() {
+        if (n_) n_->wake();
+    }
+    void set(os::note& n) noexcept { n_ = &n; }
+
+private:
+    os::note* n_ = nullptr;
+};
+
+using midle_list = boost::intrusive::list<M, boost::intrusive::member_hook<M, midle_hook, &M::idle_link>,
+                                          boost::intrusive::constant_time_size<true>>;
+using pidle_list = boost::intrusive::list<P, boost::intrusive::member_hook<P, pidle_hook, &P::idle_link>,
+                                          boost::intrusive::constant_time_size<false>>;
+
+struct debug_options {
+    std::chrono::milliseconds schedtrace{0};
+    bool scheddetail = false;
+    bool unguarded = false;
+};
+
+struct sched {
+    explicit sched(options o);
+    ~sched();
+
+    // --- lifecycle.cpp ---
+    void start();                      // threads; throws std::system_error
+    void stop_threads() noexcept;
+    bool all_ended() const noexcept HANDOFF_REQUIRES(lock);
+    void empty_p(P* p) noexcept HANDOFF_EXCLUDES(lock);
+    void drain_and_stop() noexcept;    // waits for the goroutines, then joins the threads
+    void set_procs(unsigned n);
+    void retire_p(M* m) noexcept;      // m's P is surplus: empties it; m is left without
+
+    // --- schedule.cpp: on an M, in a runtime section ---
+    G* pick(M* m) noexcept;            // the next G of m's P, from its own queues; null if there is none
+    G* find_runnable(M* m) noexcept;   // looks everywhere; null if m lost its P on the way
+    void thread_loop(M* m) noexcept;   // g0
+    void execute(M* m, G* g) noexcept; // g0 runs g
+    M* switch_away(M* m, context::execution& from) noexcept;
+    M* switch_to(M* m, context::execution& from, G* next) noexcept;
+    void start_here(M* m, G* g) noexcept;
+    M* switch_to_g0(M* m, context::execution& from) noexcept;
+    void note_start(M* m, G* g) noexcept;
+    bool ready_to_run(M* m, G* g) noexcept;
+    void put_local(M* m, G* g) noexcept;
+    void put_global(G* g) noexcept HANDOFF_EXCLUDES(lock);
+    unsigned run_timers(M* m, P* p, std::int64_t now) noexcept;
+    G* steal_work(M* m) noexcept;
+    G* take_global(P* p, unsigned most) noexcept HANDOFF_REQUIRES(lock);
+    G* take_global_locked(P* p, unsigned most) noexcept HANDOFF_EXCLUDES(lock);
+    bool work_anywhere() const noexcept;
+
+    // --- idle.cpp ---
+    void wakep() noexcept;             // after put_local of an M with a P
+    void wakep_any() noexcept;         // after put_global by anyone
+    void acquirep(M* m, P* p) noexcept;
+    P* releasep(M* m) noexcept;
+    P* take_idle_p(P* preferred, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
+    void put_idle_p(P* p, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
+    void startm(P* p, bool spinning) noexcept HANDOFF_EXCLUDES(lock);
+    bool newm(P* p, bool spinning, m_role role) noexcept HANDOFF_EXCLUDES(lock);
+    void handoffp(P* p) noexcept HANDOFF_EXCLUDES(lock);
+    bool stopm(M* m) noexcept HANDOFF_EXCLUDES(lock);   // false: the thread should exit
+    void stop_locked_m(M* m) noexcept;
+    void start_locked_m(M* m, G* g) noexcept;
+    M* take_idle_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
+    std::int64_t first_idle_timer() const noexcept;
+    void cover_timer(std::int64_t when, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
+    void reap() noexcept HANDOFF_EXCLUDES(lock);        // joins threads that exited
+    bool a_core_is_free() const noexcept;
+    void thread_exits(M* m) noexcept HANDOFF_EXCLUDES(lock);
+    void check_drained(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
+
+    // --- monitor.cpp ---
+    P* monitor(M* m) noexcept;         // plays the monitor's part; returns a P that m shall run now, or null: stop
+    bool pass_monitor_role() noexcept;
+    void monitor_wakes_up() noexcept;
+    bool monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept HANDOFF_EXCLUDES(lock);
+    P* take_idle_p_with_timer(std::int64_t first) noexcept HANDOFF_REQUIRES(lock);
+    void retry_starved() noexcept HANDOFF_EXCLUDES(lock);
+
+    // --- spawn.cpp ---
+    G* new_g(M* m);                    // throws std::bad_alloc
+    void free_g(M* m, G* g) noexcept;
+    void name_goroutine(G* g, const std::string& name);
+    context::stack* take_stack(M* m, G* g) noexcept;
+    void give_stack(P* p, context::stack* st) noexcept;
+
+    // --- debug ---
+    goroutine_name describe(const G* g);
+    void note_unguarded(G* g, std::int64_t since, std::int64_t until, long call);
+    struct stats stats();
+    scheduler_snapshot snapshot();
+    void trace(std::int64_t now);
+
+    // Immutable after construction.
+    const options opts;
+    const debug_options debug;
+    const os::thread_defaults threads;
+    const unsigned cores;
+    const std::int64_t started;
+
+    base::mutex lock;
+    g_queue globq HANDOFF_GUARDED_BY(lock);
+    g_queue stackless HANDOFF_GUARDED_BY(lock);   // fresh Gs that no stack could be had for
+    midle_list midle HANDOFF_GUARDED_BY(lock);
+    pidle_list pidle HANDOFF_GUARDED_BY(lock);
+    std::vector<std::unique_ptr<M>> allm HANDOFF_GUARDED_BY(lock);
+    std::vector<M*> exited HANDOFF_GUARDED_BY(lock);    // threads to be joined
+    std::vector<M*> free_ms HANDOFF_GUARDED_BY(lock);   // joined
+    unsigned nm HANDOFF_GUARDED_BY(lock) = 0;           // threads alive or being made
+    unsigned live_procs HANDOFF_GUARDED_BY(lock) = 0;   // Ps that are not dead
+    bool stopping HANDOFF_GUARDED_BY(lock) = false;
+    bool draining HANDOFF_GUARDED_BY(lock) = false;
+    M* timekeeper HANDOFF_GUARDED_BY(lock) = nullptr;   // the idle M that sleeps until `timekeeper_until`
+    std::int64_t timekeeper_until HANDOFF_GUARDED_BY(lock) = os::never;
+    bool monitor_deep HANDOFF_GUARDED_BY(lock) = false; // the monitor sleeps until it is woken
+    std::int64_t monitor_until HANDOFF_GUARDED_BY(lock) = 0;
+    std::uint64_t spawned_outside HANDOFF_GUARDED_BY(lock) = 0;
+    g_store* store HANDOFF_GUARDED_BY(lock);
+
+    // Written under the lock, read anywhere. Relaxed where a stale value only delays a wake-up that the Dekker pair
+    // above makes good.
+    alignas(64) base::atomic<std::uint32_t> npidle{0};
+    base::atomic<std::uint32_t> nmspinning{0};
+    base::atomic<std::uint32_t> globq_size{0};
+    alignas(64) base::atomic<std::uint32_t> nprocs{0};   // wanted
+    base::atomic<std::uint32_t> nallp{0};                // ever made; allp[0..nallp) are set
+    std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
+    base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
+    base::atomic<std::int64_t> coarse_now{0};            // the monitor's clock
+    base::atomic<std::uint32_t> starved{0};              // Ps that an M could not be made for, since last looked
+
+    os::note monitor_note;
+    os::note drained;
+    context::stack_pool stacks;
+
+    base::shared_counter handoffs_sysmon, handoffs_immediate, handoffs_unguarded, handoffs_computing, retakes_given_up;
+    base::shared_counter exits_own_late, exits_old_idle, exits_any_idle, exits_queued;
+    base::shared_counter threads_created, threads_retired, thread_cap_hits, thread_create_failures, stack_failures;
+    base::atomic<int> thread_create_errno{0};
+    base::atomic<bool> warned_no_stack{false};
+
+    // The monitor's own; the part changes hands with a wake-up or a thread's start in between.
+    struct {
+        std::int64_t pause = 0;            // the present one
+        std::int64_t busy_since = 0;       // of the last find, or of the last wake-up from deep sleep
+        std::int64_t last_find = 0;
+        std::int64_t polling_since = 0;    // 0: it has slept since
+        std::int64_t next_trace = 0;
+    } watch;
+
+    base::mutex names_lock;
+    std::unordered_map<const G*, std::string> names HANDOFF_GUARDED_BY(names_lock);
+    std::map<std::pair<std::string, std::string>, unguarded_site> unguarded HANDOFF_GUARDED_BY(names_lock);
+
+    template <class F>
+    void for_each_p(F f) const {
+        const std::uint32_t n = nallp.load(std::memory_order_acquire);
+        for (std::uint32_t i = 0; i < n; ++i) f(*allp[i].load(std::memory_order_acquire));
+    }
+};
+
+// retake.cpp: what the monitor wants to take, and how it went.
+struct retake_candidate {
+    M* m = nullptr;
+    P* p = nullptr;
+    std::uint32_t call = 0, tick = 0;   // as seen; they must not have moved
+    retake as = retake::none;           // taken_call, taken_unguarded or taken_computing
+    std::int64_t since = 0;             // first sight, and the call's number, for the owner of an unguarded one
+    long call_number = -1;
+    bool taken = false;
+};
+void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept;
+
+// park takes the current goroutine off its processor and runs the next one. `commit(m, g, arg)` is called on the
+// context that is switched to, once g's is saved: only there may g be shown to those who could ready it. Returns on
+// the M that runs the goroutine then. In a runtime section.
+M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcept;
+
+// ready makes a waiting goroutine runnable. `m`: the calling thread's M in a runtime section, or null.
+void ready(M* m, G* g) noexcept;
+
+M* finish_switch(context::switcher* s) noexcept;
+void goroutine_main(context::switcher* s) noexcept;
+
+// The runtime that calls from threads off any goroutine use.
+sched* default_sched();
+
+bool in_forked_child() noexcept;
+
+}  // namespace handoff::detail

@@ -1,0 +1,343 @@
+// Which goroutine runs next, and how one leaves its processor and comes back.
+//
+// A goroutine that parks or ends switches straight to the next one of its P; only when the P's own queues are empty,
+// or a tied thread is in play, does the switch go through g0, the context in which find_runnable searches the rest.
+#include "os/clock.hpp"
+#include "sched/sched.hpp"
+
+#include <numeric>
+
+namespace handoff::detail {
+
+namespace {
+
+constexpr std::uint32_t global_every = 61;   // prime, as in Go: no loop of the program's stays in step with it
+
+// How many goroutines in a row may be run out of `next` in one time slice. It keeps two that wake each other from
+// starving the queue behind them.
+constexpr std::uint32_t next_budget = 64;
+
+constexpr unsigned timers_at_once = 64;
+
+void commit_yield(M* m, G* g, void*) noexcept {
+    if (!m->p.load(std::memory_order_relaxed)->runq.push(g)) m->s->put_global(g);
+}
+
+}  // namespace
+
+// finish_switch does on the side that was reached what the side that was left could not do itself.
+M* finish_switch(context::switcher* s) noexcept {
+    M* m = static_cast<M*>(s);
+    if (auto commit = m->commit) {
+        m->commit = nullptr;
+        commit(m, m->commit_g, m->commit_arg);
+    }
+    return m;
+}
+
+void sched::put_local(M* m, G* g) noexcept {
+    P* p = m->p.load(std::memory_order_relaxed);
+    if (p->runq.set_next(g)) return;
+    while (!p->runq.push(g)) {
+        g_queue half;
+        if (!p->runq.take_half(half)) continue;   // thieves made room
+        half.push(g);
+        base::lock_guard hold(lock);
+        globq.append(half);
+        globq_size.store(globq_size.load(std::memory_order_relaxed) + run_queue::capacity / 2 + 1,
+                         std::memory_order_relaxed);
+        return;
+    }
+}
+
+void sched::put_global(G* g) noexcept {
+    base::lock_guard hold(lock);
+    globq.push(g);
+    globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// take_global takes p's share of the global queue, at most `most`: returns one, queues the others locally.
+G* sched::take_global(P* p, unsigned most) noexcept {
+    const std::uint32_t size = globq_size.load(std::memory_order_relaxed);
+    if (size == 0) return nullptr;
+    std::uint32_t n = std::min(size / std::max(nprocs.load(std::memory_order_relaxed), 1u) + 1, size);
+    n = std::min({n, most, run_queue::capacity / 2});
+    globq_size.store(size - n, std::memory_order_relaxed);
+    G* g = globq.pop();
+    for (std::uint32_t i = 1; i < n; ++i) {
+        G* more = globq.pop();
+        if (!p->runq.push(more)) {
+            globq.push(more);
+            globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        }
+    }
+    return g;
+}
+
+G* sched::take_global_locked(P* p, unsigned most) noexcept {
+    base::lock_guard hold(lock);
+    return take_global(p, most);
+}
+
+bool sched::work_anywhere() const noexcept {
+    if (globq_size.load(std::memory_order_relaxed) != 0) return true;
+    const std::uint32_t n = nallp.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < n; ++i)
+        if (!allp[i].load(std::memory_order_acquire)->runq.empty()) return true;
+    return false;
+}
+
+// run_timers fires what is due in p's heap; p may be another's. The goroutines become runnable on m's P.
+unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
+    unsigned n = 0;
+    for (timer* t = p->timers.take_due(now, timers_at_once); t; ++n) {
+        timer* next = t->next_due;   // t is gone once it has fired
+        t->fire(t, m);
+        t = next;
+    }
+    return n;
+}
+
+G* sched::pick(M* m) noexcept {
+    P* p = m->p.load(std::memory_order_relaxed);
+    if (p->id >= nprocs.load(std::memory_order_relaxed)) [[unlikely]] return nullptr;
+    if (p->timers.first() != os::never) [[unlikely]] {
+        const std::int64_t now = os::nanotime();
+        if (p->timers.first() <= now) run_timers(m, p, now);
+    }
+    if (p->next_budget != 0)
+        if (G* g = p->runq.take_next()) {
+            --p->next_budget;   // the waker's slice goes on
+            return g;
+        }
+    const std::uint32_t tick = p->schedtick.load(std::memory_order_relaxed) + 1;
+    p->schedtick.store(tick, std::memory_order_relaxed);
+    p->next_budget = next_budget;
+    if (tick % global_every == 0 && globq_size.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        if (G* g = take_global_locked(p, 1)) return g;
+    if (G* g = p->runq.pop()) return g;
+    return p->runq.take_next();
+}
+
+// steal_work visits each P once a pass, from a random one on in a stride that is coprime to their number. Only the
+// last pass takes timers and `next`.
+G* sched::steal_work(M* m) noexcept {
+    P* p = m->p.load(std::memory_order_relaxed);
+    const std::uint32_t n = nallp.load(std::memory_order_acquire);
+    if (n == 1) return nullptr;
+    std::uint32_t stride = 1 + p->random() % n;
+    while (std::gcd(stride, n) != 1) ++stride;
+    for (int pass = 0; pass < 4; ++pass) {
+        const bool last = pass == 3;
+        std::uint32_t at = p->random() % n;
+        for (std::uint32_t i = 0; i < n; ++i, at = (at + stride) % n) {
+            P* victim = allp[at].load(std::memory_order_acquire);
+            if (victim == p) continue;
+            if (last && victim->timers.first() != os::never) {
+                const std::int64_t now = os::nanotime();
+                if (victim->timers.first() <= now && run_timers(m, victim, now) != 0)
+                    if (G* g = pick(m)) return g;
+            }
+            if (victim->runq.empty()) continue;
+            unsigned moved = 0;
+            if (G* g = p->runq.steal_from(victim->runq, last, moved)) {
+                p->steals.add();
+                p->stolen.add(moved);
+                return g;
+            }
+        }
+    }
+    return nullptr;
+}
+
+G* sched::find_runnable(M* m) noexcept {
+    for (;;) {
+        P* p = m->p.load(std::memory_order_relaxed);
+        if (p->id >= nprocs.load(std::memory_order_relaxed)) [[unlikely]] {
+            retire_p(m);
+            return nullptr;
+        }
+        if (G* g = pick(m)) return g;
+        if (globq_size.load(std::memory_order_relaxed) != 0)
+            if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
+        const std::uint32_t idle = npidle.load(std::memory_order_relaxed), procs = nprocs.load(std::memory_order_relaxed);
+        if (!m->spinning && 2 * nmspinning.load(std::memory_order_relaxed) < procs - std::min(idle, procs)) {
+            m->spinning = true;
+            nmspinning.fetch_add(1, std::memory_order_relaxed);
+        }
+        if (m->spinning)
+            if (G* g = steal_work(m)) return g;
+        {
+            deferred_wake wake;
+            base::lock_guard hold(lock);
+            if (G* g = take_global(p, run_queue::capacity / 2)) return g;
+            releasep(m);
+            put_idle_p(p, wake);
+        }
+        // The other half of the Dekker pair at the head of sched.hpp.
+        if (m->spinning) {
+            m->spinning = false;
+            nmspinning.fetch_sub(1, std::memory_order_relaxed);
+        }
+        base::full_fence();
+        if (!work_anywhere()) return nullptr;
+        deferred_wake wake;
+        base::lock_guard hold(lock);
+        P* again = take_idle_p(p, wake);
+        if (!again) return nullptr;
+        acquirep(m, again);
+        m->spinning = true;
+        nmspinning.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
+// ready_to_run makes g, just taken from a queue, the one that m is about to switch to; false if it could get no stack.
+bool sched::ready_to_run(M* m, G* g) noexcept {
+    if (g->fresh()) {
+        context::stack* st = take_stack(m, g);
+        if (!st) [[unlikely]] {
+            stack_failures.add();
+            base::lock_guard hold(lock);
+            stackless.push(g);
+            return false;
+        }
+        g->stk = st;
+        g->exec = st->idle;
+    }
+    note_start(m, g);
+    return true;
+}
+
+// note_start: g is about to run on m.
+void sched::note_start(M* m, G* g) noexcept {
+    P* p = m->p.load(std::memory_order_relaxed);
+    g->transition(g_state::runnable, g_state::running);
+    g->m.store(m, std::memory_order_relaxed);
+    p->switches.add();
+    if (p->handoff != handoff_kind::none) [[unlikely]] {
+        const std::int64_t took = os::nanotime() - p->handoff_began;
+        (p->handoff == handoff_kind::sysmon      ? p->latency_sysmon
+         : p->handoff == handoff_kind::immediate ? p->latency_immediate
+                                                 : p->latency_unguarded)
+            .record(took);
+        p->handoff = handoff_kind::none;
+    }
+}
+
+// start_here makes the fresh g, whose stack the caller stands on, m's current goroutine.
+void sched::start_here(M* m, G* g) noexcept {
+    note_start(m, g);
+    m->curg.store(g, std::memory_order_relaxed);
+}
+
+// execute runs g on m, from g0, until something comes back to g0.
+void sched::execute(M* m, G* g) noexcept {
+    if (m->spinning) {
+        m->spinning = false;
+        nmspinning.fetch_sub(1, std::memory_order_relaxed);
+        wakep();   // submitters may have relied on us; wakep has the fence
+    }
+    if (g->locked.load(std::memory_order_relaxed) && m->locked_g != g) {
+        start_locked_m(m, g);
+        return;
+    }
+    if (!ready_to_run(m, g)) return;
+    m->curg.store(g, std::memory_order_relaxed);
+    finish_switch(context::jump(m->g0, g->exec, m));
+    m->curg.store(nullptr, std::memory_order_relaxed);
+}
+
+// switch_to leaves `from` for `next`, or for g0 if next is null or can't run here. Returns when `from` is resumed.
+M* sched::switch_to(M* m, context::execution& from, G* next) noexcept {
+    if (next && (next->locked.load(std::memory_order_relaxed) || m->locked_g)) {
+        m->nextg = next;
+        next = nullptr;
+    }
+    if (next && !ready_to_run(m, next)) next = nullptr;
+    m->curg.store(next, std::memory_order_relaxed);
+    return finish_switch(context::jump(from, next ? next->exec : m->g0, m));
+}
+
+M* sched::switch_away(M* m, context::execution& from) noexcept {
+    return switch_to(m, from, m->locked_g ? nullptr : pick(m));
+}
+
+M* sched::switch_to_g0(M* m, context::execution& from) noexcept { return switch_to(m, from, nullptr); }
+
+// thread_loop is g0: what an M does between goroutines. On return the thread exits.
+void sched::thread_loop(M* m) noexcept {
+    for (;;) {
+        P* p = m->p.load(std::memory_order_relaxed);
+        if (m->role == m_role::monitor) {
+            P* retaken = monitor(m);
+            m->role = m_role::worker;
+            if (!retaken) return;
+            acquirep(m, retaken);
+        } else if (m->exits) {
+            if (p) {
+                releasep(m);
+                handoffp(p);
+            }
+            threads_retired.add();
+            return;
+        } else if (m->locked_g) {
+            stop_locked_m(m);
+            execute(m, m->locked_g);
+        } else if (!p) {
+            if (!stopm(m)) return;
+        } else if (G* g = m->nextg ? std::exchange(m->nextg, nullptr) : find_runnable(m)) {
+            execute(m, g);
+        }
+    }
+}
+
+M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcept {
+    G* g = m->curg.load(std::memory_order_relaxed);
+    g->reason.store(why, std::memory_order_relaxed);
+    g->since.store(m->s->coarse_now.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    g->transition(g_state::running, g_state::waiting);
+    m->commit = commit;
+    m->commit_g = g;
+    m->commit_arg = arg;
+    return m->s->switch_away(m, g->exec);
+}
+
+void ready(M* m, G* g) noexcept {
+    g->reason.store(wait_reason::none, std::memory_order_relaxed);
+    g->transition(g_state::waiting, g_state::runnable);
+    sched* s = g->s;
+    if (m && m->s == s && m->p.load(std::memory_order_relaxed)) {
+        s->put_local(m, g);
+        s->wakep();
+    } else {
+        s->put_global(g);
+        s->wakep_any();
+    }
+}
+
+}  // namespace handoff::detail
+
+namespace handoff::this_goroutine {
+
+void yield() {
+    using namespace detail;
+    M* m = current_m();
+    if (!m) {
+        sched_yield();
+        return;
+    }
+    m = enter(m);
+    G* next = m->s->pick(m);
+    const bool surplus =
+        m->p.load(std::memory_order_relaxed)->id >= m->s->nprocs.load(std::memory_order_relaxed);
+    if (next || surplus) {
+        G* g = m->curg.load(std::memory_order_relaxed);
+        g->transition(g_state::running, g_state::runnable);
+        m->commit = commit_yield;
+        m->commit_g = g;
+        m = m->s->switch_to(m, g->exec, next);
+    }
+    leave(m);
+}
+
+}  // namespace handoff::this_goroutine

@@ -1,0 +1,407 @@
+// Birth and death of goroutines: Gs, their stacks, what runs on a stack, joining.
+#include "os/clock.hpp"
+#include "sched/sched.hpp"
+
+#include <handoff/error.hpp>
+
+#include <cstring>
+#include <system_error>
+
+namespace handoff::detail {
+
+namespace {
+
+// How many free Gs and stacks a P keeps before it gives some to the others, and how many it takes or gives at once.
+constexpr unsigned most_free = 64;
+constexpr unsigned batch = 32;
+
+constexpr goroutine_id ids_at_once = 64;
+
+goroutine_id reserve_ids(goroutine_id n) noexcept {
+    static base::atomic<goroutine_id> next{1};
+    return next.fetch_add(n, std::memory_order_relaxed);   // uniqueness is all
+}
+
+void fill(G* g, sched* s, const task_ops& ops, void* task, const spawn_site& site) noexcept {
+    g->s = s;
+    g->ops = &ops;
+    if (ops.relocate) ops.relocate(g->storage, task);
+    else std::memcpy(g->storage, task, ops.size);
+    // Relaxed: the G is nobody else's before it is queued; a snapshot may see a mixture.
+    g->join_word.store(join_running, std::memory_order_relaxed);
+    g->site.store(site.where.file ? site.where.file : site.caller, std::memory_order_relaxed);
+    g->site_line.store(site.where.line, std::memory_order_relaxed);
+    g->predict = 0;
+    g->has_result = false;
+    g->transition(g_state::idle, g_state::runnable);
+}
+
+std::uint32_t checked_stack_pages(std::size_t bytes) {
+    if (bytes == 0) return 0;
+    if (bytes < 16 * 1024 || bytes / context::page_size() >= UINT32_MAX)
+        throw std::invalid_argument("handoff: spawn_options.stack_size=" + std::to_string(bytes) +
+                                    " is not between 16 KiB and 2^32 pages");
+    return static_cast<std::uint32_t>((bytes + context::page_size() - 1) / context::page_size());
+}
+
+// Throws before anything has changed.
+void apply(sched* s, G* g, const spawn_options* opts) {
+    g->stack_pages.store(0, std::memory_order_relaxed);
+    if (!opts) return;
+    g->stack_pages.store(checked_stack_pages(opts->stack_size), std::memory_order_relaxed);
+    if (!opts->name.empty()) s->name_goroutine(g, opts->name);
+}
+
+G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
+    G* g;
+    {
+        base::lock_guard hold(s->lock);
+        g = s->store->take(1);
+    }
+    try {
+        apply(s, g, opts);
+    } catch (...) {
+        base::lock_guard hold(s->lock);
+        s->store->give(g);
+        throw;
+    }
+    g->id.store(reserve_ids(1), std::memory_order_relaxed);
+    fill(g, s, ops, task, site);
+    {
+        base::lock_guard hold(s->lock);
+        ++s->spawned_outside;
+        s->globq.push(g);
+        s->globq_size.store(s->globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+    s->wakep_any();
+    return g;
+}
+
+// The end of a joined wait: a goroutine or a thread.
+void wake_joiner(M* m, std::uintptr_t word) noexcept {
+    auto* w = reinterpret_cast<join_waiter*>(word);
+    if (w->thread) w->thread->wake();
+    else ready(m, w->g);
+}
+
+void destroy_task(G* g) noexcept {
+    if (g->ops->destroy) g->ops->destroy(g->storage, g->has_result);
+}
+
+// What a goroutine threw and nobody will ever see.
+void report_unhandled(G* g) noexcept {
+    sched* s = g->s;
+    std::exception_ptr e = std::move(g->exception);
+    g->exception = nullptr;
+    const goroutine_name who = s->describe(g);
+    if (s->opts.on_unhandled_exception) {
+        s->opts.on_unhandled_exception(who, std::move(e));   // noexcept: what it throws terminates
+        return;
+    }
+    const char* what = "an exception that is no std::exception";
+    try {
+        std::rethrow_exception(e);
+    } catch (const std::exception& x) {
+        base::warn("%s ended by an unhandled exception: %s", who.describe().c_str(), x.what());
+    } catch (...) {
+        base::warn("%s ended by an unhandled exception: %s", who.describe().c_str(), what);
+    }
+    std::terminate();
+}
+
+void run_task(G* g) noexcept {
+    try {
+        g->ops->run(g->storage);
+        g->has_result = true;
+    } catch (...) {
+        g->exception = std::current_exception();
+    }
+}
+
+// end_goroutine publishes the end of g, m's current goroutine, and frees it if nobody needs it any more. Called in
+// user code, returns in a runtime section.
+M* end_goroutine(G* g) noexcept {
+    // acquire: with release() by the handle, which was its last access.
+    bool ours = g->join_word.load(std::memory_order_acquire) == join_detached;
+    if (ours) {
+        if (g->exception) report_unhandled(g);
+        destroy_task(g);
+    }
+    M* m = enter(current_m());
+    g->syscall_depth = 0;   // it may have ended inside a bracket
+    g->lock_depth = 0;
+    if (m->locked_g == g) {
+        m->locked_g = nullptr;
+        g->locked.store(false, std::memory_order_relaxed);
+        m->exits = true;
+    }
+    g->transition(g_state::running, g_state::dead);
+    if (!ours) {
+        // release: the result for the joiner; acquire: the waiter, or the handle's last access.
+        const std::uintptr_t word = g->join_word.exchange(join_ended, std::memory_order_acq_rel);
+        if (word == join_detached) {   // dropped just now
+            leave(m);
+            if (g->exception) report_unhandled(g);
+            destroy_task(g);
+            m = enter(current_m());
+            ours = true;
+        } else if (word != join_running) {
+            wake_joiner(m, word);
+        }
+    }
+    m->p.load(std::memory_order_relaxed)->finished.add();
+    if (ours) m->s->free_g(m, g);
+    return m;
+}
+
+void commit_free_stack(M* m, G*, void* arg) noexcept {
+    m->s->give_stack(m->p.load(std::memory_order_relaxed), static_cast<context::stack*>(arg));
+}
+
+}  // namespace
+
+G* g_store::take(unsigned count) {
+    if (!free_) {
+        auto c = std::make_unique<chunk>();
+        chunks_.push_back(std::move(c));
+        for (G& g : chunks_.back()->gs) {
+            g.next = free_;
+            free_ = &g;
+        }
+    }
+    G* list = free_;
+    G* last = list;
+    while (--count > 0 && last->next) last = last->next;
+    free_ = last->next;
+    last->next = nullptr;
+    return list;
+}
+
+void g_store::give(G* list) noexcept {
+    while (list) {
+        G* g = list;
+        list = g->next;
+        g->next = free_;
+        free_ = g;
+    }
+}
+
+G* sched::new_g(M* m) {
+    P* p = m->p.load(std::memory_order_relaxed);
+    if (!p->free_gs) {
+        base::lock_guard hold(lock);
+        p->free_gs = store->take(batch);
+        for (G* g = p->free_gs; g; g = g->next) ++p->free_g_count;
+    }
+    G* g = p->free_gs;
+    p->free_gs = g->next;
+    --p->free_g_count;
+    return g;
+}
+
+// free_g takes back a G that nobody refers to; its task and exception are gone.
+void sched::free_g(M* m, G* g) noexcept {
+    if (g->named) name_goroutine(g, {});
+    g->stk = nullptr;
+    g->transition(g_state::dead, g_state::idle);
+    P* p = m ? m->p.load(std::memory_order_relaxed) : nullptr;
+    if (!p) {
+        g->next = nullptr;
+        base::lock_guard hold(lock);
+        store->give(g);
+        return;
+    }
+    g->next = p->free_gs;
+    p->free_gs = g;
+    if (++p->free_g_count <= most_free) return;
+    G* rest = p->free_gs;
+    for (unsigned i = 1; i < batch; ++i) rest = rest->next;
+    G* given = std::exchange(rest->next, nullptr);
+    std::swap(given, p->free_gs);
+    p->free_g_count -= batch;
+    base::lock_guard hold(lock);
+    store->give(given);
+}
+
+void sched::name_goroutine(G* g, const std::string& name) {
+    base::lock_guard hold(names_lock);
+    if (name.empty()) names.erase(g);
+    else names.insert_or_assign(g, name);
+    g->named = !name.empty();
+}
+
+// take_stack returns a stack for g, ready to be jumped to; null if memory is short.
+context::stack* sched::take_stack(M* m, G* g) noexcept {
+    P* p = m->p.load(std::memory_order_relaxed);
+    context::stack* st;
+    const std::uint32_t pages = g->stack_pages.load(std::memory_order_relaxed);
+    if (pages == 0) [[likely]] {
+        if (!p->free_stacks) {
+            p->free_stacks = stacks.take(batch / 2);
+            for (context::stack* f = p->free_stacks; f; f = f->next) ++p->free_stack_count;
+        }
+        st = p->free_stacks;
+        if (st) {
+            p->free_stacks = st->next;
+            --p->free_stack_count;
+        }
+    } else {
+        st = stacks.take_sized(pages * context::page_size());
+    }
+    if (!st) {
+        if (!warned_no_stack.exchange(true, std::memory_order_relaxed))
+            base::warn("no memory for a goroutine's stack (mmap failed with errno %d); goroutines wait for one", errno);
+        return nullptr;
+    }
+    if (!st->idle.sp) context::prepare<goroutine_main>(st->idle, st->usable_lo(), st->usable_size());
+    return st;
+}
+
+void sched::give_stack(P* p, context::stack* st) noexcept {
+    if (st->own_mapping) {
+        stacks.give_sized(st);
+        return;
+    }
+    st->next = p->free_stacks;
+    p->free_stacks = st;
+    if (++p->free_stack_count <= most_free) return;
+    // The hottest stay.
+    context::stack* last = p->free_stacks;
+    for (unsigned i = 1; i < most_free - batch; ++i) last = last->next;
+    context::stack* given = std::exchange(last->next, nullptr);
+    p->free_stack_count = most_free - batch;
+    stacks.give(given);
+}
+
+// goroutine_main is the bottom of every stack: it runs the goroutine that the stack was taken for, then the next one
+// if that is fresh too, without a switch; else it leaves the stack, to go on here when it is taken again.
+void goroutine_main(context::switcher* arrived) noexcept {
+    M* m = finish_switch(arrived);
+    for (;;) {
+        G* g = m->curg.load(std::memory_order_relaxed);
+        context::stack* st = g->stk;
+        leave(m);
+        run_task(g);
+        m = end_goroutine(g);
+        sched* s = m->s;
+        G* next = m->locked_g || m->exits ? nullptr : s->pick(m);
+        if (next && next->fresh() && !st->own_mapping && next->stack_pages.load(std::memory_order_relaxed) == 0 &&
+            !next->locked.load(std::memory_order_relaxed)) {
+            next->stk = st;
+            next->exec = st->idle;
+            s->start_here(m, next);
+            continue;
+        }
+        m->commit = commit_free_stack;
+        m->commit_g = nullptr;
+        m->commit_arg = st;
+        m = s->switch_to(m, st->idle, next);
+    }
+}
+
+G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
+    M* m = current_m();
+    if (!m) {
+        if (in_forked_child()) throw usage_error("handoff: a forked child can only exec; it has no threads to run goroutines");
+        return spawn_outside(s ? s : default_sched(), ops, task, opts, site);
+    }
+    if (s && s != m->s) return spawn_outside(s, ops, task, opts, site);
+    m = enter(m);
+    s = m->s;
+    G* g = nullptr;
+    try {
+        g = s->new_g(m);
+        apply(s, g, opts);
+    } catch (...) {
+        if (g) {
+            base::lock_guard hold(s->lock);
+            g->next = nullptr;
+            s->store->give(g);
+        }
+        leave(m);
+        throw;
+    }
+    P* p = m->p.load(std::memory_order_relaxed);
+    if (p->next_id == p->end_id) {
+        p->next_id = reserve_ids(ids_at_once);
+        p->end_id = p->next_id + ids_at_once;
+    }
+    g->id.store(p->next_id++, std::memory_order_relaxed);
+    fill(g, s, ops, task, site);
+    p->spawned.add();
+    s->put_local(m, g);
+    s->wakep();
+    leave(m);
+    return g;
+}
+
+bool ended(const G* g) noexcept { return g->join_word.load(std::memory_order_acquire) == join_ended; }
+
+goroutine_id id_of(const G* g) noexcept { return g->id.load(std::memory_order_relaxed); }
+
+void* task_of(G* g) noexcept { return g->ops->on_heap ? *reinterpret_cast<void**>(g->storage) : g->storage; }
+
+std::exception_ptr take_exception(G* g) noexcept { return std::exchange(g->exception, nullptr); }
+
+namespace {
+
+struct join_request {
+    G* target;
+    join_waiter waiter;
+};
+
+bool announce(join_request& r) noexcept {
+    std::uintptr_t running = join_running;
+    // release: the waiter; acquire, on failure: the result. Partner: the exchange in end_goroutine.
+    return r.target->join_word.compare_exchange_strong(running, reinterpret_cast<std::uintptr_t>(&r.waiter),
+                                                       std::memory_order_acq_rel, std::memory_order_acquire);
+}
+
+void commit_join(M* m, G* g, void* arg) noexcept {
+    if (!announce(*static_cast<join_request*>(arg))) ready(m, g);   // ended meanwhile
+}
+
+}  // namespace
+
+void join(G* g) {
+    if (!g)
+        throw std::system_error(std::make_error_code(std::errc::invalid_argument), "handoff: join of an empty join_handle");
+    if (ended(g)) return;
+    join_request r{g, {}};
+    if (M* m = current_m()) {
+        if (m->curg.load(std::memory_order_relaxed) == g)
+            throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                                    "handoff: a goroutine joins itself");
+        m = enter(m);
+        r.waiter.g = m->curg.load(std::memory_order_relaxed);
+        leave(park(m, wait_reason::join, commit_join, &r));
+        return;
+    }
+    if (in_forked_child()) throw usage_error("handoff: a forked child can only exec; join would never return");
+    os::note done;
+    r.waiter.thread = &done;
+    if (announce(r)) done.wait();
+}
+
+void release(G* g) noexcept {
+    std::uintptr_t word = join_running;
+    // release: our last access; with end_goroutine's acquire.
+    if (g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire))
+        return;
+    if (g->exception) report_unhandled(g);
+    destroy_task(g);
+    M* m = current_m();
+    // acq_rel: with the end of the runtime, which marks what it leaves behind.
+    if (g->join_word.exchange(join_detached, std::memory_order_acq_rel) == join_orphaned) {
+        g_store* left = g->orphan_of;
+        if (left->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete left;
+    } else if (m && m->s == g->s) {
+        m = enter(m);
+        m->s->free_g(m, g);
+        leave(m);
+    } else {
+        g->s->free_g(nullptr, g);
+    }
+}
+
+}  // namespace handoff::detail

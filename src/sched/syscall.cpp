@@ -1,0 +1,266 @@
+// The brackets around calls that may block, and the way back for a goroutine whose P is gone. The protocol is at the
+// head of m.hpp.
+//
+// A pair in which nothing blocks is: call = odd; the call; call = even; a look at `taken`. It does not enter a runtime
+// section, since it touches no P.
+//
+// Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P
+// was retaken, or that was handed off and lasted longer than the grace, raises it; one that kept its P, or was handed
+// off for nothing, lowers it. At 2 and 3 the adaptive bracket hands the P off at once. A call that was handed off can
+// be told from a quick one only by the clock, which is why those, and only those, read it.
+#include "os/clock.hpp"
+#include "sched/sched.hpp"
+
+#include <handoff/syscall.hpp>
+
+#include <cerrno>
+
+namespace handoff::detail {
+
+bool membarrier_in_use = false;
+
+namespace {
+
+// Constant-initialized and initial-exec: an access is one instruction, and safe in a signal handler.
+constinit thread_local M* tls_m __attribute__((tls_model("initial-exec"))) = nullptr;
+
+// errno through calls that the compiler can't merge: the thread may have changed in between.
+HANDOFF_OPAQUE int get_errno() noexcept {
+    __asm__ volatile("");
+    return errno;
+}
+HANDOFF_OPAQUE void set_errno(int e) noexcept {
+    __asm__ volatile("");
+    errno = e;
+}
+
+// commit_exit runs on g0, once the context of g is saved: a last look for an idle P, else the global queue. All Ps
+// that are not idle look there before they give up, under the same lock, so nobody needs to be woken.
+void commit_exit(M* m, G* g, void* old) noexcept {
+    sched* s = m->s;
+    deferred_wake wake;
+    base::lock_guard hold(s->lock);
+    if (P* p = s->take_idle_p(static_cast<P*>(old), wake)) {
+        (p == old ? s->exits_old_idle : s->exits_any_idle).add();
+        s->acquirep(m, p);
+        if (!m->locked_g) {
+            m->nextg = g;
+            return;
+        }
+        // A tied goroutine is started by a P that finds it; ours will, at once.
+        if (!p->runq.set_next(g) && !p->runq.push(g)) {
+            s->globq.push(g);
+            s->globq_size.store(s->globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        }
+        return;
+    }
+    s->exits_queued.add();
+    s->globq.push(g);
+    s->globq_size.store(s->globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// regain gets the current goroutine a P: its old one if idle, any idle one, else it waits in the global queue.
+// Returns the M that it runs on then.
+M* regain(M* m, P* old) noexcept {
+    sched* s = m->s;
+    if (s->npidle.load(std::memory_order_relaxed) != 0) {
+        P* p;
+        {
+            deferred_wake wake;
+            base::lock_guard hold(s->lock);
+            p = s->take_idle_p(old, wake);
+            if (p) s->acquirep(m, p);
+        }
+        if (p) {
+            (p == old ? s->exits_old_idle : s->exits_any_idle).add();
+            return m;
+        }
+    }
+    G* g = m->curg.load(std::memory_order_relaxed);
+    g->transition(g_state::running, g_state::runnable);
+    m->commit = commit_exit;
+    m->commit_g = g;
+    m->commit_arg = old;
+    return s->switch_to_g0(m, g->exec);
+}
+
+// settle is the way on for an M that found its P gone, `how` being what it found. In a runtime section, without a P.
+M* settle(M* m, retake how) noexcept {
+    G* g = m->curg.load(std::memory_order_relaxed);
+    sched* s = m->s;
+    std::int64_t since = 0;
+    long call = -1;
+    if (how == retake::taken_unguarded) {   // only then are they ours to read
+        since = m->unguarded_since;
+        call = m->unguarded_call;
+    }
+    P* old = m->p.load(std::memory_order_relaxed);
+    m->p.store(nullptr, std::memory_order_relaxed);
+    m->taken.store(retake::none, std::memory_order_relaxed);   // the monitor does not look at an M without a P
+    if (how == retake::taken_computing) s->computing.fetch_sub(1, std::memory_order_relaxed);
+    m = regain(m, old);
+    if (how == retake::taken_unguarded) {
+        // The program's callback is user code.
+        leave(m);
+        s->note_unguarded(g, since, os::nanotime(), call);
+        m = enter(current_m());
+    }
+    return m;
+}
+
+// answer_retake resolves a `taken` that was not none: either the M keeps its P, or it is gone.
+retake answer_retake(M* m) noexcept {
+    retake seen = retake::asked;
+    // acq_rel: orders this section after the retaker's reads, and, on failure, after the retaker's writes to M.
+    if (m->taken.compare_exchange_strong(seen, retake::none, std::memory_order_acq_rel, std::memory_order_acquire))
+        return retake::none;
+    // The retaker may have given up in between.
+    return seen;
+}
+
+// Hands the P off before a call. In the bracket, call already odd.
+void hand_off_before_call(M* m) noexcept {
+    m->in_runtime.store(1, std::memory_order_relaxed);
+    if (membarrier_in_use) base::compiler_fence();
+    else m->in_runtime.exchange(1, std::memory_order_seq_cst);
+    if (m->taken.load(std::memory_order_seq_cst) != retake::none && answer_retake(m) != retake::none) {
+        m->in_runtime.store(0, std::memory_order_release);   // gone already
+        return;
+    }
+    sched* s = m->s;
+    P* p = m->p.load(std::memory_order_relaxed);
+    const std::int64_t now = os::nanotime();
+    m->call_began = now;
+    p->handoff = handoff_kind::immediate;
+    p->handoff_began = now;
+    p->transition(p_status::running, p_status::idle);
+    p->m.store(nullptr, std::memory_order_relaxed);
+    s->handoffs_immediate.add();
+    m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
+    s->handoffp(p);
+    m->in_runtime.store(0, std::memory_order_release);
+}
+
+// exit_slow: the bracket ends, and `taken` was not none. call is even already.
+HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
+    const int e = get_errno();
+    G* g = m->curg.load(std::memory_order_relaxed);
+    m->in_runtime.store(1, std::memory_order_relaxed);
+    const retake how = answer_retake(m);
+    if (how == retake::none) {
+        m->exits_own.add();
+        if (g->predict > 0) --g->predict;
+        g->syscall_depth = 0;
+    } else {
+        if (how == retake::given) {
+            const bool lasted = os::nanotime() - m->call_began > m->s->opts.syscall_grace.count();
+            if (lasted) g->predict = static_cast<std::uint8_t>(g->predict < 3 ? g->predict + 1 : 3);
+            else if (g->predict > 0) --g->predict;
+        } else if (how == retake::taken_call && g->predict < 3) {
+            ++g->predict;
+        }
+        m = settle(m, how);
+        g->syscall_depth = 0;
+    }
+    leave(m);
+    set_errno(e);
+}
+
+// Entering a call without a P, after it was taken from the goroutine while it computed: it does so no longer.
+HANDOFF_OPAQUE void stop_computing(M* m) noexcept {
+    // Only the owner leaves a taken_* state.
+    m->s->computing.fetch_sub(1, std::memory_order_relaxed);
+    m->taken.store(retake::taken_call, std::memory_order_relaxed);
+}
+
+inline void begin_call(M* m, G* g) noexcept {
+    g->syscall_depth = 1;
+    // release: with the retaker's acquire loads, so that it sees what this goroutine wrote to its P.
+    m->call.store(m->call.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
+}  // namespace
+
+HANDOFF_OPAQUE M* current_m() noexcept {
+    __asm__ volatile("");
+    return tls_m;
+}
+
+HANDOFF_OPAQUE void set_current_m(M* m) noexcept {
+    __asm__ volatile("");
+    tls_m = m;
+}
+
+HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
+    const int e = get_errno();
+    const retake how = answer_retake(m);
+    if (how != retake::none) m = settle(m, how);
+    set_errno(e);
+    return m;
+}
+
+}  // namespace handoff::detail
+
+namespace handoff {
+
+using namespace detail;
+
+HANDOFF_OPAQUE void entersyscall() noexcept {
+    M* m = tls_m;
+    if (!m) return;
+    G* g = m->curg.load(std::memory_order_relaxed);
+    if (g->syscall_depth != 0) [[unlikely]] {
+        ++g->syscall_depth;
+        return;
+    }
+    begin_call(m, g);
+    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m);
+    else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) [[unlikely]] stop_computing(m);
+}
+
+HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
+    if (policy == handoff_policy::adaptive) return entersyscall();
+    M* m = tls_m;
+    if (!m) return;
+    G* g = m->curg.load(std::memory_order_relaxed);
+    if (g->syscall_depth != 0) {
+        ++g->syscall_depth;
+        return;
+    }
+    begin_call(m, g);
+    if (policy == handoff_policy::immediate) hand_off_before_call(m);
+    else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) stop_computing(m);
+}
+
+void entersyscallblock() noexcept { entersyscall(handoff_policy::immediate); }
+
+HANDOFF_OPAQUE void exitsyscall() noexcept {
+    M* m = tls_m;
+    if (!m) return;
+    G* g = m->curg.load(std::memory_order_relaxed);
+    if (g->syscall_depth != 1) [[unlikely]] {
+        if (g->syscall_depth != 0) --g->syscall_depth;
+        else base::warn("exitsyscall without entersyscall in goroutine %llu",
+                        static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
+        return;
+    }
+    const std::uint32_t even = m->call.load(std::memory_order_relaxed) + 1;
+    if (membarrier_in_use) [[likely]] {
+        m->call.store(even, std::memory_order_relaxed);   // partner: the retaker's membarrier
+        base::compiler_fence();
+        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);
+    } else {
+        m->call.exchange(even, std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS and load
+        if (m->taken.load(std::memory_order_seq_cst) != retake::none) return exit_slow(m);
+    }
+    g->syscall_depth = 0;
+    if (g->predict != 0) --g->predict;
+    m->exits_own.add();
+}
+
+HANDOFF_OPAQUE int last_errno() noexcept {
+    __asm__ volatile("");
+    return errno;
+}
+
+}  // namespace handoff

@@ -1,0 +1,102 @@
+#include "timer/timer_heap.hpp"
+
+#include "base/check.hpp"
+
+#include <algorithm>
+
+namespace handoff::detail {
+
+namespace {
+constexpr std::size_t arity = 4;   // shallower than two, and four entries share a cache line
+}
+
+void timer_heap::publish() noexcept {
+    first_.store(heap_.empty() ? os::never : heap_[0].when, std::memory_order_relaxed);
+    size_.store(static_cast<unsigned>(heap_.size()), std::memory_order_relaxed);
+}
+
+void timer_heap::sift_up(std::size_t i) noexcept {
+    const entry e = heap_[i];
+    while (i > 0) {
+        const std::size_t parent = (i - 1) / arity;
+        if (heap_[parent].when <= e.when) break;
+        place(i, heap_[parent]);
+        i = parent;
+    }
+    place(i, e);
+}
+
+void timer_heap::sift_down(std::size_t i) noexcept {
+    const entry e = heap_[i];
+    for (;;) {
+        const std::size_t begin = i * arity + 1;
+        if (begin >= heap_.size()) break;
+        const std::size_t end = std::min(begin + arity, heap_.size());
+        std::size_t least = begin;
+        for (std::size_t c = begin + 1; c < end; ++c)
+            if (heap_[c].when < heap_[least].when) least = c;
+        if (heap_[least].when >= e.when) break;
+        place(i, heap_[least]);
+        i = least;
+    }
+    place(i, e);
+}
+
+void timer_heap::erase(std::size_t i) noexcept {
+    heap_[i].t->heap.store(nullptr, std::memory_order_relaxed);
+    const entry last = heap_.back();
+    heap_.pop_back();
+    if (i == heap_.size()) return;
+    place(i, last);
+    sift_down(i);
+    sift_up(last.t->index);
+}
+
+void timer_heap::add(timer* t) {
+    base::lock_guard hold(lock_);
+    heap_.push_back({t->when, t});
+    t->heap.store(this, std::memory_order_relaxed);
+    sift_up(heap_.size() - 1);
+    publish();
+}
+
+timer* timer_heap::take_due(std::int64_t now, unsigned most) noexcept {
+    base::lock_guard hold(lock_);
+    timer* head = nullptr;
+    timer** tail = &head;
+    while (most-- > 0 && !heap_.empty() && heap_[0].when <= now) {
+        timer* t = heap_[0].t;
+        erase(0);
+        *tail = t;
+        tail = &t->next_due;
+    }
+    *tail = nullptr;
+    publish();
+    return head;
+}
+
+bool timer_heap::remove(timer* t) noexcept {
+    base::lock_guard hold(lock_);
+    if (t->heap.load(std::memory_order_relaxed) != this) return false;
+    erase(t->index);
+    publish();
+    return true;
+}
+
+void timer_heap::move_all(timer_heap& other) {
+    std::vector<entry> mine;
+    {
+        base::lock_guard hold(lock_);
+        mine.swap(heap_);
+        publish();
+    }
+    base::lock_guard hold(other.lock_);
+    for (const entry& e : mine) {
+        other.heap_.push_back(e);
+        e.t->heap.store(&other, std::memory_order_relaxed);
+        other.sift_up(other.heap_.size() - 1);
+    }
+    other.publish();
+}
+
+}  // namespace handoff::detail
