@@ -73,11 +73,11 @@ struct options {
     // Called when an exception leaves a goroutine that nobody joins, on that goroutine's stack (or by the last
     // handle, when it is dropped unjoined after the end). Default: a message with the goroutine's name, then
     // std::terminate. An exception that this function throws terminates the process.
-    std::function<void(const goroutine_name&, std::exception_ptr)> on_unhandled_exception;
+    std::function<void(const goroutine_name&, std::exception_ptr)> on_unhandled_exception{};
 
     // Called when an unguarded call is over whose processor was taken away, on the goroutine that made it. It should
     // be quick. Default: nothing (HANDOFF_DEBUG=unguarded=1 prints a line for each).
-    std::function<void(const unguarded_call&)> on_unguarded_call;
+    std::function<void(const unguarded_call&)> on_unguarded_call{};
 };
 
 // Options of one goroutine. `site` is filled in where the braces stand: go(spawn_options{.name = "x"}, f).

@@ -147,7 +147,7 @@ struct stats sched::stats() {
         for_each_p([&](const P& p) {
             t.spawned += p.spawned.get();
             finished += p.finished.get();
-            t.switches += p.switches.get();
+            t.switches += p.schedtick.load(std::memory_order_relaxed);
             t.steals += p.steals.get();
             t.stolen += p.stolen.get();
             p.latency_sysmon.add_to(t.handoff_latency_sysmon);

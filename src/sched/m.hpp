@@ -3,24 +3,24 @@
 // The problem. A goroutine may block in the kernel at any moment, guarded or not, and its P must then go on without
 // it, while in the normal case leaving and entering the library must cost no atomic read-modify-write.
 //
-// The protocol. in_runtime is 1 while the M is inside the library; call is odd while it is between entersyscall and
-// exitsyscall. Both are written by the M alone. Whoever retakes (the monitor) says so in `retake`:
+// The protocol. `section` is odd while the M is inside the library; `call` is odd while it is between entersyscall
+// and exitsyscall. Both only grow, and are written by the M alone. Whoever retakes (the monitor) says so in `taken`:
 //
-//     M, leaving:    [call = odd;]  in_runtime = 0 (release)
-//     M, entering:   in_runtime = 1 | call = even;  (compiler fence)   if (retake != none) slow path
-//     retaker:       CAS retake none -> asked;  membarrier;  if in_runtime == 1, or call or tick has moved on since it
-//                    was last seen: CAS retake asked -> none, give up;  else CAS retake asked -> taken_*: M::p is ours
-//     M, slow path:  CAS retake asked -> none: keeps its P.  Found taken_*: its P is gone; settle (syscall.cpp)
+//     M, leaving:    [call + 1;]  section + 1 (release)
+//     M, entering:   section + 1 | call + 1;  (compiler fence);  if (taken != none) slow path
+//     retaker:       CAS taken none -> asked;  membarrier;  if section is odd, or section or call has moved on since
+//                    it was last seen: CAS taken asked -> none, give up;  else CAS taken asked -> taken_*: M::p is ours
+//     M, slow path:  CAS taken asked -> none: keeps its P.  Found taken_*: its P is gone; settle (syscall.cpp)
 //
-// Why it is right. The barrier runs on every thread. An M that stored in_runtime = 1 (or call = even) before its
-// barrier is seen by the retaker, which gives up. One that stores it after the barrier loads `retake` later still, and
-// sees at least `asked`; then both sides want to change the same word, and the CAS decides. So never do both believe
-// that they have the P. While `retake` stays `asked` the M can't get past its slow path, so that tick, call and p,
-// read in between, are those of the goroutine that was meant, not of a later one (a CAS that succeeds proves it).
-// release on leaving and acquire in the retaker's load of in_runtime order the old owner's writes to the P before the
-// new owner's; the slow path's acq_rel CAS does the same for an attempt that was given up.
+// Why it is right. The barrier runs on every thread. An M that stored its section (or call) before its barrier is seen
+// by the retaker, which gives up. One that stores it after the barrier loads `taken` later still, and sees at least
+// `asked`; then both sides want to change the same word, and the CAS decides. So never do both believe that they have
+// the P. While `taken` stays `asked` the M can't get past its slow path, so that section, call and p, read in between,
+// are those of the goroutine that was meant, not of a later one (a CAS that succeeds proves it). release on leaving
+// and acquire in the retaker's load of section order the old owner's writes to the P before the new owner's; the slow
+// path's acq_rel CAS does the same for an attempt that was given up.
 //
-// Without membarrier, in_runtime and call are exchanged with seq_cst on entering, and the retaker's CAS and loads are
+// Without membarrier, section and call are exchanged with seq_cst on entering, and the retaker's CAS and loads are
 // seq_cst: then one order of all of them exists, with the same two cases.
 //
 // Rejected: a status word changed by CAS on both ends of each call, as in Go (two locked operations a call, and none
@@ -60,10 +60,9 @@ struct alignas(64) M : context::switcher {
     explicit M(sched* owner, int number) noexcept : s(owner), id(number) {}
 
     // The runtime section; see above. This line is the M's alone but for the monitor's rare looks.
-    base::atomic<std::uint32_t> in_runtime{1};
+    base::atomic<std::uint32_t> section{1};
     base::atomic<retake> taken{retake::none};
     base::atomic<std::uint32_t> call{0};
-    base::atomic<std::uint32_t> tick{0};   // entries into the runtime
     base::atomic<P*> p{nullptr};           // valid while `taken` is none or asked; owner writes, monitor reads
     base::atomic<G*> curg{nullptr};        // owner writes, snapshots read
     sched* const s;
@@ -111,16 +110,20 @@ M* enter_slow(M* m) noexcept;
 // True if entering needs no fence, since retakers have membarrier.
 extern bool membarrier_in_use;
 
+// Sections and calls are written by the owner alone: no read-modify-write.
+inline std::uint32_t one_more(const base::atomic<std::uint32_t>& count) noexcept {
+    return count.load(std::memory_order_relaxed) + 1;
+}
+
 inline M* enter(M* m) noexcept {
-    if (m->curg.load(std::memory_order_relaxed)->syscall_depth != 0) [[unlikely]]
-        m->call.store(m->call.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    m->tick.store(m->tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    const std::uint32_t call = m->call.load(std::memory_order_relaxed);
+    if (call % 2 != 0) [[unlikely]] m->call.store(call + 1, std::memory_order_relaxed);
     if (membarrier_in_use) [[likely]] {
-        m->in_runtime.store(1, std::memory_order_relaxed);   // partner: the retaker's membarrier
+        m->section.store(one_more(m->section), std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
         if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return m;
     } else {
-        m->in_runtime.exchange(1, std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS and load
+        m->section.exchange(one_more(m->section), std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS
         if (m->taken.load(std::memory_order_seq_cst) == retake::none) return m;
     }
     return enter_slow(m);
@@ -128,8 +131,8 @@ inline M* enter(M* m) noexcept {
 
 inline void leave(M* m) noexcept {
     if (m->curg.load(std::memory_order_relaxed)->syscall_depth != 0) [[unlikely]]
-        m->call.store(m->call.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    m->in_runtime.store(0, std::memory_order_release);   // partner: the retaker's acquire load
+        m->call.store(one_more(m->call), std::memory_order_relaxed);
+    m->section.store(one_more(m->section), std::memory_order_release);   // partner: the retaker's acquire load
 }
 
 }  // namespace handoff::detail

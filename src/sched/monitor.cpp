@@ -54,14 +54,14 @@ struct round {
         return s.work_anywhere();
     }
 
-    void add(P& p, M* m, std::uint32_t call, std::uint32_t tick, retake as) noexcept {
+    void add(P& p, M* m, std::uint32_t call, std::uint32_t section, retake as) noexcept {
         if (count == most_candidates) return;
         retake_candidate& c = candidates[count++];
         c = {};
         c.m = m;
         c.p = &p;
         c.call = call;
-        c.tick = tick;
+        c.section = section;
         c.as = as;
     }
 
@@ -69,8 +69,8 @@ struct round {
 
     void look_at(P& p) noexcept;
     bool worth_polling() noexcept;
-    void look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept;
-    void look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept;
+    void look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
+    void look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
 };
 
 void round::look_at(P& p) noexcept {
@@ -82,18 +82,19 @@ void round::look_at(P& p) noexcept {
         w.last_look = now;
         return;
     }
-    const std::uint32_t call = m->call.load(std::memory_order_relaxed), tick = m->tick.load(std::memory_order_relaxed),
+    const std::uint32_t call = m->call.load(std::memory_order_relaxed),
+                        section = m->section.load(std::memory_order_relaxed),
                         slice = p.schedtick.load(std::memory_order_relaxed);
     if (w.m != m || w.schedtick != slice) {
         w.schedtick = slice;
         w.slice_seen = now;
     }
-    if (w.m != m || w.call != call || w.tick != tick) {
+    if (w.m != m || w.call != call || w.section != section) {
         w.call_began = w.m == m ? w.last_look : now;
         w.call = call;
-        w.tick = tick;
-        w.call_seen = w.tick_seen = now;
-        w.cpu_at_tick = -1;
+        w.section = section;
+        w.call_seen = w.section_seen = now;
+        w.cpu_when_seen = -1;
         w.m = m;
     } else {
         soon(p.timers.first());   // it may still be away then
@@ -102,15 +103,17 @@ void round::look_at(P& p) noexcept {
     ++(call % 2 != 0 ? in_call : busy);
     if (p.id >= s.nprocs.load(std::memory_order_relaxed)) {
         // Surplus: to be taken as soon as its goroutine is away, whatever it does.
-        if (m->in_runtime.load(std::memory_order_relaxed) == 0) add(p, m, call, tick, retake::taken_call);
+        if (section % 2 == 0) add(p, m, call, section, retake::taken_call);
+    } else if (section % 2 != 0) {
+        // In the library: it will look at `taken` as it next enters, and leaves soon.
     } else if (call % 2 != 0) {
-        look_at_call(p, m, call, tick);
-    } else if (m->in_runtime.load(std::memory_order_relaxed) == 0) {
-        look_at_user_code(p, m, call, tick);
+        look_at_call(p, m, call, section);
+    } else {
+        look_at_user_code(p, m, call, section);
     }
 }
 
-void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept {
+void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
     const auto& w = p.watch;
     const bool waits = work_waits_for(p);
     const std::int64_t lasted = now - w.call_seen;
@@ -118,7 +121,7 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t tick) noe
     // A loop of short calls never shows the same one twice for long: it may keep its P for a time slice.
     if ((waits && (lasted >= grace || now - w.slice_seen >= s.opts.retake_running_after.count())) ||
         lasted >= s.opts.syscall_retake_after.count()) {
-        add(p, m, call, tick, retake::taken_call);
+        add(p, m, call, section, retake::taken_call);
     } else if (waits) {
         soon(w.call_seen + grace);
         poll = true;
@@ -127,12 +130,12 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t tick) noe
     }
 }
 
-void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t tick) noexcept {
+void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
     auto& w = p.watch;
     const std::int64_t limit = s.opts.retake_running_after.count();
-    const bool away = now - w.tick_seen >= limit;
+    const bool away = now - w.section_seen >= limit;
     if (!away && now - w.slice_seen < limit) {
-        soon(std::min(w.tick_seen, w.slice_seen) + limit);
+        soon(std::min(w.section_seen, w.slice_seen) + limit);
         return;
     }
     const bool waits = work_waits_for(p);
@@ -140,15 +143,15 @@ void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t tick
     // A thread that used less than half of the time may be blocked, or may have been kept from its core by others:
     // the kernel knows.
     const std::int64_t cpu = os::thread_cpu_time(m->thread);
-    const std::int64_t before = std::exchange(w.cpu_at_tick, cpu);
+    const std::int64_t before = std::exchange(w.cpu_when_seen, cpu);
     os::thread_activity is;
-    if (away && (before < 0 || cpu - before < (now - w.tick_seen) / 2))
+    if (away && (before < 0 || cpu - before < (now - w.section_seen) / 2))
         is = os::activity_of(m->tid.load(std::memory_order_relaxed));
     else
         is.what = os::activity::computing;
     if (is.what == os::activity::in_call || is.what == os::activity::in_fault) {
-        add(p, m, call, tick, retake::taken_unguarded);
-        candidates[count - 1].since = w.tick_seen;
+        add(p, m, call, section, retake::taken_unguarded);
+        candidates[count - 1].since = w.section_seen;
         candidates[count - 1].call_number = is.call;
         return;
     }
@@ -158,7 +161,7 @@ void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t tick
     for (unsigned i = 0; i < count; ++i) taken_now += candidates[i].as == retake::taken_computing;
     if (free_running + taken_now < s.nprocs.load(std::memory_order_relaxed) ||
         now - w.slice_seen >= over_limit_factor * limit)
-        add(p, m, call, tick, retake::taken_computing);
+        add(p, m, call, section, retake::taken_computing);
 }
 
 // worth_polling says whether to look again at once: for a bounded time, and on a core that nobody else needs.
@@ -194,7 +197,7 @@ P* take(round& r) noexcept {
             if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
             s.handoffs_unguarded.add();
-            if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.tick_seen;
+            if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.section_seen;
         } else {
             s.handoffs_computing.add();
         }

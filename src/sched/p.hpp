@@ -45,10 +45,10 @@ struct alignas(64) P {
     const unsigned id;
     base::atomic<p_status> status{p_status::idle};
     base::atomic<M*> m{nullptr};                    // that holds it; owner writes, monitor and snapshots read
-    base::atomic<std::uint32_t> schedtick{0};       // time slices begun
+    base::atomic<std::uint32_t> schedtick{0};       // goroutines put on it
 
     // Owner only from here on, unless said otherwise.
-    std::uint32_t next_budget = 0;                  // how often `next` may still inherit the present slice
+    std::uint32_t until_global = 1;                 // picks until the next that looks further than its own front
     std::uint64_t rng;
     G* free_gs = nullptr;
     unsigned free_g_count = 0;
@@ -64,19 +64,19 @@ struct alignas(64) P {
     timer_heap timers;     // its own lock
 
     // Owner writes, anyone reads.
-    base::counter spawned, finished, switches, steals, stolen;
+    base::counter spawned, finished, steals, stolen;
     owned_histogram latency_sysmon, latency_immediate, latency_unguarded;
 
     // The monitor's own notes on this P.
     struct watch {
         M* m = nullptr;
-        std::uint32_t call = 0, tick = 0, schedtick = 0;
+        std::uint32_t call = 0, section = 0, schedtick = 0;
         std::int64_t last_look = 0;                 // when it was looked at last
         std::int64_t call_seen = 0;                 // first sight of the present call
         std::int64_t call_began = 0;                // last look before that
-        std::int64_t tick_seen = 0;                 // first sight of the present stay in user code
+        std::int64_t section_seen = 0;                 // first sight of the present stay in user code
         std::int64_t slice_seen = 0;                // first sight of the present time slice
-        std::int64_t cpu_at_tick = -1;              // the thread's CPU time at tick_seen
+        std::int64_t cpu_when_seen = -1;              // the thread's CPU time at section_seen
     } watch;
 
     // Guarded by sched::lock.

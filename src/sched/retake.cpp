@@ -20,9 +20,8 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
         M& m = *c.m;
         // seq_cst: acquire, for the old owner's writes, and in one order with its exchange. `taken` is still `asked`
         // if the CAS below succeeds; then nothing read here has changed in between.
-        const bool away = m.in_runtime.load(std::memory_order_seq_cst) == 0 &&
+        const bool away = m.section.load(std::memory_order_seq_cst) == c.section &&
                           m.call.load(std::memory_order_seq_cst) == c.call &&
-                          m.tick.load(std::memory_order_relaxed) == c.tick &&
                           m.p.load(std::memory_order_relaxed) == c.p;
         retake asked = retake::asked;
         if (!away) {

@@ -118,8 +118,14 @@ struct sched {
     M* switch_to(M* m, context::execution& from, G* next) noexcept;
     void start_here(M* m, G* g) noexcept;
     M* switch_to_g0(M* m, context::execution& from) noexcept;
-    void note_start(M* m, G* g) noexcept;
-    bool ready_to_run(M* m, G* g) noexcept;
+    void yield(M* m) noexcept;
+    G* pick_inline(M* m, P* p) noexcept;
+    G* pick_rarely(M* m, P* p) noexcept;
+    M* switch_inline(M* m, context::execution& from, G* next) noexcept;
+    void note_start(M* m, P* p, G* g) noexcept;
+    void note_handoff(P* p) noexcept;
+    bool ready_to_run(M* m, P* p, G* g) noexcept;
+    bool give_it_a_stack(M* m, G* g) noexcept;
     void put_local(M* m, G* g) noexcept;
     void put_global(G* g) noexcept HANDOFF_EXCLUDES(lock);
     unsigned run_timers(M* m, P* p, std::int64_t now) noexcept;
@@ -243,7 +249,7 @@ struct sched {
 struct retake_candidate {
     M* m = nullptr;
     P* p = nullptr;
-    std::uint32_t call = 0, tick = 0;   // as seen; they must not have moved
+    std::uint32_t call = 0, section = 0;   // as seen, the latter even; they must not have moved
     retake as = retake::none;           // taken_call, taken_unguarded or taken_computing
     std::int64_t since = 0;             // first sight, and the call's number, for the owner of an unguarded one
     long call_number = -1;

@@ -11,11 +11,9 @@ namespace handoff::detail {
 
 namespace {
 
-constexpr std::uint32_t global_every = 61;   // prime, as in Go: no loop of the program's stays in step with it
-
-// How many goroutines in a row may be run out of `next` in one time slice. It keeps two that wake each other from
-// starving the queue behind them.
-constexpr std::uint32_t next_budget = 64;
+// How often a P looks further than its own `next` and ring: prime, as in Go, so that no loop of the program's stays in
+// step with it. In between, goroutines that wake each other through `next` go before the ring.
+constexpr std::uint32_t global_every = 61;
 
 constexpr unsigned timers_at_once = 64;
 
@@ -98,26 +96,33 @@ unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
     return n;
 }
 
-G* sched::pick(M* m) noexcept {
-    P* p = m->p.load(std::memory_order_relaxed);
-    if (p->id >= nprocs.load(std::memory_order_relaxed)) [[unlikely]] return nullptr;
-    if (p->timers.first() != os::never) [[unlikely]] {
+// pick_rarely is every 61st pick, and any that has to look at the clock.
+G* sched::pick_rarely(M* m, P* p) noexcept {
+    const bool look_further = p->until_global == 0;
+    if (look_further) p->until_global = global_every;
+    if (p->id >= nprocs.load(std::memory_order_relaxed)) return nullptr;
+    if (p->timers.first() != os::never) {
         const std::int64_t now = os::nanotime();
         if (p->timers.first() <= now) run_timers(m, p, now);
     }
-    if (p->next_budget != 0)
-        if (G* g = p->runq.take_next()) {
-            --p->next_budget;   // the waker's slice goes on
-            return g;
-        }
-    const std::uint32_t tick = p->schedtick.load(std::memory_order_relaxed) + 1;
-    p->schedtick.store(tick, std::memory_order_relaxed);
-    p->next_budget = next_budget;
-    if (tick % global_every == 0 && globq_size.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    if (!look_further) {
+        if (G* g = p->runq.take_next()) return g;
+        return p->runq.pop();
+    }
+    if (globq_size.load(std::memory_order_relaxed) != 0)
         if (G* g = take_global_locked(p, 1)) return g;
     if (G* g = p->runq.pop()) return g;
     return p->runq.take_next();
 }
+
+inline G* sched::pick_inline(M* m, P* p) noexcept {
+    p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (--p->until_global == 0 || p->timers.first() != os::never) [[unlikely]] return pick_rarely(m, p);
+    if (G* g = p->runq.take_next()) return g;
+    return p->runq.pop();
+}
+
+G* sched::pick(M* m) noexcept { return pick_inline(m, m->p.load(std::memory_order_relaxed)); }
 
 // steal_work visits each P once a pass, from a random one on in a stride that is coprime to their number. Only the
 // last pass takes timers and `next`.
@@ -191,42 +196,45 @@ G* sched::find_runnable(M* m) noexcept {
     }
 }
 
+// note_start: g is about to run on m.
+inline void sched::note_start(M* m, P* p, G* g) noexcept {
+    g->transition(g_state::runnable, g_state::running);
+    g->m.store(m, std::memory_order_relaxed);
+    if (p->handoff != handoff_kind::none) [[unlikely]] note_handoff(p);
+}
+
+// note_handoff records how long p was without a goroutine.
+void sched::note_handoff(P* p) noexcept {
+    const std::int64_t took = os::nanotime() - p->handoff_began;
+    (p->handoff == handoff_kind::sysmon      ? p->latency_sysmon
+     : p->handoff == handoff_kind::immediate ? p->latency_immediate
+                                             : p->latency_unguarded)
+        .record(took);
+    p->handoff = handoff_kind::none;
+}
+
 // ready_to_run makes g, just taken from a queue, the one that m is about to switch to; false if it could get no stack.
-bool sched::ready_to_run(M* m, G* g) noexcept {
-    if (g->fresh()) {
-        context::stack* st = take_stack(m, g);
-        if (!st) [[unlikely]] {
-            stack_failures.add();
-            base::lock_guard hold(lock);
-            stackless.push(g);
-            return false;
-        }
-        g->stk = st;
-        g->exec = st->idle;
-    }
-    note_start(m, g);
+inline bool sched::ready_to_run(M* m, P* p, G* g) noexcept {
+    if (g->fresh() && !give_it_a_stack(m, g)) [[unlikely]] return false;
+    note_start(m, p, g);
     return true;
 }
 
-// note_start: g is about to run on m.
-void sched::note_start(M* m, G* g) noexcept {
-    P* p = m->p.load(std::memory_order_relaxed);
-    g->transition(g_state::runnable, g_state::running);
-    g->m.store(m, std::memory_order_relaxed);
-    p->switches.add();
-    if (p->handoff != handoff_kind::none) [[unlikely]] {
-        const std::int64_t took = os::nanotime() - p->handoff_began;
-        (p->handoff == handoff_kind::sysmon      ? p->latency_sysmon
-         : p->handoff == handoff_kind::immediate ? p->latency_immediate
-                                                 : p->latency_unguarded)
-            .record(took);
-        p->handoff = handoff_kind::none;
+bool sched::give_it_a_stack(M* m, G* g) noexcept {
+    if (context::stack* st = take_stack(m, g)) {
+        g->stk = st;
+        g->exec = st->idle;
+        return true;
     }
+    stack_failures.add();
+    base::lock_guard hold(lock);
+    stackless.push(g);
+    return false;
 }
 
 // start_here makes the fresh g, whose stack the caller stands on, m's current goroutine.
 void sched::start_here(M* m, G* g) noexcept {
-    note_start(m, g);
+    note_start(m, m->p.load(std::memory_order_relaxed), g);
     m->curg.store(g, std::memory_order_relaxed);
 }
 
@@ -241,25 +249,30 @@ void sched::execute(M* m, G* g) noexcept {
         start_locked_m(m, g);
         return;
     }
-    if (!ready_to_run(m, g)) return;
+    if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), g)) return;
     m->curg.store(g, std::memory_order_relaxed);
     finish_switch(context::jump(m->g0, g->exec, m));
     m->curg.store(nullptr, std::memory_order_relaxed);
 }
 
 // switch_to leaves `from` for `next`, or for g0 if next is null or can't run here. Returns when `from` is resumed.
-M* sched::switch_to(M* m, context::execution& from, G* next) noexcept {
-    if (next && (next->locked.load(std::memory_order_relaxed) || m->locked_g)) {
-        m->nextg = next;
-        next = nullptr;
+inline M* sched::switch_inline(M* m, context::execution& from, G* next) noexcept {
+    if (next) {
+        if (next->locked.load(std::memory_order_relaxed) || m->locked_g) [[unlikely]] {
+            m->nextg = next;
+            next = nullptr;
+        } else if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), next)) [[unlikely]] {
+            next = nullptr;
+        }
     }
-    if (next && !ready_to_run(m, next)) next = nullptr;
     m->curg.store(next, std::memory_order_relaxed);
     return finish_switch(context::jump(from, next ? next->exec : m->g0, m));
 }
 
+M* sched::switch_to(M* m, context::execution& from, G* next) noexcept { return switch_inline(m, from, next); }
+
 M* sched::switch_away(M* m, context::execution& from) noexcept {
-    return switch_to(m, from, m->locked_g ? nullptr : pick(m));
+    return switch_inline(m, from, m->locked_g ? nullptr : pick_inline(m, m->p.load(std::memory_order_relaxed)));
 }
 
 M* sched::switch_to_g0(M* m, context::execution& from) noexcept { return switch_to(m, from, nullptr); }
@@ -315,6 +328,20 @@ void ready(M* m, G* g) noexcept {
     }
 }
 
+// yield puts the current goroutine behind the others of its P, and leaves the runtime section.
+void sched::yield(M* m) noexcept {
+    P* p = m->p.load(std::memory_order_relaxed);
+    G* next = pick_inline(m, p);
+    if (next || p->id >= nprocs.load(std::memory_order_relaxed)) {
+        G* g = m->curg.load(std::memory_order_relaxed);
+        g->transition(g_state::running, g_state::runnable);
+        m->commit = commit_yield;
+        m->commit_g = g;
+        m = switch_inline(m, g->exec, next);
+    }
+    leave(m);
+}
+
 }  // namespace handoff::detail
 
 namespace handoff::this_goroutine {
@@ -327,17 +354,7 @@ void yield() {
         return;
     }
     m = enter(m);
-    G* next = m->s->pick(m);
-    const bool surplus =
-        m->p.load(std::memory_order_relaxed)->id >= m->s->nprocs.load(std::memory_order_relaxed);
-    if (next || surplus) {
-        G* g = m->curg.load(std::memory_order_relaxed);
-        g->transition(g_state::running, g_state::runnable);
-        m->commit = commit_yield;
-        m->commit_g = g;
-        m = m->s->switch_to(m, g->exec, next);
-    }
-    leave(m);
+    m->s->yield(m);
 }
 
 }  // namespace handoff::this_goroutine

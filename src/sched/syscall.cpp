@@ -120,11 +120,10 @@ retake answer_retake(M* m) noexcept {
 
 // Hands the P off before a call. In the bracket, call already odd.
 void hand_off_before_call(M* m) noexcept {
-    m->in_runtime.store(1, std::memory_order_relaxed);
-    if (membarrier_in_use) base::compiler_fence();
-    else m->in_runtime.exchange(1, std::memory_order_seq_cst);
+    // seq_cst: enough for both variants of the protocol, and nothing beside what follows.
+    m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
     if (m->taken.load(std::memory_order_seq_cst) != retake::none && answer_retake(m) != retake::none) {
-        m->in_runtime.store(0, std::memory_order_release);   // gone already
+        m->section.store(one_more(m->section), std::memory_order_release);   // gone already
         return;
     }
     sched* s = m->s;
@@ -138,14 +137,14 @@ void hand_off_before_call(M* m) noexcept {
     s->handoffs_immediate.add();
     m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
     s->handoffp(p);
-    m->in_runtime.store(0, std::memory_order_release);
+    m->section.store(one_more(m->section), std::memory_order_release);
 }
 
 // exit_slow: the bracket ends, and `taken` was not none. call is even already.
 HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     const int e = get_errno();
     G* g = m->curg.load(std::memory_order_relaxed);
-    m->in_runtime.store(1, std::memory_order_relaxed);
+    m->section.store(one_more(m->section), std::memory_order_relaxed);   // `taken` holds the retaker off
     const retake how = answer_retake(m);
     if (how == retake::none) {
         m->exits_own.add();
@@ -176,7 +175,7 @@ HANDOFF_OPAQUE void stop_computing(M* m) noexcept {
 inline void begin_call(M* m, G* g) noexcept {
     g->syscall_depth = 1;
     // release: with the retaker's acquire loads, so that it sees what this goroutine wrote to its P.
-    m->call.store(m->call.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    m->call.store(one_more(m->call), std::memory_order_release);
 }
 
 }  // namespace
@@ -244,7 +243,7 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
                         static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
         return;
     }
-    const std::uint32_t even = m->call.load(std::memory_order_relaxed) + 1;
+    const std::uint32_t even = one_more(m->call);
     if (membarrier_in_use) [[likely]] {
         m->call.store(even, std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
