@@ -31,7 +31,7 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
 constexpr unsigned callers = 8;
-constexpr auto window = 200ms;   // of each line of the first table
+constexpr auto window = 150ms;   // of each measurement of the first part
 
 // Goroutines use what is on the stacks of others here, so a failure ends the process and unwinds nothing.
 [[noreturn]] void fail(const char* what) {
@@ -158,18 +158,19 @@ void print_counters(const char* of, const handoff::stats& s) {
 
 handoff::stats report_work(unsigned procs, const std::vector<blocking_kind>& kinds) {
     handoff::runtime rt({.procs = procs});
-    std::printf("\nprocs = %u: %u goroutines compute, %u more make blocking calls, for %lld ms a line\n", procs,
+    std::printf("\nprocs = %u: %u goroutines compute, %u make blocking calls, %lld ms each time\n", procs,
                 2 * procs, callers, static_cast<long long>(std::chrono::milliseconds(window).count()));
-    std::printf("  %-40s %9s %9s   %s\n", "", "calls", "chunks", "of what gets done without any calls");
+    std::printf("  %-40s %9s %9s %9s %9s\n", "", "calls", "chunks", "alone", "share");
     run_beside(rt, nullptr, true);   // warms up
-    const auto alone = static_cast<double>(run_beside(rt, nullptr, true).chunks);
-    std::printf("  %-40s %9s %9.0f   100 %%\n", "no calls", "", alone);
     for (const blocking_kind& kind : kinds) {
         for (const bool guarded : {true, false}) {
+            const auto alone = run_beside(rt, nullptr, true).chunks;   // anew each time: machines have moods
             const work_done done = run_beside(rt, &kind, guarded);
             const std::string name = std::string(kind.name) + (guarded ? ", guarded" : ", no guard");
-            std::printf("  %-40s %9llu %9llu   %3.0f %%\n", name.c_str(), static_cast<unsigned long long>(done.calls),
-                        static_cast<unsigned long long>(done.chunks), 100 * static_cast<double>(done.chunks) / alone);
+            std::printf("  %-40s %9llu %9llu %9llu %7.0f %%\n", name.c_str(),
+                        static_cast<unsigned long long>(done.calls), static_cast<unsigned long long>(done.chunks),
+                        static_cast<unsigned long long>(alone),
+                        100 * static_cast<double>(done.chunks) / static_cast<double>(alone));
         }
     }
     return rt.stats();
@@ -287,7 +288,8 @@ void demo() {
             counters.emplace_back("work, procs = " + std::to_string(procs), report_work(procs, kinds));
     }
 
-    std::printf("\n  (getaddrinfo and fsync also keep a core busy themselves, and so compete with the others.)\n");
+    std::printf("\n  chunks: what the computing goroutines got done; alone: without the other goroutines.\n"
+                "  getaddrinfo and fsync keep a core busy themselves, and so compete with them.\n");
 
     // An idle core has to be woken by an interrupt, which in a virtual machine takes tens of microseconds; on the core
     // that the blocked thread leaves, the next thread runs at once. The kernel chooses, unless told.

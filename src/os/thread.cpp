@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,6 +81,12 @@ std::int64_t thread_cpu_time(pthread_t t) noexcept {
     timespec ts;
     if (::pthread_getcpuclockid(t, &id) != 0 || ::clock_gettime(id, &ts) != 0) return -1;
     return static_cast<std::int64_t>(ts.tv_sec) * 1'000'000'000 + ts.tv_nsec;
+}
+
+long voluntary_switches() noexcept {
+    rusage u{};
+    ::getrusage(RUSAGE_THREAD, &u);
+    return u.ru_nvcsw;
 }
 
 thread_activity activity_of(pid_t tid) noexcept {

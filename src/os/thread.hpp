@@ -29,7 +29,10 @@ void set_timer_slack(unsigned long ns) noexcept;
 // thread_cpu_time of a live thread of this process, in ns; -1 if it can't be read.
 std::int64_t thread_cpu_time(pthread_t t) noexcept;
 
-// blocking_call_of reads what the kernel says a thread is doing.
+// voluntary_switches is how often the calling thread has gone to sleep of itself so far.
+long voluntary_switches() noexcept;
+
+// activity_of reads what the kernel says a thread is doing.
 enum class activity { computing, in_call, in_fault, unknown };
 struct thread_activity {
     activity what = activity::unknown;

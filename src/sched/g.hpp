@@ -31,6 +31,24 @@ enum class wait_reason : std::uint8_t { none, join, sleep };
 
 const char* name_of(wait_reason r) noexcept;
 
+// Whether a goroutine's calls block: a two-bit saturating counter, and whether the last call that was handed off was too
+// short to tell.
+struct prediction {
+    std::uint8_t count = 0;
+    bool doubt = false;
+
+    void kept() noexcept {
+        if (count != 0) --count;
+    }
+    void learn(bool blocked) noexcept {
+        if (blocked && count < 3) ++count;
+        else if (!blocked) kept();
+        doubt = !blocked;
+    }
+    std::uint8_t pack() const noexcept { return static_cast<std::uint8_t>(count | (doubt ? 4 : 0)); }
+    static prediction unpack(std::uint8_t bits) noexcept { return {static_cast<std::uint8_t>(bits & 3), (bits & 4) != 0}; }
+};
+
 // Who waits for a goroutine's end: a goroutine, or a thread on a note.
 struct join_waiter {
     G* g = nullptr;
@@ -66,7 +84,8 @@ struct alignas(16) G {
     base::atomic<wait_reason> reason{wait_reason::none};
     base::atomic<bool> locked{false};        // lock_os_thread: M::locked_g points back
     bool named = false;                      // in sched's name table
-    std::uint8_t predict = 0;                // two bits: calls that lasted push it to 3, quick ones to 0
+    prediction predict;                      // of its calls; syscall.cpp
+    base::atomic<std::uint8_t> kind{0};      // place in sched::kinds
     bool has_result = false;                 // run() returned
     std::uint16_t syscall_depth = 0;         // nesting of brackets
     std::uint32_t lock_depth = 0;            // nesting of lock_os_thread

@@ -194,6 +194,13 @@ P* take(round& r) noexcept {
                           s.globq_size.load(std::memory_order_relaxed) != 0;
         if (c.as == retake::taken_call) {
             s.handoffs_sysmon.add();
+            // Those that follow need not wait until this call is over to learn from it.
+            if (const G* g = c.m->curg.load(std::memory_order_relaxed)) {
+                auto& kind = s.kinds[g->kind.load(std::memory_order_relaxed)];
+                prediction of_kind = prediction::unpack(kind.load(std::memory_order_relaxed));
+                of_kind.learn(true);
+                kind.store(of_kind.pack(), std::memory_order_relaxed);   // a hint: another's may get lost
+            }
             if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
             s.handoffs_unguarded.add();

@@ -211,6 +211,7 @@ struct sched {
     alignas(64) base::atomic<std::uint32_t> nprocs{0};   // wanted
     base::atomic<std::uint32_t> nallp{0};                // ever made; allp[0..nallp) are set
     std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
+    std::array<base::atomic<std::uint8_t>, 256> kinds{}; // G::predict to start with, by the closure's type (syscall.cpp)
     base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
     base::atomic<std::int64_t> coarse_now{0};            // the monitor's clock
     base::atomic<std::uint32_t> starved{0};              // Ps that an M could not be made for, since last looked

@@ -5,9 +5,13 @@
 // section, since it touches no P.
 //
 // Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P
-// was retaken, or that was handed off and lasted longer than the grace, raises it; one that kept its P, or was handed
-// off for nothing, lowers it. At 2 and 3 the adaptive bracket hands the P off at once. A call that was handed off can
-// be told from a quick one only by the clock, which is why those, and only those, read it.
+// was retaken raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Such a
+// call raises it if it lasted longer than the grace. A shorter one may have blocked too (the next goroutine ended its
+// wait), which the clock can't tell from a quick one, but the kernel's count of the thread's sleeps can: it is asked
+// about the call that follows a short one, and the answer moves the counter.
+//
+// A goroutine that makes its first call has learnt nothing. It starts with what was learnt last by goroutines with the
+// same closure type, so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
 
@@ -118,8 +122,26 @@ retake answer_retake(M* m) noexcept {
     return seen;
 }
 
+// learn_from_handoff judges a call that was handed off because it was predicted to block.
+void learn_from_handoff(M* m, G* g) noexcept {
+    auto& kind = m->s->kinds[g->kind.load(std::memory_order_relaxed)];
+    prediction of_kind = prediction::unpack(kind.load(std::memory_order_relaxed));
+    bool blocked = true;
+    if (os::nanotime() - m->call_began <= m->s->opts.syscall_grace.count()) {
+        if (!g->predict.doubt) {   // short: the next one will be watched
+            g->predict.doubt = of_kind.doubt = true;
+            kind.store(of_kind.pack(), std::memory_order_relaxed);
+            return;
+        }
+        blocked = os::voluntary_switches() != m->sleeps_before;
+    }
+    g->predict.learn(blocked);
+    of_kind.learn(blocked);
+    kind.store(of_kind.pack(), std::memory_order_relaxed);   // a hint: another's may get lost
+}
+
 // Hands the P off before a call. In the bracket, call already odd.
-void hand_off_before_call(M* m) noexcept {
+void hand_off_before_call(M* m, G* g, bool predicted) noexcept {
     // seq_cst: enough for both variants of the protocol, and nothing beside what follows.
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
     if (m->taken.load(std::memory_order_seq_cst) != retake::none && answer_retake(m) != retake::none) {
@@ -128,6 +150,8 @@ void hand_off_before_call(M* m) noexcept {
     }
     sched* s = m->s;
     P* p = m->p.load(std::memory_order_relaxed);
+    m->call_predicted = predicted;
+    if (predicted && g->predict.doubt) m->sleeps_before = os::voluntary_switches();
     const std::int64_t now = os::nanotime();
     m->call_began = now;
     p->handoff = handoff_kind::immediate;
@@ -148,16 +172,11 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     const retake how = answer_retake(m);
     if (how == retake::none) {
         m->exits_own.add();
-        if (g->predict > 0) --g->predict;
+        g->predict.kept();
         g->syscall_depth = 0;
     } else {
-        if (how == retake::given) {
-            const bool lasted = os::nanotime() - m->call_began > m->s->opts.syscall_grace.count();
-            if (lasted) g->predict = static_cast<std::uint8_t>(g->predict < 3 ? g->predict + 1 : 3);
-            else if (g->predict > 0) --g->predict;
-        } else if (how == retake::taken_call && g->predict < 3) {
-            ++g->predict;
-        }
+        if (how == retake::taken_call) g->predict.learn(true);   // its kind learnt when it was taken
+        else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
         m = settle(m, how);
         g->syscall_depth = 0;
     }
@@ -213,7 +232,7 @@ HANDOFF_OPAQUE void entersyscall() noexcept {
         return;
     }
     begin_call(m, g);
-    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m);
+    if (g->predict.count >= 2) [[unlikely]] hand_off_before_call(m, g, true);
     else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) [[unlikely]] stop_computing(m);
 }
 
@@ -227,7 +246,7 @@ HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
         return;
     }
     begin_call(m, g);
-    if (policy == handoff_policy::immediate) hand_off_before_call(m);
+    if (policy == handoff_policy::immediate) hand_off_before_call(m, g, false);
     else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) stop_computing(m);
 }
 
@@ -253,7 +272,7 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
         if (m->taken.load(std::memory_order_seq_cst) != retake::none) return exit_slow(m);
     }
     g->syscall_depth = 0;
-    if (g->predict != 0) --g->predict;
+    g->predict.kept();
     m->exits_own.add();
 }
 

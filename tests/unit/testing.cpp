@@ -1,0 +1,122 @@
+#include "testing.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <dirent.h>
+#include <fstream>
+#include <system_error>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace handoff_test {
+
+namespace {
+
+// A child that a test wants to see die must be a process of its own, not a fork: a forked child has no goroutines.
+class fresh_death_tests : public testing::Environment {
+    void SetUp() override { testing::FLAGS_gtest_death_test_style = "threadsafe"; }
+};
+[[maybe_unused]] const auto* const installed = testing::AddGlobalTestEnvironment(new fresh_death_tests);
+
+std::vector<std::string> entries(const char* directory) {
+    std::vector<std::string> names;
+    if (DIR* d = ::opendir(directory)) {
+        while (const dirent* e = ::readdir(d))
+            if (e->d_name[0] != '.') names.emplace_back(e->d_name);
+        ::closedir(d);
+    }
+    return names;
+}
+
+}  // namespace
+
+std::mt19937_64 seeded_random(const char* test) {
+    std::uint64_t seed = std::random_device{}();
+    if (const char* given = std::getenv("HANDOFF_TEST_SEED"); given && *given) seed = std::strtoull(given, nullptr, 0);
+    std::printf("%s: HANDOFF_TEST_SEED=%llu\n", test, static_cast<unsigned long long>(seed));
+    return std::mt19937_64(seed);
+}
+
+pipe_pair::pipe_pair() {
+    if (::pipe(ends_) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
+}
+
+pipe_pair::~pipe_pair() {
+    ::close(ends_[0]);
+    ::close(ends_[1]);
+}
+
+ssize_t pipe_pair::read() const noexcept {
+    char byte;
+    return ::read(ends_[0], &byte, 1);
+}
+
+void pipe_pair::write(std::size_t bytes) const noexcept {
+    for (; bytes > 0; --bytes)
+        if (::write(ends_[1], "x", 1) != 1) std::abort();
+}
+
+pid_t this_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
+
+std::vector<pid_t> threads() {
+    std::vector<pid_t> tids;
+    for (const std::string& name : entries("/proc/self/task")) tids.push_back(std::atoi(name.c_str()));
+    return tids;
+}
+
+std::size_t mapping_count() {
+    std::ifstream maps("/proc/self/maps");
+    std::size_t n = 0;
+    for (std::string line; std::getline(maps, line);) ++n;
+    return n;
+}
+
+std::size_t descriptor_count() { return entries("/proc/self/fd").size(); }
+
+std::map<pid_t, std::uint64_t> context_switches() {
+    std::map<pid_t, std::uint64_t> all;
+    for (const pid_t tid : threads()) {
+        std::ifstream status("/proc/self/task/" + std::to_string(tid) + "/status");
+        std::uint64_t sum = 0;
+        bool seen = false;
+        for (std::string line; std::getline(status, line);) {
+            const std::size_t at = line.find("ctxt_switches:");
+            if (at == line.npos) continue;
+            sum += std::strtoull(line.c_str() + at + std::strlen("ctxt_switches:"), nullptr, 10);
+            seen = true;
+        }
+        if (seen) all[tid] = sum;
+    }
+    return all;
+}
+
+char thread_letter(pid_t tid) {
+    std::ifstream stat("/proc/self/task/" + std::to_string(tid) + "/stat");
+    std::string text;
+    std::getline(stat, text);
+    const std::size_t after_name = text.rfind(')');   // the name may hold anything
+    return after_name == text.npos || after_name + 2 >= text.size() ? '\0' : text[after_name + 2];
+}
+
+std::chrono::nanoseconds process_cpu_time() noexcept {
+    timespec t{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+environment_variable::environment_variable(const char* name, const char* value) : name_(name) {
+    const char* before = std::getenv(name);
+    was_set_ = before != nullptr;
+    if (before) before_ = before;
+    if (value) ::setenv(name, value, 1);
+    else ::unsetenv(name);
+}
+
+environment_variable::~environment_variable() {
+    if (was_set_) ::setenv(name_.c_str(), before_.c_str(), 1);
+    else ::unsetenv(name_.c_str());
+}
+
+}  // namespace handoff_test
