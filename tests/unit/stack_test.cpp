@@ -1,0 +1,295 @@
+// Stacks. Design section 2, rule 8: a stack that overflows faults, and memory that can't be had is reported.
+#include "context/stack.hpp"
+#include "testing.hpp"
+
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <thread>
+
+using handoff::context::page_size;
+using handoff::context::stack;
+using handoff::context::stack_pool;
+using namespace handoff_test;
+
+namespace {
+
+constexpr std::size_t kib = 1024, mib = 1024 * kib;
+
+unsigned length(const stack* list) {
+    unsigned n = 0;
+    for (; list; list = list->next) ++n;
+    return n;
+}
+
+bool is_resident(char* page) {
+    unsigned char there = 0;
+    return ::mincore(page, page_size(), &there) == 0 && (there & 1) != 0;
+}
+
+// Makes every new mapping fail for as long as it lives.
+class no_more_memory {
+public:
+    explicit no_more_memory(rlim_t but_for = 0) {
+        ::getrlimit(RLIMIT_AS, &before_);
+        rlimit now = before_;
+        now.rlim_cur = but_for == 0 ? 1 : mapped() + but_for;
+        ::setrlimit(RLIMIT_AS, &now);
+    }
+    ~no_more_memory() { ::setrlimit(RLIMIT_AS, &before_); }
+
+private:
+    static rlim_t mapped() {
+        std::ifstream statm("/proc/self/statm");
+        rlim_t pages = 0;
+        statm >> pages;
+        return pages * page_size();
+    }
+    rlimit before_{};
+};
+
+TEST(stack_pool, sizes_are_rounded_up_to_pages) {
+    stack_pool pool(100 * kib + 1);
+    EXPECT_EQ(pool.default_size(), 100 * kib + page_size());
+    stack* s = pool.take(1);
+    ASSERT_NE(s, nullptr);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(s->lo) % page_size(), 0u);
+    EXPECT_EQ(s->pages * page_size(), pool.default_size());
+    EXPECT_EQ(s->usable_lo(), s->lo + page_size());
+    EXPECT_EQ(s->usable_size(), pool.default_size() - page_size());
+    EXPECT_EQ(s->idle.sp, nullptr);
+    pool.give(s);
+}
+
+TEST(stack_pool, stacks_are_disjoint_and_writable) {
+    stack_pool pool(16 * kib);
+    std::set<char*> lows;
+    stack* all = nullptr;
+    unsigned n = 0;
+    while (n < 300) {
+        stack* some = pool.take(7);
+        ASSERT_NE(some, nullptr);
+        ASSERT_LE(length(some), 7u);
+        while (some) {
+            stack* s = some;
+            some = s->next;
+            std::memset(s->usable_lo(), 0x5A, s->usable_size());
+            EXPECT_TRUE(lows.insert(s->lo).second);
+            s->next = all;
+            all = s;
+            ++n;
+        }
+    }
+    EXPECT_EQ(pool.mapped(), n);
+    for (auto it = lows.begin(), next = std::next(it); next != lows.end(); ++it, ++next)
+        ASSERT_GE(*next - *it, static_cast<std::ptrdiff_t>(16 * kib));
+    pool.give(all);
+    EXPECT_EQ(length(pool.take(n)), n);   // all of them come back
+    EXPECT_EQ(pool.mapped(), n);
+}
+
+TEST(stack_pool, the_stack_given_last_is_taken_first) {
+    stack_pool pool(16 * kib);
+    stack* a = pool.take(1);
+    stack* b = pool.take(1);
+    a->next = b->next = nullptr;
+    pool.give(a);
+    pool.give(b);
+    EXPECT_EQ(pool.take(1), b);
+    EXPECT_EQ(pool.take(1), a);
+}
+
+TEST(stack_pool, trim_gives_memory_back_and_keeps_the_guard) {
+    stack_pool pool(64 * kib);
+    EXPECT_EQ(pool.trim(10), 0u);
+    stack* list = pool.take(3);
+    ASSERT_EQ(length(list), 3u);
+    std::set<stack*> known;
+    for (stack* s = list; s; s = s->next) {
+        std::memset(s->usable_lo(), 1, s->usable_size());
+        EXPECT_TRUE(is_resident(s->usable_lo()));
+        s->idle.sp = s->usable_lo();   // as if a goroutine had run there
+        known.insert(s);
+    }
+    pool.give(list);
+    EXPECT_EQ(pool.trim(2), 2u);
+    EXPECT_EQ(pool.trim(10), 1u);
+    EXPECT_EQ(pool.trim(10), 0u);
+    for (stack* s : known) {
+        EXPECT_FALSE(is_resident(s->usable_lo()));
+        EXPECT_EQ(s->idle.sp, nullptr) << "what was parked there is gone";
+    }
+    list = pool.take(3);
+    ASSERT_EQ(length(list), 3u);
+    for (stack* s = list; s; s = s->next) {
+        EXPECT_EQ(known.count(s), 1u);
+        EXPECT_EQ(*s->usable_lo(), 0);
+    }
+    EXPECT_EXIT(
+        {
+            ::signal(SIGSEGV, SIG_DFL);
+            *static_cast<volatile char*>(list->lo) = 1;
+        },
+        testing::KilledBySignal(SIGSEGV), "");
+    pool.give(list);
+}
+
+TEST(stack_pool, warm_stacks_are_taken_before_trimmed_ones) {
+    stack_pool pool(64 * kib);
+    stack* list = pool.take(2);
+    stack* cold = list;
+    stack* warm = list->next;
+    cold->next = warm->next = nullptr;
+    pool.give(cold);
+    ASSERT_EQ(pool.trim(1), 1u);
+    pool.give(warm);
+    EXPECT_EQ(pool.take(1), warm);
+    EXPECT_EQ(pool.take(1), cold);
+}
+
+TEST(stack_pool, sized_stacks_have_mappings_of_their_own) {
+    stack_pool pool(64 * kib);
+    const std::size_t before = mapping_count();
+    stack* s = pool.take_sized(1 * mib + 1);
+    ASSERT_NE(s, nullptr);
+    EXPECT_TRUE(s->own_mapping);
+    EXPECT_EQ(s->pages * page_size(), 1 * mib + page_size());
+    std::memset(s->usable_lo(), 0x5A, s->usable_size());
+    unsigned char there = 0;
+    char* const lo = s->lo;
+    EXPECT_EQ(::mincore(lo, page_size(), &there), 0);
+    pool.give_sized(s);
+    EXPECT_NE(::mincore(lo, page_size(), &there), 0) << "still mapped";
+    EXPECT_LE(mapping_count(), before + 2);   // a sanitizer's or the heap's own
+}
+
+TEST(stack_pool, leaves_no_mapping_behind) {
+    char* lo[2];
+    {
+        stack_pool pool(64 * kib);
+        stack* list = pool.take(2);
+        ASSERT_EQ(length(list), 2u);
+        lo[0] = list->lo;
+        lo[1] = list->next->lo;
+        pool.give(list);
+    }
+    unsigned char there = 0;
+    for (char* each : lo) EXPECT_NE(::mincore(each, page_size(), &there), 0) << "still mapped";
+}
+
+TEST(stack_pool, is_safe_to_use_from_many_threads) {
+    stack_pool pool(16 * kib);
+    std::vector<std::thread> threads;
+    std::atomic<int> shared{0};
+    for (int t = 0; t < 4; ++t)
+        threads.emplace_back([&, t] {
+            for (std::size_t i = 0; i < scaled(5'000); ++i) {
+                stack* list = pool.take(static_cast<unsigned>(1 + i % 5));
+                ASSERT_NE(list, nullptr);
+                for (stack* s = list; s; s = s->next) {
+                    auto* mark = reinterpret_cast<int*>(s->usable_lo());
+                    *mark = t;
+                    std::atomic_signal_fence(std::memory_order_seq_cst);
+                    if (*mark != t) ++shared;
+                }
+                pool.give(list);
+                if (i % 50 == 0) pool.trim(3);
+            }
+        });
+    for (auto& t : threads) t.join();
+    EXPECT_EQ(shared.load(), 0);
+}
+
+TEST(stack_pool, guard_faults) {
+    EXPECT_EXIT(
+        {
+            ::signal(SIGSEGV, SIG_DFL);
+            stack_pool pool(64 * kib);
+            stack* s = pool.take(1);
+            *static_cast<volatile char*>(s->usable_lo()) = 1;   // does not
+            *static_cast<volatile char*>(s->usable_lo() - 1) = 1;
+        },
+        testing::KilledBySignal(SIGSEGV), "");
+    EXPECT_EXIT(
+        {
+            ::signal(SIGSEGV, SIG_DFL);
+            stack_pool pool(64 * kib);
+            stack* s = pool.take_sized(1 * mib);
+            *static_cast<volatile char*>(s->usable_lo()) = 1;
+            *static_cast<volatile char*>(s->lo) = 1;
+        },
+        testing::KilledBySignal(SIGSEGV), "");
+}
+
+TEST(stack_pool, counts_stacks_without_a_guard) {
+    stack_pool pool(64 * kib);
+    pool.give(pool.take(4));
+    EXPECT_EQ(pool.unguarded(), 0u);
+}
+
+// Rule 8: a failed mmap.
+TEST(stack_pool, says_so_when_memory_is_short) {
+    EXPECT_EXIT(
+        {
+            stack_pool pool(64 * kib);
+            bool null_then, null_sized, works_again;
+            {
+                const no_more_memory limit;
+                null_then = pool.take(1) == nullptr;
+                null_sized = pool.take_sized(1 * mib) == nullptr;
+            }
+            {
+                stack* s = pool.take(1);
+                stack* sized = pool.take_sized(1 * mib);
+                works_again = s && sized;
+                pool.give(s);
+                pool.give_sized(sized);
+            }
+            std::_Exit(null_then && null_sized && works_again ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "");
+}
+
+TEST(stack_pool, makes_do_with_a_smaller_mapping) {
+    if (with_sanitizer) GTEST_SKIP() << "the sanitizer maps memory of its own";
+    EXPECT_EXIT(
+        {
+            stack_pool pool(64 * kib);
+            unsigned got;
+            {
+                const no_more_memory limit(20 * mib);   // a full slab would be 64 MiB
+                got = length(pool.take(64));
+            }
+            std::_Exit(got == 64 ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "");
+}
+
+// Rule 8, the whole way: a goroutine whose stack can't be mapped waits for one, and the counters say so.
+TEST(stack_pool, goroutines_wait_for_memory) {
+    if (with_sanitizer) GTEST_SKIP() << "the sanitizer maps memory of its own";
+    EXPECT_EXIT(
+        {
+            handoff::runtime rt({.procs = 1});
+            rt.run([] {});
+            std::atomic<bool> ran{false};
+            bool counted, waited;
+            handoff::join_handle<void> h;
+            const handoff::spawn_options large{.stack_size = 8 * mib};
+            {
+                const no_more_memory limit;
+                h = rt.go(large, [&] { ran = true; });
+                counted = eventually([&] { return rt.stats().stack_failures >= 2; });   // and it tries again
+                waited = !ran && !h.done();
+                rt.run([] {});   // others, whose stacks are there, go on
+            }
+            h.join();
+            std::_Exit(counted && waited && ran ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "no memory for a goroutine's stack");
+}
+
+}  // namespace
