@@ -14,6 +14,7 @@
 #include <cstddef>
 
 #if HANDOFF_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if HANDOFF_TSAN
@@ -78,6 +79,8 @@ void prepare(execution& e, char* lo, std::size_t size) noexcept {
     e.exceptions = {};
     e.sp = boost::context::detail::make_fcontext(lo + size, size, detail::entry<Body>);
 #if HANDOFF_ASAN
+    // Frames that were left for good, of this stack or of an earlier mapping here, are poisoned still.
+    __asan_unpoison_memory_region(lo, size);
     e.stack_lo = lo;
     e.stack_size = size;
 #endif
@@ -102,13 +105,23 @@ inline void dispose([[maybe_unused]] execution& e) noexcept {
     e.sp = nullptr;
 }
 
-inline switcher* jump(execution& from, execution& to, switcher* s) noexcept {
+// What becomes of the context that a jump leaves.
+enum class leaving { to_return, for_good };
+
+// jump saves the caller in `from` and resumes `to`. A context left for good may not be resumed if left_for_good_is_lost.
+#if HANDOFF_ASAN
+inline constexpr bool left_for_good_is_lost = true;   // its fake stack is freed
+#else
+inline constexpr bool left_for_good_is_lost = false;
+#endif
+
+inline switcher* jump(execution& from, execution& to, switcher* s, [[maybe_unused]] leaving how = leaving::to_return) noexcept {
     s->from = &from;
     from.exceptions = *s->exceptions;
     *s->exceptions = to.exceptions;
     void* fake_stack = nullptr;
 #if HANDOFF_ASAN
-    __sanitizer_start_switch_fiber(&fake_stack, to.stack_lo, to.stack_size);
+    __sanitizer_start_switch_fiber(how == leaving::for_good ? nullptr : &fake_stack, to.stack_lo, to.stack_size);
 #endif
 #if HANDOFF_TSAN
     __tsan_switch_to_fiber(to.fiber, 0);

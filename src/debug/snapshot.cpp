@@ -156,6 +156,7 @@ struct stats sched::stats() {
         });
         for (const auto& m : allm) t.exits_own += m->exits_own.get();
         t.threads = nm;
+        t.threads_most = most_nm;
         t.threads_idle = static_cast<unsigned>(midle.size());
     }
     t.procs = nprocs.load(std::memory_order_relaxed);

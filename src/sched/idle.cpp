@@ -198,7 +198,7 @@ bool sched::newm(P* p, bool spinning, m_role role) noexcept {
             thread_create_errno.store(ENOMEM, std::memory_order_relaxed);
             return false;
         }
-        ++nm;
+        most_nm = std::max(most_nm, ++nm);
     }
     m->nextp = p;
     m->spinning = spinning;

@@ -115,13 +115,13 @@ struct sched {
     void thread_loop(M* m) noexcept;   // g0
     void execute(M* m, G* g) noexcept; // g0 runs g
     M* switch_away(M* m, context::execution& from) noexcept;
-    M* switch_to(M* m, context::execution& from, G* next) noexcept;
+    M* switch_for_good(M* m, context::execution& from, G* next) noexcept;
     void start_here(M* m, G* g) noexcept;
     M* switch_to_g0(M* m, context::execution& from) noexcept;
     void yield(M* m) noexcept;
     G* pick_inline(M* m, P* p) noexcept;
     G* pick_rarely(M* m, P* p) noexcept;
-    M* switch_inline(M* m, context::execution& from, G* next) noexcept;
+    M* switch_inline(M* m, context::execution& from, G* next, context::leaving how) noexcept;
     void note_start(M* m, P* p, G* g) noexcept;
     void note_handoff(P* p) noexcept;
     bool ready_to_run(M* m, P* p, G* g) noexcept;
@@ -193,6 +193,7 @@ struct sched {
     std::vector<M*> exited HANDOFF_GUARDED_BY(lock);    // threads to be joined
     std::vector<M*> free_ms HANDOFF_GUARDED_BY(lock);   // joined
     unsigned nm HANDOFF_GUARDED_BY(lock) = 0;           // threads alive or being made
+    unsigned most_nm HANDOFF_GUARDED_BY(lock) = 0;
     unsigned live_procs HANDOFF_GUARDED_BY(lock) = 0;   // Ps that are not dead
     bool stopping HANDOFF_GUARDED_BY(lock) = false;
     bool draining HANDOFF_GUARDED_BY(lock) = false;

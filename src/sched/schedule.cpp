@@ -15,6 +15,10 @@ namespace {
 // step with it. In between, goroutines that wake each other through `next` go before the ring.
 constexpr std::uint32_t global_every = 61;
 
+// And how often once it has found something in the global queue: goroutines that come back from calls wait there, and
+// where the others yield to each other the P's own queue never runs dry.
+constexpr std::uint32_t global_every_if_used = 7;
+
 constexpr unsigned timers_at_once = 64;
 
 void commit_yield(M* m, G* g, void*) noexcept {
@@ -99,7 +103,8 @@ unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
 // pick_rarely is every 61st pick, and any that has to look at the clock.
 G* sched::pick_rarely(M* m, P* p) noexcept {
     const bool look_further = p->until_global == 0;
-    if (look_further) p->until_global = global_every;
+    if (look_further)
+        p->until_global = globq_size.load(std::memory_order_relaxed) == 0 ? global_every : global_every_if_used;
     if (p->id >= nprocs.load(std::memory_order_relaxed)) return nullptr;
     if (p->timers.first() != os::never) {
         const std::int64_t now = os::nanotime();
@@ -110,7 +115,7 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
         return p->runq.pop();
     }
     if (globq_size.load(std::memory_order_relaxed) != 0)
-        if (G* g = take_global_locked(p, 1)) return g;
+        if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
     if (G* g = p->runq.pop()) return g;
     return p->runq.take_next();
 }
@@ -256,7 +261,7 @@ void sched::execute(M* m, G* g) noexcept {
 }
 
 // switch_to leaves `from` for `next`, or for g0 if next is null or can't run here. Returns when `from` is resumed.
-inline M* sched::switch_inline(M* m, context::execution& from, G* next) noexcept {
+inline M* sched::switch_inline(M* m, context::execution& from, G* next, context::leaving how) noexcept {
     if (next) {
         if (next->locked.load(std::memory_order_relaxed) || m->locked_g) [[unlikely]] {
             m->nextg = next;
@@ -266,16 +271,21 @@ inline M* sched::switch_inline(M* m, context::execution& from, G* next) noexcept
         }
     }
     m->curg.store(next, std::memory_order_relaxed);
-    return finish_switch(context::jump(from, next ? next->exec : m->g0, m));
+    return finish_switch(context::jump(from, next ? next->exec : m->g0, m, how));
 }
 
-M* sched::switch_to(M* m, context::execution& from, G* next) noexcept { return switch_inline(m, from, next); }
+M* sched::switch_for_good(M* m, context::execution& from, G* next) noexcept {
+    return switch_inline(m, from, next, context::leaving::for_good);
+}
 
 M* sched::switch_away(M* m, context::execution& from) noexcept {
-    return switch_inline(m, from, m->locked_g ? nullptr : pick_inline(m, m->p.load(std::memory_order_relaxed)));
+    return switch_inline(m, from, m->locked_g ? nullptr : pick_inline(m, m->p.load(std::memory_order_relaxed)),
+                         context::leaving::to_return);
 }
 
-M* sched::switch_to_g0(M* m, context::execution& from) noexcept { return switch_to(m, from, nullptr); }
+M* sched::switch_to_g0(M* m, context::execution& from) noexcept {
+    return switch_inline(m, from, nullptr, context::leaving::to_return);
+}
 
 // thread_loop is g0: what an M does between goroutines. On return the thread exits.
 void sched::thread_loop(M* m) noexcept {
@@ -337,7 +347,7 @@ void sched::yield(M* m) noexcept {
         g->transition(g_state::running, g_state::runnable);
         m->commit = commit_yield;
         m->commit_g = g;
-        m = switch_inline(m, g->exec, next);
+        m = switch_inline(m, g->exec, next, context::leaving::to_return);
     }
     leave(m);
 }

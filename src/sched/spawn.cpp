@@ -159,7 +159,9 @@ M* end_goroutine(G* g) noexcept {
 }
 
 void commit_free_stack(M* m, G*, void* arg) noexcept {
-    m->s->give_stack(m->p.load(std::memory_order_relaxed), static_cast<context::stack*>(arg));
+    auto* st = static_cast<context::stack*>(arg);
+    if (context::left_for_good_is_lost) st->idle.sp = nullptr;
+    m->s->give_stack(m->p.load(std::memory_order_relaxed), st);
 }
 
 }  // namespace
@@ -299,7 +301,7 @@ void goroutine_main(context::switcher* arrived) noexcept {
         m->commit = commit_free_stack;
         m->commit_g = nullptr;
         m->commit_arg = st;
-        m = s->switch_to(m, st->idle, next);
+        m = s->switch_for_good(m, st->idle, next);
     }
 }
 

@@ -151,7 +151,6 @@ void hand_off_before_call(M* m, G* g, bool predicted) noexcept {
     sched* s = m->s;
     P* p = m->p.load(std::memory_order_relaxed);
     m->call_predicted = predicted;
-    if (predicted && g->predict.doubt) m->sleeps_before = os::voluntary_switches();
     const std::int64_t now = os::nanotime();
     m->call_began = now;
     p->handoff = handoff_kind::immediate;
@@ -161,6 +160,8 @@ void hand_off_before_call(M* m, G* g, bool predicted) noexcept {
     s->handoffs_immediate.add();
     m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
     s->handoffp(p);
+    // Not before: the handoff itself may wait for a lock.
+    if (predicted && g->predict.doubt) m->sleeps_before = os::voluntary_switches();
     m->section.store(one_more(m->section), std::memory_order_release);
 }
 

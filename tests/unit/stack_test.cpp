@@ -230,66 +230,55 @@ TEST(stack_pool, counts_stacks_without_a_guard) {
     EXPECT_EQ(pool.unguarded(), 0u);
 }
 
-// Rule 8: a failed mmap.
-TEST(stack_pool, says_so_when_memory_is_short) {
-    EXPECT_EXIT(
-        {
-            stack_pool pool(64 * kib);
-            bool null_then, null_sized, works_again;
-            {
-                const no_more_memory limit;
-                null_then = pool.take(1) == nullptr;
-                null_sized = pool.take_sized(1 * mib) == nullptr;
-            }
-            {
-                stack* s = pool.take(1);
-                stack* sized = pool.take_sized(1 * mib);
-                works_again = s && sized;
-                pool.give(s);
-                pool.give_sized(sized);
-            }
-            std::_Exit(null_then && null_sized && works_again ? 0 : 1);
-        },
-        testing::ExitedWithCode(0), "");
+bool is_null_while_memory_is_short() {
+    stack_pool pool(64 * kib);
+    {
+        const no_more_memory limit;
+        if (pool.take(1) || pool.take_sized(1 * mib)) return false;
+    }
+    stack* s = pool.take(1);
+    stack* sized = pool.take_sized(1 * mib);
+    if (!s || !sized) return false;
+    pool.give(s);
+    pool.give_sized(sized);
+    return true;
 }
+
+bool fits_into_less() {
+    stack_pool pool(64 * kib);
+    const no_more_memory limit(20 * mib);   // a full slab would be 64 MiB
+    return length(pool.take(64)) == 64;
+}
+
+bool goroutine_waits_for_memory() {
+    handoff::runtime rt({.procs = 1});
+    rt.run([] {});
+    const handoff::spawn_options large{.stack_size = 8 * mib};
+    std::atomic<bool> ran{false};
+    handoff::join_handle<void> h;
+    {
+        const no_more_memory limit;
+        h = rt.go(large, [&] { ran = true; });
+        if (!eventually([&] { return rt.stats().stack_failures >= 2; })) return false;   // it tries again
+        if (ran || h.done()) return false;
+        rt.run([] {});   // others, whose stacks are there, go on
+    }
+    h.join();
+    return ran;
+}
+
+// Rule 8: a failed mmap.
+TEST(stack_pool, says_so_when_memory_is_short) { EXPECT_IN_CHILD(is_null_while_memory_is_short(), ""); }
 
 TEST(stack_pool, makes_do_with_a_smaller_mapping) {
     if (with_sanitizer) GTEST_SKIP() << "the sanitizer maps memory of its own";
-    EXPECT_EXIT(
-        {
-            stack_pool pool(64 * kib);
-            unsigned got;
-            {
-                const no_more_memory limit(20 * mib);   // a full slab would be 64 MiB
-                got = length(pool.take(64));
-            }
-            std::_Exit(got == 64 ? 0 : 1);
-        },
-        testing::ExitedWithCode(0), "");
+    EXPECT_IN_CHILD(fits_into_less(), "");
 }
 
 // Rule 8, the whole way: a goroutine whose stack can't be mapped waits for one, and the counters say so.
 TEST(stack_pool, goroutines_wait_for_memory) {
     if (with_sanitizer) GTEST_SKIP() << "the sanitizer maps memory of its own";
-    EXPECT_EXIT(
-        {
-            handoff::runtime rt({.procs = 1});
-            rt.run([] {});
-            std::atomic<bool> ran{false};
-            bool counted, waited;
-            handoff::join_handle<void> h;
-            const handoff::spawn_options large{.stack_size = 8 * mib};
-            {
-                const no_more_memory limit;
-                h = rt.go(large, [&] { ran = true; });
-                counted = eventually([&] { return rt.stats().stack_failures >= 2; });   // and it tries again
-                waited = !ran && !h.done();
-                rt.run([] {});   // others, whose stacks are there, go on
-            }
-            h.join();
-            std::_Exit(counted && waited && ran ? 0 : 1);
-        },
-        testing::ExitedWithCode(0), "no memory for a goroutine's stack");
+    EXPECT_IN_CHILD(goroutine_waits_for_memory(), "no memory for a goroutine's stack");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <gtest/gtest.h>
 #include <map>
 #include <random>
@@ -57,6 +58,9 @@ bool eventually(F&& holds, std::chrono::nanoseconds limit = patience) {
 }
 #define EXPECT_EVENTUALLY(condition) EXPECT_TRUE(handoff_test::eventually([&] { return bool(condition); }))
 #define ASSERT_EVENTUALLY(condition) ASSERT_TRUE(handoff_test::eventually([&] { return bool(condition); }))
+
+// EXPECT_IN_CHILD: the expression is true in a process of its own, which prints `said` (a regex) to stderr.
+#define EXPECT_IN_CHILD(expression, said) EXPECT_EXIT(std::_Exit((expression) ? 0 : 1), testing::ExitedWithCode(0), said)
 
 // compute_until stays in user code, away from the library and the kernel, until `holds()`; false after `patience`.
 template <class F>
