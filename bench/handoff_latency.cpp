@@ -5,9 +5,10 @@
 // the byte that A waits for. The round's figure is the difference of the clocks. (A round in which B ran before A came
 // to its call, because A's time slice or its core was taken, tells nothing and is repeated.)
 //
-// Between rounds A computes for 0 to 100 µs: a call comes at any moment of the monitor's period. The value is the
-// median round. `back_to_back` is the median of rounds without that pause, which fall into step with the monitor, to
-// its advantage or not.
+// Between rounds A computes for 0 to 100 µs: a call comes at any moment of the monitor's period, and threads without
+// work have gone to sleep. The value is the median round. `back_to_back` is the median of rounds without that pause,
+// which fall into step with the monitor and find threads that have only just gone idle. Where a sleeping thread is
+// woken, the kernel's part is that of the work futex_wake.
 //
 //   handoff_sysmon      syscall_guard{handoff_policy::sysmon}
 //   handoff_immediate   syscall_guard{handoff_policy::immediate}

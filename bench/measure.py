@@ -76,6 +76,12 @@ DETAILS = {
         Row("handoff_sysmon, without pauses", "handoff_sysmon", "back_to_back", "handoff_sysmon", "back_to_back"),
         Row("handoff_sysmon, p99", "handoff_sysmon", "p99", "handoff_sysmon", "p99"),
     ],
+    "handoff_immediate": [
+        Row("handoff_immediate, without pauses", "handoff_immediate", "back_to_back", "handoff_sysmon", "back_to_back"),
+    ],
+    "handoff_adaptive": [
+        Row("handoff_adaptive, without pauses", "handoff_adaptive", "back_to_back", "handoff_sysmon", "back_to_back"),
+    ],
 }
 
 ROUNDS, QUICK_ROUNDS = 5, 3

@@ -32,7 +32,8 @@ struct spawn_site {
 };
 
 // Starts a goroutine on `s` (null: the current goroutine's runtime, else the default one) from a task that it
-// relocates out of `task`. Throws std::bad_alloc or usage_error, and then leaves `task` alone.
+// relocates out of `task`, which points to task_inline_size bytes. Throws std::bad_alloc or usage_error, and then
+// leaves `task` alone.
 HANDOFF_API G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site);
 
 HANDOFF_API void join(G* g);                                   // waits until g ended
@@ -121,25 +122,15 @@ join_handle<std::invoke_result_t<std::decay_t<F>>> spawn_callable(sched* s, F&& 
     using closure = std::decay_t<F>;
     using R = std::invoke_result_t<closure>;
     using box = task<closure, R>;
-    G* g;
-    if constexpr (box::fits_inline) {
-        box b(std::in_place, std::forward<F>(f));
-        try {
-            g = spawn(s, box::ops, &b, opts, site);
-        } catch (...) {
-            box::abandon(&b);
-            throw;
-        }
-    } else {
-        box* b = new box(std::in_place, std::forward<F>(f));
-        try {
-            g = spawn(s, box::ops, &b, opts, site);
-        } catch (...) {
-            box::abandon(&b);
-            throw;
-        }
+    alignas(task_inline_align) std::byte buffer[task_inline_size];
+    if constexpr (box::fits_inline) ::new (static_cast<void*>(buffer)) box(std::in_place, std::forward<F>(f));
+    else ::new (static_cast<void*>(buffer)) box*(new box(std::in_place, std::forward<F>(f)));
+    try {
+        return handle_access<R>::make(spawn(s, box::ops, buffer, opts, site));
+    } catch (...) {
+        box::abandon(buffer);
+        throw;
     }
-    return handle_access<R>::make(g);
 }
 
 template <class F, class... Args>

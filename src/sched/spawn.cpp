@@ -11,8 +11,10 @@ namespace handoff::detail {
 
 namespace {
 
-// How many free Gs and stacks a P keeps before it gives some to the others, and how many it takes or gives at once.
-constexpr unsigned most_free = 64;
+// How many free Gs and stacks a P keeps before it gives some to the others, and how many it takes or gives at once. A
+// wave of short goroutines should come and go without the lock.
+constexpr unsigned most_free_gs = 512;
+constexpr unsigned most_free_stacks = 64;
 constexpr unsigned batch = 32;
 
 constexpr goroutine_id ids_at_once = 64;
@@ -25,8 +27,13 @@ goroutine_id reserve_ids(goroutine_id n) noexcept {
 void fill(G* g, sched* s, const task_ops& ops, void* task, const spawn_site& site) noexcept {
     g->s = s;
     g->ops = &ops;
-    if (ops.relocate) ops.relocate(g->storage, task);
-    else std::memcpy(g->storage, task, ops.size);
+    if (ops.relocate) {
+        ops.relocate(g->storage, task);
+    } else {
+        // In whole chunks, which the spawner's buffer has: cheaper than a copy of any length.
+        for (unsigned i = 0; i < ops.size; i += task_inline_align)
+            std::memcpy(g->storage + i, static_cast<const std::byte*>(task) + i, task_inline_align);
+    }
     // Relaxed: the G is nobody else's before it is queued; a snapshot may see a mixture.
     g->join_word.store(join_running, std::memory_order_relaxed);
     g->site.store(site.where.file ? site.where.file : site.caller, std::memory_order_relaxed);
@@ -219,7 +226,7 @@ void sched::free_g(M* m, G* g) noexcept {
     }
     g->next = p->free_gs;
     p->free_gs = g;
-    if (++p->free_g_count <= most_free) return;
+    if (++p->free_g_count <= most_free_gs) [[likely]] return;
     G* rest = p->free_gs;
     for (unsigned i = 1; i < batch; ++i) rest = rest->next;
     G* given = std::exchange(rest->next, nullptr);
@@ -270,12 +277,12 @@ void sched::give_stack(P* p, context::stack* st) noexcept {
     }
     st->next = p->free_stacks;
     p->free_stacks = st;
-    if (++p->free_stack_count <= most_free) return;
+    if (++p->free_stack_count <= most_free_stacks) return;
     // The hottest stay.
     context::stack* last = p->free_stacks;
-    for (unsigned i = 1; i < most_free - batch; ++i) last = last->next;
+    for (unsigned i = 1; i < most_free_stacks - batch; ++i) last = last->next;
     context::stack* given = std::exchange(last->next, nullptr);
-    p->free_stack_count = most_free - batch;
+    p->free_stack_count = most_free_stacks - batch;
     stacks.give(given);
 }
 

@@ -119,4 +119,31 @@ environment_variable::~environment_variable() {
     else ::unsetenv(name_.c_str());
 }
 
+occupant::occupant(handoff::runtime& rt)
+    : h_(rt.go([this] {
+          runs_ = true;
+          block_until([this] { return released_.load(); });
+      })) {}
+
+occupant::~occupant() {
+    release();
+    h_.join();
+}
+
+bool occupant::await_start() const noexcept {
+    return block_until([this] { return runs(); });
+}
+
+unsigned idle_processors(const handoff::runtime& rt) {
+    unsigned n = 0;
+    for (const auto& p : rt.snapshot().processors) n += p.state == handoff::processor_state::idle;
+    return n;
+}
+
+bool migrate(handoff::runtime& rt) {
+    const pid_t before = this_tid();
+    call_and_migrate(rt, [] {});
+    return this_tid() != before;
+}
+
 }  // namespace handoff_test

@@ -162,4 +162,40 @@ inline handoff::options no_retakes(unsigned procs) {
     return o;
 }
 
+// occupant is a goroutine that keeps its processor, in user code, until it is released. For runtimes of no_retakes().
+class occupant {
+public:
+    // It runs once a processor is free; the constructor does not wait for that.
+    explicit occupant(handoff::runtime& rt);
+    ~occupant();   // releases and joins
+    occupant(const occupant&) = delete;
+    occupant& operator=(const occupant&) = delete;
+
+    bool runs() const noexcept { return runs_; }
+    // await_start waits until it runs, without leaving the caller's own processor; false if it never does.
+    bool await_start() const noexcept;
+    void release() noexcept { released_ = true; }
+
+private:
+    std::atomic<bool> runs_{false}, released_{false};
+    handoff::join_handle<void> h_;
+};
+
+unsigned idle_processors(const handoff::runtime& rt);
+
+// call_and_migrate calls f() under a guard and goes on on another thread. `rt` is the caller's runtime, of
+// no_retakes(1): somebody else has its processor when f returns, until the caller has queued for it.
+template <class F>
+decltype(auto) call_and_migrate(handoff::runtime& rt, F f) {
+    const auto before = rt.stats().exits_queued;
+    (void)rt.go([&rt, before] { block_until([&] { return rt.stats().exits_queued != before; }); });
+    return handoff::blocking_call(handoff::handoff_policy::immediate, [&]() -> decltype(auto) {
+        block_until([&] { return idle_processors(rt) == 0; });
+        return f();
+    });
+}
+
+// migrate moves the calling goroutine to another thread, and returns whether it did.
+bool migrate(handoff::runtime& rt);
+
 }  // namespace handoff_test

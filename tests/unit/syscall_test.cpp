@@ -1,0 +1,432 @@
+// The brackets around calls that may block. Design section 2, rule 3: the ways back from a call, in their order.
+#include "testing.hpp"
+
+#include <cerrno>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <thread>
+#include <unistd.h>
+
+using handoff::blocking_call;
+using handoff::handoff_policy;
+using handoff::runtime;
+using handoff::syscall_guard;
+using namespace handoff_test;
+namespace this_goroutine = handoff::this_goroutine;
+
+namespace {
+
+constexpr handoff_policy policies[] = {handoff_policy::adaptive, handoff_policy::sysmon, handoff_policy::immediate};
+
+// The ways back that were taken, but for the fast one.
+struct exits {
+    std::uint64_t old_idle, any_idle, queued;
+    explicit exits(const runtime& rt) {
+        const auto s = rt.stats();
+        old_idle = s.exits_old_idle;
+        any_idle = s.exits_any_idle;
+        queued = s.exits_queued;
+    }
+    exits(std::uint64_t o, std::uint64_t a, std::uint64_t q) : old_idle(o), any_idle(a), queued(q) {}
+    bool operator==(const exits&) const = default;
+    friend void PrintTo(const exits& e, std::ostream* out) {
+        *out << "old idle " << e.old_idle << ", any idle " << e.any_idle << ", queued " << e.queued;
+    }
+};
+
+std::uint64_t handoffs(const runtime& rt) {
+    const auto s = rt.stats();
+    return s.handoffs_sysmon + s.handoffs_immediate + s.handoffs_unguarded + s.handoffs_computing;
+}
+
+// The processor that the calling thread holds, or -1.
+int my_processor(const runtime& rt) {
+    for (const auto& m : rt.snapshot().threads)
+        if (m.tid == this_tid()) return m.processor;
+    return -1;
+}
+
+// ---- Rule 3 --------------------------------------------------------------------------------------------------------
+
+TEST(exitsyscall, keeps_the_processor_if_nobody_took_it) {
+    runtime rt(no_retakes(2));
+    rt.run([&] {
+        const int p = my_processor(rt);
+        for (int i = 0; i < 100; ++i) {
+            { const syscall_guard g; }
+            { const syscall_guard g(handoff_policy::sysmon); }
+        }
+        EXPECT_EQ(my_processor(rt), p);
+    });
+    EXPECT_EQ(rt.stats().exits_own, 200u);
+    EXPECT_EQ(exits(rt), exits(0, 0, 0));
+    EXPECT_EQ(handoffs(rt), 0u);
+}
+
+TEST(exitsyscall, takes_the_old_processor_if_it_is_idle) {
+    runtime rt(no_retakes(2));
+    rt.run([&] {
+        const int p = my_processor(rt);
+        occupant other(rt);
+        ASSERT_TRUE(other.await_start());
+        {
+            const syscall_guard g(handoff_policy::immediate);
+            EXPECT_TRUE(block_until([&] { return idle_processors(rt) == 1; }));
+            other.release();   // its processor becomes idle later than ours, and must not be preferred
+            EXPECT_TRUE(block_until([&] { return idle_processors(rt) == 2; }));
+        }
+        EXPECT_EQ(exits(rt), exits(1, 0, 0));
+        EXPECT_EQ(my_processor(rt), p);
+    });
+}
+
+TEST(exitsyscall, takes_the_old_processor_after_the_monitor_took_it) {
+    auto o = no_retakes(1);
+    o.syscall_grace = 1us;
+    o.syscall_retake_after = 1ms;
+    runtime rt(o);
+    rt.run([&] {
+        {
+            const syscall_guard g(handoff_policy::sysmon);
+            EXPECT_TRUE(block_until([&] { return rt.stats().handoffs_sysmon == 1 && idle_processors(rt) == 1; }));
+        }
+        EXPECT_EQ(exits(rt), exits(1, 0, 0));
+    });
+}
+
+TEST(exitsyscall, takes_any_idle_processor_if_the_old_one_is_busy) {
+    runtime rt(no_retakes(2));
+    rt.run([&] {
+        const int p = my_processor(rt);
+        occupant elsewhere(rt);
+        ASSERT_TRUE(elsewhere.await_start());
+        occupant here(rt);   // queued on our processor, and nobody is free to steal it
+        {
+            const syscall_guard g(handoff_policy::immediate);
+            ASSERT_TRUE(here.await_start());
+            elsewhere.release();
+            EXPECT_TRUE(block_until([&] { return idle_processors(rt) == 1; }));
+        }
+        EXPECT_TRUE(here.runs());
+        EXPECT_EQ(exits(rt), exits(0, 1, 0));
+        EXPECT_NE(my_processor(rt), p);
+    });
+}
+
+TEST(exitsyscall, queues_if_no_processor_is_idle_and_its_thread_sleeps) {
+    runtime rt(no_retakes(1));
+    std::atomic<pid_t> before{0}, after{0};
+    std::atomic<bool> over{false};
+    auto h = rt.go([&] {
+        before = this_tid();
+        blocking_call(handoff_policy::immediate, [&] { block_until([&] { return over.load(); }); });
+        after = this_tid();
+    });
+    ASSERT_EVENTUALLY(before.load() != 0 && idle_processors(rt) == 1);
+    {
+        occupant other(rt);
+        ASSERT_TRUE(other.await_start());
+        over = true;
+        ASSERT_EVENTUALLY(rt.stats().exits_queued == 1);
+        // It does not spin, nor wait for its old processor: its thread is one of the idle ones.
+        ASSERT_EVENTUALLY(asleep(before.load()));
+        ASSERT_EVENTUALLY([&] {
+            for (const auto& m : rt.snapshot().threads)
+                if (m.tid == before.load()) return m.state == handoff::thread_state::idle && m.goroutine == 0;
+            return false;
+        }());
+        const auto s = rt.snapshot();
+        ASSERT_EQ(s.queued_globally, 1u);
+        EXPECT_EQ(after.load(), 0);
+    }
+    h.join();
+    EXPECT_NE(after.load(), before.load());
+    EXPECT_EQ(exits(rt), exits(0, 0, 1));
+}
+
+// Rule 1: a processor whose goroutine blocks in a guarded call goes on, whoever hands it off.
+TEST(handoff, of_a_guarded_call) {
+    for (const handoff_policy policy : {handoff_policy::sysmon, handoff_policy::immediate}) {
+        runtime rt({.procs = 1, .retake_running_after = 1h});
+        pipe_pair pipe;
+        std::atomic<bool> calls{false};
+        auto reader = rt.go([&] {
+            calls = true;
+            return blocking_call(policy, [&] { return pipe.read(); });
+        });
+        ASSERT_EVENTUALLY(calls.load());
+        for (int i = 0; i < 10; ++i) EXPECT_EQ(rt.go([] { return 1; }).join(), 1);
+        EXPECT_FALSE(reader.done());
+        pipe.write();
+        EXPECT_EQ(reader.join(), 1);
+        const auto s = rt.stats();
+        const bool immediate = policy == handoff_policy::immediate;
+        EXPECT_EQ(s.handoffs_immediate, immediate ? 1u : 0u);
+        EXPECT_EQ(s.handoffs_sysmon, immediate ? 0u : 1u);
+    }
+}
+
+TEST(handoff, latency_is_recorded) {
+    for (const handoff_policy policy : {handoff_policy::sysmon, handoff_policy::immediate}) {
+        runtime rt({.procs = 1, .retake_running_after = 1h});
+        rt.run([&] {
+            std::atomic<bool> ran{false};
+            auto next = handoff::go([&] { ran = true; });
+            blocking_call(policy, [&] { block_until([&] { return ran.load(); }); });
+        });
+        const auto s = rt.stats();
+        const bool immediate = policy == handoff_policy::immediate;
+        EXPECT_EQ(s.handoff_latency_immediate.count(), immediate ? 1u : 0u);
+        EXPECT_EQ(s.handoff_latency_sysmon.count(), immediate ? 0u : 1u);
+        const auto& h = immediate ? s.handoff_latency_immediate : s.handoff_latency_sysmon;
+        EXPECT_GT(h.quantile(1), 0ns);
+        EXPECT_LT(h.quantile(1), patience);
+    }
+}
+
+// With no work waiting the processor stays for syscall_retake_after.
+TEST(handoff, waits_longer_if_nobody_needs_the_processor) {
+    runtime rt({.procs = 1, .syscall_retake_after = 300ms, .retake_running_after = 1h});
+    rt.run([&] {
+        const auto start = steady::now();
+        blocking_call(handoff_policy::sysmon,
+                      [&] { block_until([&] { return rt.stats().handoffs_sysmon != 0; }); });
+        EXPECT_GE(steady::now() - start, 300ms);
+    });
+    EXPECT_EQ(rt.stats().handoffs_sysmon, 1u);
+}
+
+// ---- Policies ------------------------------------------------------------------------------------------------------
+
+// Blocks in a guarded call until its processor was given to a goroutine that waits for it.
+void call_that_lasts(handoff_policy policy, std::chrono::nanoseconds at_least = 0ns) {
+    std::atomic<bool> ran{false};
+    auto next = handoff::go([&] { ran = true; });
+    const auto start = steady::now();
+    blocking_call(policy, [&] { block_until([&] { return ran.load() && steady::now() - start > at_least; }); });
+    next.join();
+}
+
+TEST(adaptive_guard, learns_from_two_calls_that_lasted) {
+    runtime rt({.procs = 1, .retake_running_after = 1h});
+    rt.run([&] {
+        for (unsigned i = 1; i <= 2; ++i) {
+            call_that_lasts(handoff_policy::adaptive);
+            EXPECT_EQ(rt.stats().handoffs_sysmon, i);
+            EXPECT_EQ(rt.stats().handoffs_immediate, 0u);
+        }
+        for (unsigned i = 1; i <= 5; ++i) {   // this one and all further ones
+            call_that_lasts(handoff_policy::adaptive, 1ms);
+            EXPECT_EQ(rt.stats().handoffs_sysmon, 2u);
+            EXPECT_EQ(rt.stats().handoffs_immediate, i);
+        }
+        // The other policies do as they are told.
+        call_that_lasts(handoff_policy::sysmon);
+        EXPECT_EQ(rt.stats().handoffs_sysmon, 3u);
+        // What one goroutine has learnt is nobody else's.
+        handoff::go([] { call_that_lasts(handoff_policy::adaptive); }).join();
+        EXPECT_EQ(rt.stats().handoffs_sysmon, 4u);
+        EXPECT_EQ(rt.stats().handoffs_immediate, 5u);
+    });
+}
+
+TEST(adaptive_guard, unlearns_from_calls_that_return_at_once) {
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
+    rt.run([&] {
+        for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms);
+        ASSERT_EQ(rt.stats().handoffs_immediate, 2u);
+        int calls = 0;
+        // On a machine that is busy elsewhere one or another may seem to last.
+        EXPECT_TRUE(eventually([&] {
+            const auto before = rt.stats().handoffs_immediate;
+            { const syscall_guard g; }
+            ++calls;
+            return rt.stats().handoffs_immediate == before;
+        }));
+        EXPECT_GE(calls, 3);   // from 3 down to 1
+        const auto before = handoffs(rt);
+        const auto own = rt.stats().exits_own;
+        for (int i = 0; i < 100; ++i) const syscall_guard g;
+        EXPECT_EQ(handoffs(rt) - before + rt.stats().exits_own - own, 100u);
+    });
+}
+
+// ---- Nesting, and the library inside a call ------------------------------------------------------------------------
+
+TEST(guard, nests) {
+    runtime rt(no_retakes(1));
+    rt.run([&] {
+        for (const handoff_policy outer : policies)
+            for (const handoff_policy inner : policies) {
+                const auto before = exits(rt);
+                const auto given = rt.stats().handoffs_immediate;
+                {
+                    const syscall_guard a(outer);
+                    {
+                        const syscall_guard b(inner);
+                        const syscall_guard c;
+                    }
+                    EXPECT_EQ(exits(rt), before) << "the inner one ended the call";
+                    EXPECT_EQ(idle_processors(rt), outer == handoff_policy::immediate ? 1u : 0u);
+                }
+                EXPECT_EQ(rt.stats().handoffs_immediate - given, outer == handoff_policy::immediate ? 1u : 0u);
+            }
+    });
+}
+
+TEST(guard, lets_its_goroutine_use_the_library) {
+    for (const handoff_policy policy : policies) {
+        runtime rt({.procs = 1, .retake_running_after = 1h});
+        rt.run([&] {
+            for (int i = 0; i < 20; ++i) {
+                const syscall_guard outer(policy);
+                EXPECT_EQ(handoff::go([] { return 5; }).join(), 5);
+                this_goroutine::yield();
+                this_goroutine::sleep_for(100us);
+                bool ran = false;
+                handoff::go([&] { ran = true; });
+                while (!ran) this_goroutine::yield();
+                EXPECT_THROW(handoff::go([] { throw 1; }).join(), int);
+                EXPECT_EQ(rt.run([] { return blocking_call([] { return 6; }); }), 6);
+                {
+                    const syscall_guard inner;
+                    this_goroutine::yield();
+                }
+                EXPECT_NE(this_goroutine::id(), 0u);
+                // Still in the call: a goroutine that waits for the processor gets it.
+                std::atomic<bool> other_ran{false};
+                auto other = handoff::go([&] { other_ran = true; });
+                EXPECT_TRUE(block_until([&] { return other_ran.load(); }));
+            }
+            // And no longer: only the fast way is left.
+            const auto before = handoffs(rt);
+            handoff::go([] {}).join();
+            EXPECT_EQ(handoffs(rt), before);
+        });
+    }
+}
+
+TEST(guard, ends_with_its_goroutine) {
+    for (const handoff_policy policy : policies) {
+        for (const bool retaken : {false, true}) {
+            runtime rt({.procs = 1, .retake_running_after = 1h});
+            const auto body = [&](bool fails) {
+                handoff::entersyscall(policy);
+                std::atomic<bool> ran{!retaken};
+                auto other = retaken ? rt.go([] {}) : handoff::join_handle<void>();
+                // Inside the call spawning took the processor back; wait for its loss.
+                block_until([&] { return !retaken || other.done(); });
+                if (fails) throw std::runtime_error("in the call");
+                return this_goroutine::id();
+            };
+            for (int i = 0; i < 10; ++i) {
+                auto h = rt.go(body, false);
+                const auto id = h.id();
+                EXPECT_EQ(h.join(), id);
+                EXPECT_THROW(rt.run(body, true), std::runtime_error);
+                // The next goroutine on that thread is in no call.
+                rt.run([&] {
+                    const auto before = rt.stats().exits_own;
+                    { const syscall_guard g(handoff_policy::sysmon); }
+                    EXPECT_EQ(rt.stats().exits_own, before + 1);
+                });
+            }
+        }
+    }
+}
+
+TEST(guard, exit_without_enter_is_said_and_does_nothing) {
+    runtime rt({.procs = 1});
+    testing::internal::CaptureStderr();
+    const auto id = rt.run([] {
+        handoff::exitsyscall();
+        { const syscall_guard g; }
+        handoff::exitsyscall();
+        return this_goroutine::id();
+    });
+    const std::string said = testing::internal::GetCapturedStderr();
+    const std::string line = "handoff: exitsyscall without entersyscall in goroutine " + std::to_string(id) + "\n";
+    EXPECT_EQ(said, line + line);
+    EXPECT_EQ(rt.run([] { return blocking_call([] { return 1; }); }), 1);
+}
+
+// Rule 5: on a thread that is no goroutine the brackets do nothing.
+TEST(guard, does_nothing_on_a_foreign_thread) {
+    runtime rt({.procs = 1});
+    testing::internal::CaptureStderr();
+    std::thread foreign([&] {
+        for (const handoff_policy policy : policies) {
+            const syscall_guard g(policy);
+            const syscall_guard nested(policy);
+            EXPECT_EQ(rt.run([] { return 1; }), 1);
+            EXPECT_EQ(blocking_call(policy, [] { return 2; }), 2);
+        }
+        handoff::entersyscallblock();
+        handoff::exitsyscall();
+        handoff::exitsyscall();
+        errno = EDOM;
+        { const syscall_guard g; }
+        EXPECT_EQ(errno, EDOM);
+    });
+    foreign.join();
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+    EXPECT_EQ(rt.stats().exits_own, 0u);
+    EXPECT_EQ(handoffs(rt), 0u);
+}
+
+// ---- blocking_call -------------------------------------------------------------------------------------------------
+
+TEST(blocking_call, returns_what_the_call_returned) {
+    runtime rt({.procs = 2});
+    rt.run([] {
+        for (const handoff_policy policy : policies) {
+            EXPECT_EQ(blocking_call(policy, [](int a, int b) { return a + b; }, 1, 2), 3);
+            int n = 5;
+            int& r = blocking_call(policy, [](int& x) -> int& { return x; }, n);
+            EXPECT_EQ(&r, &n);
+            const auto p = blocking_call(policy, [](std::unique_ptr<int> x) { return x; }, std::make_unique<int>(7));
+            EXPECT_EQ(*p, 7);
+            static_assert(std::is_void_v<decltype(blocking_call(policy, [] {}))>);
+            EXPECT_THROW(blocking_call(policy, [] { throw std::range_error("call"); }), std::range_error);
+        }
+        EXPECT_EQ(blocking_call(::getpid), ::getpid());
+        EXPECT_EQ(blocking_call(&std::string::size, std::string("four")), 4u);
+    });
+}
+
+TEST(blocking_call, keeps_errno) {
+    runtime rt(no_retakes(1));
+    rt.run([] {
+        for (const handoff_policy policy : policies) {
+            EXPECT_EQ(blocking_call(policy, ::close, -1), -1);
+            EXPECT_EQ(handoff::last_errno(), EBADF);
+            EXPECT_EQ(blocking_call(policy, ::rmdir, "/no/such/directory"), -1);
+            EXPECT_EQ(handoff::last_errno(), ENOENT);
+        }
+    });
+}
+
+TEST(blocking_call, brings_errno_to_the_thread_where_its_goroutine_goes_on) {
+    runtime rt(no_retakes(1));
+    rt.run([&] {
+        for (int i = 0; i < 10; ++i) {
+            const pid_t before = this_tid();
+            EXPECT_EQ(call_and_migrate(rt, [&] { return i % 2 ? ::close(-1) : ::rmdir("/no/such/directory"); }), -1);
+            EXPECT_EQ(handoff::last_errno(), i % 2 ? EBADF : ENOENT);
+            EXPECT_NE(this_tid(), before);
+        }
+    });
+}
+
+TEST(blocking_call, brings_an_exception_to_the_thread_where_its_goroutine_goes_on) {
+    runtime rt(no_retakes(1));
+    rt.run([&] {
+        const pid_t before = this_tid();
+        EXPECT_THROW(call_and_migrate(rt, [] { throw std::runtime_error("from the call"); }), std::runtime_error);
+        EXPECT_NE(this_tid(), before);
+        EXPECT_EQ(std::uncaught_exceptions(), 0);
+    });
+}
+
+}  // namespace

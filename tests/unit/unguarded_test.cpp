@@ -1,0 +1,239 @@
+// Goroutines that stay away from the library without a guard, blocked or computing. Design section 2, rule 1: their
+// processors go on.
+#include "testing.hpp"
+
+#include <mutex>
+#include <thread>
+
+using handoff::handoff_policy;
+using handoff::runtime;
+using namespace handoff_test;
+
+namespace {
+
+class call_log {
+public:
+    handoff::options options() {
+        handoff::options o;
+        o.procs = 1;
+        o.on_unguarded_call = [this](const handoff::unguarded_call& c) {
+            const std::lock_guard hold(lock_);
+            calls_.push_back(c);
+            ids_.push_back(handoff::this_goroutine::id());
+        };
+        return o;
+    }
+    std::vector<handoff::unguarded_call> calls() {
+        const std::lock_guard hold(lock_);
+        return calls_;
+    }
+    std::vector<handoff::goroutine_id> callers() {
+        const std::lock_guard hold(lock_);
+        return ids_;
+    }
+
+private:
+    std::mutex lock_;
+    std::vector<handoff::unguarded_call> calls_;
+    std::vector<handoff::goroutine_id> ids_;
+};
+
+TEST(unguarded, call_loses_its_processor_and_is_named) {
+    call_log log;
+    runtime rt(log.options());
+    pipe_pair pipe;
+    std::atomic<pid_t> tid{0};
+    const unsigned line = __LINE__ + 1;
+    auto reader = rt.go(handoff::spawn_options{.name = "reader"}, [&] {
+        tid = this_tid();
+        return pipe.read();
+    });
+    const auto id = reader.id();
+    ASSERT_EVENTUALLY(tid.load() != 0 && asleep(tid.load()));
+    const auto start = steady::now();
+    const auto ran_at = rt.go([] { return steady::now(); }).join();
+    const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(ran_at - start);
+    RecordProperty("waited_us", static_cast<int>(waited.count()));
+    EXPECT_LT(waited, 300ms);   // 30 ms on a machine of its own
+    EXPECT_FALSE(reader.done());
+    EXPECT_EQ(rt.stats().handoffs_unguarded, 1u);
+    EXPECT_TRUE(log.calls().empty());   // it is not over
+    pipe.write();
+    EXPECT_EQ(reader.join(), 1);
+
+    const auto s = rt.stats();
+    const std::string created = "unguarded_test.cpp:" + std::to_string(line);
+    ASSERT_EQ(s.unguarded.size(), 1u);
+    EXPECT_EQ(s.unguarded[0].call, "read");
+    EXPECT_EQ(s.unguarded[0].created, created);
+    EXPECT_EQ(s.unguarded[0].count, 1u);
+    EXPECT_GE(s.unguarded[0].longest, 10ms);
+    EXPECT_EQ(s.unguarded[0].longest, s.unguarded[0].total);
+    EXPECT_LE(s.handoff_latency_unguarded.count(), 1u);   // none if the waiting goroutine came after the retake
+    const auto calls = log.calls();
+    ASSERT_EQ(calls.size(), 1u);
+    EXPECT_EQ(calls[0].call, "read");
+    EXPECT_EQ(calls[0].who.id, id);
+    EXPECT_EQ(calls[0].who.name, "reader");
+    EXPECT_EQ(calls[0].who.created, created);
+    EXPECT_EQ(calls[0].blocked, s.unguarded[0].total);
+    EXPECT_EQ(log.callers()[0], id);
+}
+
+TEST(unguarded, calls_are_counted_by_place_and_call) {
+    call_log log;
+    auto o = log.options();
+    o.retake_running_after = 1ms;
+    runtime rt(o);
+    pipe_pair pipe;
+    const auto blocks_in_read = [&] {
+        const auto before = rt.stats().handoffs_unguarded;
+        std::thread writer([&] {
+            ASSERT_EVENTUALLY(rt.stats().handoffs_unguarded != before);
+            pipe.write();
+        });
+        pipe.read();
+        handoff::this_goroutine::yield();   // it settles up
+        writer.join();
+    };
+    const auto sleeps = [&] {
+        const auto before = rt.stats().handoffs_unguarded;
+        block_until([&] { return rt.stats().handoffs_unguarded != before; });
+    };
+    const auto both = [&] {
+        blocks_in_read();
+        sleeps();
+    };
+    const unsigned line = __LINE__ + 1;
+    for (int i = 0; i < 3; ++i) rt.go(both).join();
+    const auto created = "unguarded_test.cpp:" + std::to_string(line);
+    std::uint64_t reads = 0, all = 0;
+    for (const auto& site : rt.stats().unguarded) {
+        EXPECT_EQ(site.created, created);
+        EXPECT_LE(site.longest, site.total);
+        if (site.call == "read") reads = site.count;
+        all += site.count;
+    }
+    EXPECT_EQ(reads, 3u);
+    EXPECT_GE(all, 6u);
+    EXPECT_EQ(log.calls().size(), all);
+    EXPECT_EQ(rt.stats().handoffs_unguarded, all);
+}
+
+// The callback is the program's: it may use the library, and the goroutine may lose its processor there again.
+TEST(unguarded, callback_may_use_the_library) {
+    std::atomic<int> called{0};
+    handoff::options o;
+    o.procs = 1;
+    o.retake_running_after = 1ms;
+    o.on_unguarded_call = [&](const handoff::unguarded_call&) {
+        if (called.fetch_add(1) == 0) {
+            EXPECT_EQ(handoff::go([] { return 1; }).join(), 1);
+            handoff::this_goroutine::sleep_for(100us);
+            const handoff::syscall_guard g;
+        }
+    };
+    runtime rt(o);
+    rt.run([&] {
+        block_until([&] { return rt.stats().handoffs_unguarded != 0; });
+        handoff::this_goroutine::yield();
+        EXPECT_EQ(called.load(), 1);
+    });
+}
+
+// A guard that begins after the processor was lost ends the unguarded stay.
+TEST(unguarded, call_ends_in_a_guard) {
+    for (const auto policy : {handoff_policy::adaptive, handoff_policy::sysmon, handoff_policy::immediate}) {
+        call_log log;
+        runtime rt(log.options());
+        rt.run([&] {
+            block_until([&] { return rt.stats().handoffs_unguarded != 0; });
+            { const handoff::syscall_guard g(policy); }
+            EXPECT_EQ(log.calls().size(), 1u);
+        });
+    }
+}
+
+// ---- Computing -----------------------------------------------------------------------------------------------------
+
+TEST(computing, goroutine_lets_others_on) {
+    runtime rt({.procs = 1});
+    std::atomic<bool> runs{false}, over{false};
+    auto hog = rt.go([&] {
+        runs = true;
+        compute_until([&] { return over.load(); });
+        handoff::this_goroutine::yield();
+        EXPECT_EQ(rt.stats().computing_without_processor, 0u);
+    });
+    ASSERT_EVENTUALLY(runs.load());
+    EXPECT_EQ(rt.stats().handoffs_computing, 0u);   // nobody minds yet
+    for (int i = 0; i < 10; ++i) rt.run([] {});
+    auto s = rt.stats();
+    EXPECT_EQ(s.handoffs_computing, 1u);
+    EXPECT_EQ(s.computing_without_processor, 1u);
+    EXPECT_TRUE(s.unguarded.empty());
+    EXPECT_FALSE(hog.done());
+    over = true;
+    hog.join();
+    EXPECT_EQ(rt.stats().computing_without_processor, 0u);
+}
+
+TEST(computing, keeps_its_processor_while_nobody_waits) {
+    runtime rt({.procs = 1, .retake_running_after = 1ms});
+    rt.run([&] {
+        const auto start = steady::now();
+        compute_until([&] { return steady::now() - start > 50ms; });
+    });
+    EXPECT_EQ(rt.stats().handoffs_computing, 0u);
+}
+
+// A goroutine that computed without a processor and now blocks in a guarded call computes no longer.
+TEST(computing, is_over_in_a_guarded_call) {
+    for (const auto policy : {handoff_policy::adaptive, handoff_policy::sysmon, handoff_policy::immediate}) {
+        runtime rt({.procs = 1});
+        pipe_pair pipe;
+        std::atomic<bool> over{false};
+        auto hog = rt.go([&] {
+            compute_until([&] { return over.load(); });
+            handoff::blocking_call(policy, [&] { return pipe.read(); });
+        });
+        rt.run([] {});
+        EXPECT_EVENTUALLY(rt.stats().computing_without_processor == 1);
+        over = true;
+        EXPECT_TRUE(eventually([&] { return rt.stats().computing_without_processor == 0; }, 5s))
+            << "policy " << static_cast<int>(policy);
+        EXPECT_FALSE(hog.done());
+        pipe.write();
+        hog.join();
+        EXPECT_EQ(rt.stats().computing_without_processor, 0u);
+    }
+}
+
+// Many hogs: at first only as many as there are processors compute without one, and later the others are not starved.
+TEST(computing, goroutines_without_processors_are_few_at_first) {
+    constexpr unsigned procs = 2, hogs = 8;
+    constexpr auto slice = 50ms;
+    runtime rt({.procs = procs, .retake_running_after = slice});
+    std::atomic<bool> over{false};
+    std::vector<handoff::join_handle<void>> all;
+    const auto start = steady::now();
+    for (unsigned i = 0; i < hogs; ++i)
+        all.push_back(rt.go([&] { compute_until([&] { return over.load(); }); }));
+    auto last = rt.go([] {});
+    std::uint64_t most = 0;
+    EXPECT_TRUE(eventually([&] {
+        const auto now = rt.stats().computing_without_processor;
+        if (steady::now() - start < 10 * slice) {
+            EXPECT_LE(now, procs);
+        }
+        most = std::max(most, now);
+        return last.done();
+    }));
+    EXPECT_LE(most, hogs);
+    over = true;
+    for (auto& h : all) h.join();
+    last.join();
+    EXPECT_EQ(rt.stats().computing_without_processor, 0u);
+}
+
+}  // namespace
