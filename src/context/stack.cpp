@@ -179,6 +179,13 @@ void stack_pool::give_sized(stack* s) noexcept {
     delete s;
 }
 
+void stack_pool::trim_deep(stack& s) noexcept {
+    const std::size_t kept = 2 * page_size();
+    if (!s.used || s.usable_size() <= kept) return;
+    s.used = false;
+    ::madvise(s.usable_lo(), s.usable_size() - kept, MADV_DONTNEED);
+}
+
 unsigned stack_pool::trim(unsigned count) noexcept {
     unsigned n = 0;
     for (; n < count; ++n) {

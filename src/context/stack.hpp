@@ -5,7 +5,8 @@
 // there is none, and the count of such stacks says so.
 //
 // A goroutine that ends leaves its stack parked in the goroutine loop's own frame (`idle`): the next goroutine on it
-// only has to be jumped to. trim() gives the pages back and with them that frame.
+// only has to be jumped to. Memory goes back to the kernel when the runtime is idle: all of a stack's in the pool (and
+// with it that frame), the deep pages' of one that a P keeps.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -23,6 +24,7 @@ struct stack {
     char* lo = nullptr;        // first byte, of the guard page
     std::uint32_t pages = 0;   // guard page included
     bool own_mapping = false;  // not cut from a slab
+    bool used = false;         // since its deep pages were given back last
     stack* next = nullptr;     // in a free list
 
     char* usable_lo() const noexcept;
@@ -47,6 +49,9 @@ public:
     // A stack of another size, with a mapping of its own; null if memory is short.
     stack* take_sized(std::size_t size) noexcept;
     void give_sized(stack* s) noexcept;
+
+    // trim_deep gives the pages below the top two of a free stack back, if it was used since.
+    static void trim_deep(stack& s) noexcept;
 
     // trim gives the memory of up to `count` free stacks back to the kernel; returns how many it found to trim.
     unsigned trim(unsigned count) noexcept;

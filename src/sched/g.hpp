@@ -31,23 +31,11 @@ enum class wait_reason : std::uint8_t { none, join, sleep };
 
 const char* name_of(wait_reason r) noexcept;
 
-// Whether a goroutine's calls block: a two-bit saturating counter, and whether the last call that was handed off was too
-// short to tell.
-struct prediction {
-    std::uint8_t count = 0;
-    bool doubt = false;
-
-    void kept() noexcept {
-        if (count != 0) --count;
-    }
-    void learn(bool blocked) noexcept {
-        if (blocked && count < 3) ++count;
-        else if (!blocked) kept();
-        doubt = !blocked;
-    }
-    std::uint8_t pack() const noexcept { return static_cast<std::uint8_t>(count | (doubt ? 4 : 0)); }
-    static prediction unpack(std::uint8_t bits) noexcept { return {static_cast<std::uint8_t>(bits & 3), (bits & 4) != 0}; }
-};
+// The two-bit counter that predicts whether a call will block, after one that did or did not.
+inline std::uint8_t predict_after(std::uint8_t predict, bool blocked) noexcept {
+    if (blocked) return predict < 3 ? predict + 1 : 3;
+    return predict > 0 ? predict - 1 : 0;
+}
 
 // Who waits for a goroutine's end: a goroutine, or a thread on a note.
 struct join_waiter {
@@ -84,7 +72,7 @@ struct alignas(16) G {
     base::atomic<wait_reason> reason{wait_reason::none};
     base::atomic<bool> locked{false};        // lock_os_thread: M::locked_g points back
     bool named = false;                      // in sched's name table
-    prediction predict;                      // of its calls; syscall.cpp
+    std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; syscall.cpp
     base::atomic<std::uint8_t> kind{0};      // place in sched::kinds
     bool has_result = false;                 // run() returned
     std::uint16_t syscall_depth = 0;         // nesting of brackets

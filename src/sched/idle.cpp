@@ -258,8 +258,8 @@ bool sched::stopm(M* m) noexcept {
         midle.push_front(*m);
     }
     std::int64_t spin = a_core_is_free() ? opts.spin_before_sleep.count() : 0;
-    const bool timed = until != os::never;
-    if (timed) os::set_timer_slack(1);
+    const bool keeps_time = until < retire_at;
+    if (keeps_time) os::set_timer_slack(1);
     while (!m->park.wait_until(until, std::exchange(spin, 0))) {
         deferred_wake wake;
         base::lock_guard hold(lock);
@@ -295,7 +295,7 @@ bool sched::stopm(M* m) noexcept {
         m->is_idle.store(false, std::memory_order_relaxed);
         break;
     }
-    if (timed) os::set_timer_slack(threads.timer_slack_ns);
+    if (keeps_time) os::set_timer_slack(threads.timer_slack_ns);
     // Without orders it was woken to exit: it will see `stopping`.
     if (P* p = std::exchange(m->nextp, nullptr)) acquirep(m, p);
     return true;

@@ -78,7 +78,7 @@ struct alignas(64) M : context::switcher {
     bool spinning = false;                 // counted in sched::nmspinning
     std::int64_t call_began = 0;           // of a call that was handed off by its own goroutine
     bool call_predicted = false;           // it was handed off because such calls had blocked
-    long sleeps_before = 0;                // os::voluntary_switches() at its start, if in doubt
+    long sleeps_before = 0;                // os::voluntary_switches() at its start
     bool exits = false;                    // its locked goroutine ended: the thread goes with it
 
     // Set by whoever wakes it, before park.wake(), read after park.wait().

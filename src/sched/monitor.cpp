@@ -197,9 +197,8 @@ P* take(round& r) noexcept {
             // Those that follow need not wait until this call is over to learn from it.
             if (const G* g = c.m->curg.load(std::memory_order_relaxed)) {
                 auto& kind = s.kinds[g->kind.load(std::memory_order_relaxed)];
-                prediction of_kind = prediction::unpack(kind.load(std::memory_order_relaxed));
-                of_kind.learn(true);
-                kind.store(of_kind.pack(), std::memory_order_relaxed);   // a hint: another's may get lost
+                // A hint: another's may get lost.
+                kind.store(predict_after(kind.load(std::memory_order_relaxed), true), std::memory_order_relaxed);
             }
             if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
@@ -268,6 +267,7 @@ void sched::monitor_wakes_up() noexcept {
 bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept {
     reap();
     retry_starved();
+    const bool has_memory = watch.pause >= longest_pause_ns && give_memory_back();
     const std::int64_t grace = opts.syscall_grace.count();
     if (now - watch.busy_since > backoff_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
     std::int64_t until = std::min(now + watch.pause, std::max(next_look, now + grace));
@@ -283,7 +283,7 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
             }
             until = std::min(until, first);
         }
-        deep = npidle.load(std::memory_order_relaxed) == live_procs && watch.pause >= longest_pause_ns &&
+        deep = npidle.load(std::memory_order_relaxed) == live_procs && watch.pause >= longest_pause_ns && !has_memory &&
                !work_anywhere() && stackless.empty() && starved.load(std::memory_order_relaxed) == 0;
         if (deep) until = first < timekeeper_until ? first : os::never;
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);
@@ -299,6 +299,18 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
     if (deep && woken) monitor_wakes_up();
     if (debug.schedtrace.count() != 0) trace(os::nanotime());
     return true;
+}
+
+// give_memory_back trims the stacks of an idle runtime, some at a time; true if there may be more.
+bool sched::give_memory_back() noexcept {
+    constexpr unsigned at_a_time = 1024;   // a millisecond's work
+    {
+        base::lock_guard hold(lock);
+        if (npidle.load(std::memory_order_relaxed) != live_procs) return false;
+        for (P& p : pidle)
+            for (context::stack* st = p.free_stacks; st; st = st->next) context::stack_pool::trim_deep(*st);
+    }
+    return stacks.trim(at_a_time) == at_a_time;
 }
 
 // take_idle_p_with_timer takes the idle P whose first timer is the one due at `first`.

@@ -161,6 +161,7 @@ struct sched {
     void monitor_wakes_up() noexcept;
     bool monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept HANDOFF_EXCLUDES(lock);
     P* take_idle_p_with_timer(std::int64_t first) noexcept HANDOFF_REQUIRES(lock);
+    bool give_memory_back() noexcept HANDOFF_EXCLUDES(lock);
     void retry_starved() noexcept HANDOFF_EXCLUDES(lock);
 
     // --- spawn.cpp ---

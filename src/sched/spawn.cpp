@@ -119,8 +119,7 @@ void report_unhandled(G* g) noexcept {
 }
 
 void run_task(G* g) noexcept {
-    g->predict =
-        prediction::unpack(g->s->kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed));
+    g->predict = g->s->kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed);
     try {
         g->ops->run(g->storage);
         g->has_result = true;
@@ -266,6 +265,7 @@ context::stack* sched::take_stack(M* m, G* g) noexcept {
             base::warn("no memory for a goroutine's stack (mmap failed with errno %d); goroutines wait for one", errno);
         return nullptr;
     }
+    st->used = true;
     if (!st->idle.sp) context::prepare<goroutine_main>(st->idle, st->usable_lo(), st->usable_size());
     return st;
 }

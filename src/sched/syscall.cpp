@@ -5,10 +5,10 @@
 // section, since it touches no P.
 //
 // Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P
-// was retaken raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Such a
-// call raises it if it lasted longer than the grace. A shorter one may have blocked too (the next goroutine ended its
-// wait), which the clock can't tell from a quick one, but the kernel's count of the thread's sleeps can: it is asked
-// about the call that follows a short one, and the answer moves the counter.
+// was retaken raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Then a
+// call raises it if it lasted longer than the grace, or if the thread slept in it: a read from a pipe may be over in 3 us
+// because the next goroutine writes, and by the clock alone that is a quick call. The kernel's count of the thread's
+// sleeps costs 0.2 us at each end, next to a handoff.
 //
 // A goroutine that makes its first call has learnt nothing. It starts with what was learnt last by goroutines with the
 // same closure type, so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
@@ -124,20 +124,12 @@ retake answer_retake(M* m) noexcept {
 
 // learn_from_handoff judges a call that was handed off because it was predicted to block.
 void learn_from_handoff(M* m, G* g) noexcept {
+    const bool blocked = os::voluntary_switches() != m->sleeps_before ||
+                         os::nanotime() - m->call_began > m->s->opts.syscall_grace.count();
+    g->predict = predict_after(g->predict, blocked);
     auto& kind = m->s->kinds[g->kind.load(std::memory_order_relaxed)];
-    prediction of_kind = prediction::unpack(kind.load(std::memory_order_relaxed));
-    bool blocked = true;
-    if (os::nanotime() - m->call_began <= m->s->opts.syscall_grace.count()) {
-        if (!g->predict.doubt) {   // short: the next one will be watched
-            g->predict.doubt = of_kind.doubt = true;
-            kind.store(of_kind.pack(), std::memory_order_relaxed);
-            return;
-        }
-        blocked = os::voluntary_switches() != m->sleeps_before;
-    }
-    g->predict.learn(blocked);
-    of_kind.learn(blocked);
-    kind.store(of_kind.pack(), std::memory_order_relaxed);   // a hint: another's may get lost
+    // A hint: another's may get lost.
+    kind.store(predict_after(kind.load(std::memory_order_relaxed), blocked), std::memory_order_relaxed);
 }
 
 // Hands the P off before a call. In the bracket, call already odd.
@@ -161,7 +153,7 @@ void hand_off_before_call(M* m, G* g, bool predicted) noexcept {
     m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
     s->handoffp(p);
     // Not before: the handoff itself may wait for a lock.
-    if (predicted && g->predict.doubt) m->sleeps_before = os::voluntary_switches();
+    if (predicted) m->sleeps_before = os::voluntary_switches();
     m->section.store(one_more(m->section), std::memory_order_release);
 }
 
@@ -173,10 +165,10 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     const retake how = answer_retake(m);
     if (how == retake::none) {
         m->exits_own.add();
-        g->predict.kept();
+        if (g->predict != 0) --g->predict;
         g->syscall_depth = 0;
     } else {
-        if (how == retake::taken_call) g->predict.learn(true);   // its kind learnt when it was taken
+        if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
         else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
         m = settle(m, how);
         g->syscall_depth = 0;
@@ -233,7 +225,7 @@ HANDOFF_OPAQUE void entersyscall() noexcept {
         return;
     }
     begin_call(m, g);
-    if (g->predict.count >= 2) [[unlikely]] hand_off_before_call(m, g, true);
+    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, g, true);
     else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) [[unlikely]] stop_computing(m);
 }
 
@@ -273,7 +265,7 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
         if (m->taken.load(std::memory_order_seq_cst) != retake::none) return exit_slow(m);
     }
     g->syscall_depth = 0;
-    g->predict.kept();
+    if (g->predict != 0) --g->predict;
     m->exits_own.add();
 }
 

@@ -1,5 +1,6 @@
 // Design section 2, rule 4: brackets in which nothing blocks cost a few plain stores: no atomic read-modify-write, no
 // lock, no system call.
+#include "os/membarrier.hpp"
 #include "testing.hpp"
 
 #include <csignal>
@@ -50,13 +51,13 @@ TEST(brackets, make_no_system_call) {
 
 // What the processor executes while it is told to stop after each instruction.
 struct {
-    unsigned instructions, locked, fences, system_calls;
-} volatile seen;
+    std::atomic<unsigned> instructions, locked, fences, system_calls;
+} seen;
 
 void look_at_instruction(int, siginfo_t*, void* context) {
     const auto* at = reinterpret_cast<const unsigned char*>(
         static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
-    seen.instructions = seen.instructions + 1;
+    ++seen.instructions;
     bool locked = false;
     const auto is_prefix = [](unsigned char b) {
         return b == 0xF0 || b == 0xF2 || b == 0xF3 || b == 0x2E || b == 0x36 || b == 0x3E || b == 0x26 || b == 0x64 ||
@@ -65,9 +66,9 @@ void look_at_instruction(int, siginfo_t*, void* context) {
     for (; is_prefix(*at); ++at) locked |= *at == 0xF0;
     if ((*at & 0xF0) == 0x40) ++at;                                              // REX
     if ((at[0] == 0x86 || at[0] == 0x87) && at[1] < 0xC0) locked = true;         // xchg with memory
-    if (locked) seen.locked = seen.locked + 1;
-    if (at[0] == 0x0F && at[1] == 0xAE && at[2] >= 0xE8) seen.fences = seen.fences + 1;
-    if (at[0] == 0x0F && at[1] == 0x05) seen.system_calls = seen.system_calls + 1;
+    if (locked) ++seen.locked;
+    if (at[0] == 0x0F && at[1] == 0xAE && at[2] >= 0xE8) ++seen.fences;
+    if (at[0] == 0x0F && at[1] == 0x05) ++seen.system_calls;
 }
 
 // The flag is changed below the red zone.
@@ -77,7 +78,7 @@ void look_at_instruction(int, siginfo_t*, void* context) {
 
 template <class F>
 void step_through(F f) {
-    seen.instructions = seen.locked = seen.fences = seen.system_calls = 0;
+    for (auto* n : {&seen.instructions, &seen.locked, &seen.fences, &seen.system_calls}) *n = 0;
     struct sigaction look {}, before {};
     look.sa_sigaction = look_at_instruction;
     look.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -90,21 +91,20 @@ void step_through(F f) {
 
 TEST(brackets, execute_a_few_plain_instructions) {
     if (with_sanitizer) GTEST_SKIP() << "the sanitizer adds to the code";
-    if (const char* off = std::getenv("HANDOFF_NO_MEMBARRIER"); off && *off)
-        GTEST_SKIP() << "without membarrier there is a fence";
+    if (!handoff::os::membarrier_available()) GTEST_SKIP() << "without membarrier there is a fence";
     handoff::runtime rt(no_retakes(2));
     rt.run([] {
         const auto expect_plain = [](auto f) {
             f();   // what is done once has been done
             step_through(f);
-            EXPECT_EQ(seen.locked, 0u);
-            EXPECT_EQ(seen.fences, 0u);
-            EXPECT_EQ(seen.system_calls, 0u);
-            EXPECT_GT(seen.instructions, 10u);
-            EXPECT_LT(seen.instructions, 150u);
+            EXPECT_EQ(seen.locked.load(), 0u);
+            EXPECT_EQ(seen.fences.load(), 0u);
+            EXPECT_EQ(seen.system_calls.load(), 0u);
+            EXPECT_GT(seen.instructions.load(), 10u);
+            EXPECT_LT(seen.instructions.load(), 150u);
         };
         expect_plain([] { const handoff::syscall_guard g; });
-        testing::Test::RecordProperty("instructions", static_cast<int>(seen.instructions));
+        testing::Test::RecordProperty("instructions", static_cast<int>(seen.instructions.load()));
         expect_plain([] { const handoff::syscall_guard g(handoff::handoff_policy::sysmon); });
         expect_plain([] {
             handoff::entersyscall();
@@ -117,8 +117,8 @@ TEST(brackets, execute_a_few_plain_instructions) {
             n.exchange(2);
             (void)this_tid();
         });
-        EXPECT_GE(seen.locked, 2u);
-        EXPECT_GE(seen.system_calls, 1u);
+        EXPECT_GE(seen.locked.load(), 2u);
+        EXPECT_GE(seen.system_calls.load(), 1u);
     });
 }
 

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <system_error>
 #include <sys/syscall.h>
+#include <thread>
 #include <unistd.h>
 
 namespace handoff_test {
@@ -90,6 +91,21 @@ std::map<pid_t, std::uint64_t> context_switches() {
         if (seen) all[tid] = sum;
     }
     return all;
+}
+
+bool all_others_sleep_for(std::chrono::milliseconds period) {
+    const auto others = [] {
+        auto all = context_switches();
+        all.erase(this_tid());
+        return all;
+    };
+    const auto deadline = steady::now() + patience;
+    while (steady::now() < deadline) {
+        const auto before = others();
+        std::this_thread::sleep_for(period);
+        if (others() == before) return true;
+    }
+    return false;
 }
 
 char thread_letter(pid_t tid) {

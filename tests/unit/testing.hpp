@@ -113,6 +113,9 @@ std::size_t descriptor_count();
 // Voluntary and other switches of each thread so far. Threads that end meanwhile are left out.
 std::map<pid_t, std::uint64_t> context_switches();
 
+// all_others_sleep_for waits until no other thread of this process was switched to for `period`; false after `patience`.
+bool all_others_sleep_for(std::chrono::milliseconds period);
+
 // The state letter of a thread ('R', 'S', ...), or 0 if it is gone.
 char thread_letter(pid_t tid);
 

@@ -1,0 +1,316 @@
+// What a runtime tells about itself: stats, snapshot, dump, and the lines of HANDOFF_DEBUG.
+#include "testing.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+#include <unistd.h>
+
+using handoff::goroutine_info;
+using handoff::goroutine_state;
+using handoff::processor_state;
+using handoff::runtime;
+using handoff::thread_state;
+using namespace handoff_test;
+namespace this_goroutine = handoff::this_goroutine;
+
+namespace {
+
+std::map<std::string, goroutine_info> by_name(const handoff::scheduler_snapshot& s) {
+    std::map<std::string, goroutine_info> all;
+    for (const auto& g : s.goroutines) all[g.who.name] = g;
+    return all;
+}
+
+std::size_t count(const std::string& text, const std::string& what) {
+    std::size_t n = 0;
+    for (std::size_t at = text.find(what); at != text.npos; at = text.find(what, at + what.size())) ++n;
+    return n;
+}
+
+// A goroutine that runs and one in a call, which have both processors.
+class inspection : public testing::Test {
+protected:
+    inspection() {
+        runs_line_ = __LINE__ + 1;
+        add(rt_.go(named("runs"), [&] { block_until([&] { return over_.load(); }); }));
+        add(rt_.go(named("calls"), [&] {
+            const handoff::syscall_guard g(handoff::handoff_policy::sysmon);
+            in_call_ = true;
+            block_until([&] { return over_.load(); });
+        }));
+    }
+    // Called once both processors are taken.
+    void add_one_that_queues() { add(rt_.go(named("fresh"), [] {})); }
+    ~inspection() override {
+        over_ = true;
+        for (auto& h : handles_) h.join();
+    }
+    static handoff::spawn_options named(const char* name, handoff::call_site site = handoff::call_site::current()) {
+        return {.name = name, .site = site};
+    }
+    void add(handoff::join_handle<void> h) { handles_.push_back(std::move(h)); }
+
+    std::atomic<bool> over_{false}, in_call_{false};
+    unsigned runs_line_ = 0;
+    runtime rt_{no_retakes(2)};
+    std::vector<handoff::join_handle<void>> handles_;
+};
+
+TEST_F(inspection, snapshot_tells_states_and_who_runs_what) {
+    ASSERT_EVENTUALLY(in_call_ && by_name(rt_.snapshot())["runs"].state == goroutine_state::running);
+    add_one_that_queues();
+    const auto s = rt_.snapshot();
+    auto gs = by_name(s);
+    ASSERT_EQ(s.goroutines.size(), 3u);
+    EXPECT_EQ(gs["runs"].state, goroutine_state::running);
+    EXPECT_TRUE(gs["runs"].started);
+    EXPECT_STREQ(gs["runs"].waits_for, "");
+    EXPECT_EQ(gs["runs"].who.created, "inspection_test.cpp:" + std::to_string(runs_line_));
+    EXPECT_EQ(gs["calls"].state, goroutine_state::syscall);
+    EXPECT_EQ(gs["fresh"].state, goroutine_state::runnable);
+    EXPECT_FALSE(gs["fresh"].started);
+    EXPECT_EQ(gs["fresh"].thread, -1);
+    EXPECT_EQ(s.queued_globally, 1u);
+
+    // Goroutines, threads and processors agree on who runs what.
+    ASSERT_EQ(s.processors.size(), 2u);
+    std::map<int, handoff::thread_info> ms;
+    for (const auto& m : s.threads) EXPECT_TRUE(ms.emplace(m.id, m).second);
+    for (const char* name : {"runs", "calls"}) {
+        const goroutine_info& g = gs[name];
+        ASSERT_EQ(ms.count(g.thread), 1u) << name;
+        const auto& m = ms[g.thread];
+        EXPECT_EQ(m.goroutine, g.who.id);
+        EXPECT_EQ(m.state, g.state == goroutine_state::running ? thread_state::running : thread_state::syscall);
+        const auto p = std::find_if(s.processors.begin(), s.processors.end(),
+                                    [&](const auto& each) { return each.id == m.processor; });
+        ASSERT_NE(p, s.processors.end()) << name;
+        EXPECT_EQ(p->thread, m.id);
+        EXPECT_EQ(p->state,
+                  g.state == goroutine_state::running ? processor_state::running : processor_state::syscall);
+    }
+    // The threads are the kernel's.
+    const auto tids = threads();
+    for (const auto& m : s.threads) EXPECT_EQ(std::count(tids.begin(), tids.end(), m.tid), 1) << m.tid;
+    EXPECT_EQ(std::count_if(s.threads.begin(), s.threads.end(),
+                            [](const auto& m) { return m.state == thread_state::monitor; }),
+              1);
+}
+
+TEST_F(inspection, dump_says_what_the_snapshot_says) {
+    ASSERT_EVENTUALLY(in_call_ && by_name(rt_.snapshot())["runs"].state == goroutine_state::running);
+    add_one_that_queues();
+    const auto s = rt_.snapshot();
+    std::ostringstream out;
+    rt_.dump(out);
+    const std::string text = out.str();
+    EXPECT_EQ(count(text, "\n  goroutine "), s.goroutines.size()) << text;
+    EXPECT_EQ(count(text, "\n  M"), s.threads.size()) << text;
+    EXPECT_EQ(count(text, "\n  P"), s.processors.size()) << text;
+    EXPECT_EQ(text.find("2 processors, " + std::to_string(s.threads.size()) + " threads, 3 goroutines"), 0u) << text;
+    for (const auto& g : s.goroutines)
+        EXPECT_NE(text.find(g.who.describe() + ": " + handoff::to_string(g.state)), text.npos) << text;
+    for (const auto& m : s.threads)
+        EXPECT_NE(text.find("M" + std::to_string(m.id) + ": "), text.npos) << text;
+    EXPECT_EQ(count(text, " fresh"), 1u) << text;
+}
+
+TEST(inspection_of_waits, names_what_goroutines_wait_for) {
+    runtime rt({.procs = 1});
+    std::atomic<bool> over{false};
+    const auto start = steady::now();
+    auto sleeper = rt.go(handoff::spawn_options{.name = "sleeps"}, [&] {
+        while (!over) this_goroutine::sleep_for(50ms);
+    });
+    auto joiner = rt.go(handoff::spawn_options{.name = "joins"}, [&] { sleeper.join(); });
+    ASSERT_EVENTUALLY(by_name(rt.snapshot())["joins"].state == goroutine_state::waiting &&
+                      by_name(rt.snapshot())["sleeps"].state == goroutine_state::waiting);
+    ASSERT_EVENTUALLY([&] {   // it wakes now and then
+        const auto s = rt.snapshot();
+        const auto gs = by_name(s);
+        const auto& sleeps = gs.at("sleeps");
+        const auto& joins = gs.at("joins");
+        unsigned timers = 0;
+        for (const auto& p : s.processors) timers += p.timers;
+        return sleeps.waits_for == std::string("sleep") && joins.waits_for == std::string("join") && timers == 1 &&
+               sleeps.thread == -1 && joins.started && joins.since + 10ms >= start && joins.since <= steady::now();
+    }());
+    std::ostringstream out;
+    EXPECT_TRUE(eventually([&] {
+        out.str("");
+        rt.dump(out);
+        return out.str().find(": waiting for sleep since ") != std::string::npos;
+    })) << out.str();
+    EXPECT_NE(out.str().find(": waiting for join since "), std::string::npos) << out.str();
+    over = true;
+    joiner.join();
+}
+
+// Also after a rest, in which the monitor slept as well.
+TEST(inspection_of_waits, says_since_when) {
+    runtime rt({.procs = 1});
+    rt.run([] {});
+    ASSERT_TRUE(all_others_sleep_for(300ms));
+    const auto start = steady::now();
+    auto sleeper = rt.go([] { this_goroutine::sleep_for(100ms); });
+    ASSERT_EVENTUALLY(sleeper.done() || rt.snapshot().goroutines.at(0).state == goroutine_state::waiting);
+    const auto s = rt.snapshot();
+    const auto now = steady::now();
+    if (s.goroutines.empty()) GTEST_SKIP() << "the machine was too busy to look at the goroutine while it slept";
+    EXPECT_GE(s.goroutines[0].since + 100ms, start);   // 10 ms on a machine of its own
+    EXPECT_LE(s.goroutines[0].since, now);
+    sleeper.join();
+}
+
+TEST(inspection_of_counts, stats_and_dump_agree) {
+    runtime rt({.procs = 2});
+    const std::size_t n = scaled(2'000);
+    std::atomic<bool> over{false};
+    std::vector<handoff::join_handle<void>> all;
+    for (std::size_t i = 0; i < n; ++i)
+        all.push_back(rt.go([&] {
+            while (!over) this_goroutine::sleep_for(20ms);
+        }));
+    EXPECT_EQ(rt.stats().spawned, n);
+    EXPECT_EQ(rt.stats().goroutines, n);
+    EXPECT_EQ(rt.snapshot().goroutines.size(), n);
+    std::ostringstream out;
+    rt.dump(out);
+    EXPECT_EQ(count(out.str(), "\n  goroutine "), n);
+    std::set<handoff::goroutine_id> ids;
+    for (const auto& g : rt.snapshot().goroutines) ids.insert(g.who.id);
+    EXPECT_EQ(ids.size(), n);
+    over = true;
+    for (auto& h : all) h.join();
+    EXPECT_EVENTUALLY(rt.stats().goroutines == 0);
+    EXPECT_EVENTUALLY(rt.snapshot().goroutines.empty());
+    const auto s = rt.stats();
+    EXPECT_GE(s.switches, n);
+    EXPECT_GT(s.stacks_mapped, 0u);
+    EXPECT_EQ(s.stacks_without_guard, 0u);
+    EXPECT_EQ(s.stack_failures, 0u);
+    EXPECT_EQ(s.thread_create_failures, 0u);
+}
+
+// A name goes with its goroutine, not with the memory.
+TEST(inspection_of_counts, names_end_with_their_goroutines) {
+    runtime rt({.procs = 1});
+    for (int i = 0; i < 300; ++i) rt.go(handoff::spawn_options{.name = "named"}, [] {}).join();
+    std::vector<handoff::join_handle<void>> all;
+    std::atomic<bool> over{false};
+    for (int i = 0; i < 300; ++i)
+        all.push_back(rt.go([&] {
+            while (!over) this_goroutine::sleep_for(10ms);
+        }));
+    for (const auto& g : rt.snapshot().goroutines) EXPECT_EQ(g.who.name, "");
+    over = true;
+    for (auto& h : all) h.join();
+}
+
+TEST(inspection_of_counts, threads_are_those_of_the_kernel) {
+    const auto before = threads();
+    runtime rt({.procs = 3});
+    rt.run([] {});
+    ASSERT_EVENTUALLY(idle_processors(rt) == 3);
+    const auto s = rt.stats();
+    EXPECT_EQ(s.threads, rt.snapshot().threads.size());
+    EXPECT_LE(s.threads, s.threads_created);
+    EXPECT_LT(s.threads_idle, s.threads);
+    for (const auto& m : rt.snapshot().threads) {
+        EXPECT_EQ(std::count(before.begin(), before.end(), m.tid), 0);
+        EXPECT_EQ(m.goroutine, 0u);
+        EXPECT_EQ(m.processor, -1);
+    }
+}
+
+TEST(inspection_of_counts, may_be_asked_for_while_all_changes) {
+    runtime rt({.procs = 3});
+    std::atomic<bool> over{false};
+    std::vector<std::thread> observers;
+    for (int t = 0; t < 2; ++t)
+        observers.emplace_back([&] {
+            while (!over) {
+                std::ostringstream out;
+                rt.dump(out);
+                EXPECT_LE(rt.stats().goroutines, rt.stats().spawned);
+            }
+        });
+    rt.run([&] {
+        for (std::size_t i = 0; i < scaled(300); ++i) {
+            std::vector<handoff::join_handle<void>> all;
+            for (int k = 0; k < 20; ++k)
+                all.push_back(handoff::go(handoff::spawn_options{.name = "worker"}, [k] {
+                    if (k % 3 == 0) this_goroutine::yield();
+                    if (k % 3 == 1) this_goroutine::sleep_for(10us);
+                    if (k % 3 == 2) handoff::blocking_call(handoff::handoff_policy::immediate, [] {});
+                }));
+            for (auto& h : all) h.join();
+        }
+    });
+    over = true;
+    for (auto& t : observers) t.join();
+}
+
+// ---- Text of enumerators and histograms ----------------------------------------------------------------------------
+
+TEST(histogram, quantiles_are_upper_bounds) {
+    handoff::histogram h;
+    EXPECT_EQ(h.count(), 0u);
+    EXPECT_EQ(h.quantile(0.5), 0ns);
+    for (int i = 0; i < 90; ++i) ++h.buckets[handoff::histogram::bucket_of(100)];
+    for (int i = 0; i < 10; ++i) ++h.buckets[handoff::histogram::bucket_of(5'000'000)];
+    EXPECT_EQ(h.count(), 100u);
+    EXPECT_EQ(h.quantile(0.5), 128ns);
+    EXPECT_EQ(h.quantile(0.9), 128ns);
+    EXPECT_GE(h.quantile(0.91), 5ms);
+    EXPECT_LE(h.quantile(1), 10ms);
+    EXPECT_EQ(handoff::histogram::bucket_of(0), 0u);
+    EXPECT_EQ(handoff::histogram::bucket_of(1), 1u);
+    EXPECT_EQ(handoff::histogram::bucket_of(UINT64_MAX), 47u);
+}
+
+// ---- HANDOFF_DEBUG, in a process of its own ------------------------------------------------------------------------
+
+[[noreturn]] void work_with_debug(const char* debug) {
+    ::setenv("HANDOFF_DEBUG", debug, 1);
+    {
+        runtime rt({.procs = 1});
+        pipe_pair pipe;
+        auto h = rt.go(handoff::spawn_options{.name = "reader"}, [&] { pipe.read(); });
+        block_until([&] { return rt.stats().handoffs_unguarded == 1; });
+        rt.run([] { this_goroutine::sleep_for(60ms); });
+        pipe.write();
+        h.join();
+    }
+    std::_Exit(0);
+}
+
+TEST(debug_output, schedtrace_prints_a_line_now_and_then) {
+    EXPECT_EXIT(work_with_debug("schedtrace=10"), testing::ExitedWithCode(0),
+                "handoff: [0-9]+ ms: procs=1 idle=[01] threads=[0-9]+ idle_threads=[0-9]+ spinning=[0-9]+ "
+                "goroutines=[12] queued=[0-9]+ handoffs=0/0/1/0 switches=[0-9]+ \\[[0-9]+\\]\n(.|\n)*"
+                "handoff: [0-9]+ ms: procs=1");
+}
+
+TEST(debug_output, scheddetail_adds_all_goroutines) {
+    EXPECT_EXIT(work_with_debug("schedtrace=10,scheddetail=1"), testing::ExitedWithCode(0),
+                "handoff: [0-9]+ ms: procs=1.*\n"
+                "  P0: (.|\n)*"
+                "  M[0-9]+: (.|\n)*"
+                "  goroutine [0-9]+ \"reader\" \\(inspection_test.cpp:[0-9]+\\): running thread=[0-9]+\n");
+}
+
+TEST(debug_output, unguarded_prints_a_line_for_each_call) {
+    EXPECT_EXIT(work_with_debug("unguarded=1"), testing::ExitedWithCode(0),
+                "handoff: goroutine [0-9]+ \"reader\" \\(inspection_test.cpp:[0-9]+\\) blocked [0-9.]+ ms in "
+                "unguarded read\n");
+}
+
+TEST(debug_output, nothing_is_said_without_it) {
+    EXPECT_EXIT(work_with_debug(""), testing::ExitedWithCode(0), "^$");
+}
+
+}  // namespace
