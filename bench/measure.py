@@ -8,6 +8,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 from collections import namedtuple
 
 # ---- What is measured ----------------------------------------------------------------------------------------------
@@ -354,10 +355,27 @@ def describe_machine(entries):
 # ---- All of it -----------------------------------------------------------------------------------------------------
 
 
-def warn_if_busy():
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        note(f"bench/run: the machine is or was just busy (load {load:.1f}); figures may be off")
+class OthersWatch:
+    """Tells how much CPU time processes other than ours have used since it was made."""
+
+    def __init__(self):
+        self.wall, self.busy, self.ours = time.monotonic(), self.busy_seconds(), self.our_seconds()
+
+    @staticmethod
+    def busy_seconds():
+        with open("/proc/stat") as stat:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.readline().split()[1:9])
+        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+    @staticmethod
+    def our_seconds():
+        return sum(os.times()[:4])
+
+    def warn(self):
+        others = self.busy_seconds() - self.busy - (self.our_seconds() - self.ours)
+        share = others / (time.monotonic() - self.wall)
+        if share > 0.1:
+            note(f"bench/run: other processes used {share:.0%} of a CPU meanwhile; figures may be off")
 
 
 def main():
@@ -373,8 +391,9 @@ def main():
     programs = dict(arguments.program)
     groups = list(selected(GROUPS, arguments.only, programs))
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
-    warn_if_busy()
+    watch = OthersWatch()
     figures, failures = measure(groups, programs, rounds, arguments.quick)
+    watch.warn()
     entries = [over_rounds(f) for f in figures.values()]
     if not entries:
         note("bench/run: nothing could be measured")

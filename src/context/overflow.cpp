@@ -24,8 +24,10 @@ void pass_on(int signal, siginfo_t* info, void* context) noexcept {
     } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
         before.sa_handler(signal);
     } else {
-        // The fault happens again on return, and then ends the process as it would have without us.
+        // A fault happens again on return, and then ends the process as it would have without us. One that was sent
+        // does not: send it again, to be delivered on return.
         ::signal(signal, SIG_DFL);
+        if (info->si_code <= 0) ::raise(signal);
     }
 }
 

@@ -53,7 +53,7 @@ std::string call_text(long call) {
 
 }  // namespace
 
-goroutine_name sched::describe(const G* g) {
+goroutine_name g_store::describe(const G* g) {
     goroutine_name n;
     n.id = g->id.load(std::memory_order_relaxed);
     char created[160];
@@ -66,9 +66,9 @@ goroutine_name sched::describe(const G* g) {
 
 // note_unguarded counts an unguarded call of g's that is over, and tells the program. In user code, on g.
 void sched::note_unguarded(G* g, std::int64_t since, std::int64_t until, long call) {
-    unguarded_call c{describe(g), call_text(call), std::chrono::nanoseconds(until - since)};
+    unguarded_call c{store->describe(g), call_text(call), std::chrono::nanoseconds(until - since)};
     {
-        base::lock_guard hold(names_lock);
+        base::lock_guard hold(unguarded_lock);
         unguarded_site& site = unguarded[{c.who.created, c.call}];
         site.created = c.who.created;
         site.call = c.call;
@@ -93,10 +93,10 @@ bool describe_overflow(const void* address, char* text, std::size_t size) {
     char created[160], name[96] = "";
     created_at(g, created, sizeof created);
     sched* s = m->s;
-    if (g->named && s->names_lock.try_lock()) {
-        if (auto it = s->names.find(g); it != s->names.end())
+    if (g->named && s->store->names_lock.try_lock()) {
+        if (auto it = s->store->names.find(g); it != s->store->names.end())
             std::snprintf(name, sizeof name, " \"%s\"", it->second.c_str());
-        s->names_lock.unlock();
+        s->store->names_lock.unlock();
     }
     std::snprintf(text, size,
                   "handoff: goroutine %llu%s (%s) has overflowed its stack of %zu KiB; options::stack_size or "

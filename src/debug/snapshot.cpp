@@ -75,7 +75,7 @@ bool lost_p(const M* m) noexcept { return m->taken.load(std::memory_order_relaxe
 
 goroutine_info info_of(sched& s, const G& g, g_state state) {
     goroutine_info i;
-    i.who = s.describe(&g);
+    i.who = s.store->describe(&g);
     i.locked_to_thread = g.locked.load(std::memory_order_relaxed);
     i.started = state != g_state::runnable || g.m.load(std::memory_order_relaxed) != nullptr;
     if (state == g_state::runnable) {
@@ -178,7 +178,7 @@ struct stats sched::stats() {
     t.stacks_mapped = stacks.mapped();
     t.stacks_without_guard = stacks.unguarded();
     t.stack_failures = stack_failures.get();
-    base::lock_guard hold(names_lock);
+    base::lock_guard hold(unguarded_lock);
     for (const auto& [key, site] : unguarded) t.unguarded.push_back(site);
     return t;
 }

@@ -42,7 +42,8 @@ P* sched::take_idle_p(P* preferred, deferred_wake& wake) noexcept {
     P* p = preferred && preferred->idle_link.is_linked() ? preferred : &pidle.front();
     pidle.erase(pidle.iterator_to(*p));
     npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    if (monitor_deep) {   // it must not sleep while anything runs
+    if (monitor_deep) {   // it must not sleep while anything runs, and its clock has stood still
+        coarse_now.store(os::nanotime(), std::memory_order_relaxed);
         monitor_deep = false;
         wake.set(monitor_note);
     }
@@ -112,10 +113,7 @@ void sched::startm(P* p, bool spinning) noexcept {
         m = take_idle_m(wake);
     }
     if (m) {
-        m->nextp = p;
-        m->spinning = spinning;
-        m->role = m_role::worker;
-        m->park.wake();
+        m->wake_as(m_role::worker, p, spinning);
         return;
     }
     if (newm(p, spinning, m_role::worker)) return;
@@ -124,8 +122,9 @@ void sched::startm(P* p, bool spinning) noexcept {
     deferred_wake wake;
     base::lock_guard hold(lock);
     put_idle_p(p, wake);
-    wake.set(monitor_note);   // it may sleep deeply: there is work now that nobody else will look for
+    if (!monitor_deep) return;   // it looks in its next round
     monitor_deep = false;
+    wake.set(monitor_note);
 }
 
 // handoffp finds a new M for p, which is in the caller's hands, if there is anything that it could run.
@@ -221,6 +220,7 @@ bool sched::newm(P* p, bool spinning, m_role role) noexcept {
 void sched::thread_exits(M* m) noexcept {
     base::lock_guard hold(lock);
     --nm;
+    if (std::exchange(m->leaves, false)) --leaving;
     exited.push_back(m);
 }
 
@@ -246,7 +246,7 @@ bool sched::stopm(M* m) noexcept {
     {
         base::lock_guard hold(lock);
         if (stopping) return false;
-        if (nm > nprocs.load(std::memory_order_relaxed) + 1)
+        if (nm - leaving > nprocs.load(std::memory_order_relaxed) + 1)
             retire_at = os::nanotime() + opts.idle_thread_timeout.count();
         const std::int64_t first = first_idle_timer();
         if (first < timekeeper_until) {
@@ -281,7 +281,9 @@ bool sched::stopm(M* m) noexcept {
                 leaves = true;
             }
         } else if (now >= retire_at) {
-            if (nm > nprocs.load(std::memory_order_relaxed) + 1 && timekeeper != m) {
+            if (nm - leaving > nprocs.load(std::memory_order_relaxed) + 1 && timekeeper != m) {
+                ++leaving;
+                m->leaves = true;
                 threads_retired.add();
                 midle.erase(midle.iterator_to(*m));
                 m->is_idle.store(false, std::memory_order_relaxed);

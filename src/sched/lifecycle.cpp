@@ -109,6 +109,7 @@ bool in_forked_child() noexcept { return forked_child.load(std::memory_order_rel
 sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
       cores(os::affinity_cpus()), started(os::nanotime()), store(new g_store), stacks(opts.stack_size) {
+    store->on_unhandled_exception = opts.on_unhandled_exception;
     membarrier_in_use = os::membarrier_available();   // the same answer each time
     coarse_now.store(started, std::memory_order_relaxed);
     watch_forks();
@@ -188,10 +189,7 @@ void sched::stop_threads() noexcept {
             m = take_idle_m(wake);
         }
         if (!m) break;
-        m->nextp = nullptr;
-        m->spinning = false;
-        m->role = m_role::worker;
-        m->park.wake();
+        m->wake_as(m_role::worker, nullptr, false);
     }
     for (;;) {
         reap();
@@ -247,7 +245,28 @@ void sched::set_procs(unsigned n) {
         }
         empty_p(surplus);
     }
-    wakep_any();
+    release_idle_ms();
+    base::full_fence();
+    if (work_anywhere()) wakep_any();
+}
+
+// release_idle_ms lets each idle M look anew whether there are too many of them.
+void sched::release_idle_ms() noexcept {
+    std::size_t n;
+    {
+        base::lock_guard hold(lock);
+        n = midle.size();
+    }
+    for (; n > 0; --n) {
+        M* m;
+        {
+            deferred_wake wake;
+            base::lock_guard hold(lock);
+            m = take_idle_m(wake);
+        }
+        if (!m) return;
+        m->wake_as(m_role::worker, nullptr, false);
+    }
 }
 
 // empty_p ends p, which is in the caller's hands: its goroutines go to the global queue, its timers to the first P.
@@ -289,7 +308,10 @@ sched* default_sched() { return runtime_access::of(default_runtime()); }
 
 namespace handoff {
 
-runtime::runtime(options o) : impl_(new detail::sched(std::move(o))) {
+runtime::runtime(options o) {
+    if (detail::in_forked_child())
+        throw usage_error("handoff: the child of a fork of a process with goroutines can only exec");
+    impl_.reset(new detail::sched(std::move(o)));
     try {
         impl_->start();
     } catch (...) {

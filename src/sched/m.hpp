@@ -86,8 +86,17 @@ struct alignas(64) M : context::switcher {
     P* nextp = nullptr;
     m_role role = m_role::worker;
 
+    // wake_as gives orders to an M that was taken from midle. Without a P or a part it looks again what to do.
+    void wake_as(m_role r, P* with, bool spins) noexcept {
+        nextp = with;
+        spinning = spins;
+        role = r;
+        park.wake();
+    }
+
     // Guarded by sched::lock.
     midle_hook idle_link;
+    bool leaves = false;                   // counted in sched::leaving
 
     // Set by the monitor before it stores taken_unguarded, read by the owner after it saw that.
     std::int64_t unguarded_since = 0;

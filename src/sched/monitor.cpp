@@ -225,10 +225,7 @@ bool sched::pass_monitor_role() noexcept {
         m = take_idle_m(wake);
     }
     if (!m) return newm(nullptr, false, m_role::monitor);
-    m->nextp = nullptr;
-    m->spinning = false;
-    m->role = m_role::monitor;
-    m->park.wake();
+    m->wake_as(m_role::monitor, nullptr, false);
     return true;
 }
 

@@ -32,6 +32,7 @@
 
 #include <array>
 #include <boost/intrusive/list.hpp>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -61,6 +62,15 @@ public:
         for (auto& c : chunks_)
             for (G& g : c->gs) f(g);
     }
+
+    void name(G* g, const std::string& name);   // empty: forgets it
+    goroutine_name describe(const G* g);
+
+    base::mutex names_lock;
+    std::unordered_map<const G*, std::string> names HANDOFF_GUARDED_BY(names_lock);
+
+    // options::on_unhandled_exception, for handles that outlive the runtime too.
+    std::function<void(const goroutine_name&, std::exception_ptr)> on_unhandled_exception;
 
     // Handles left when the runtime ends, plus one for the runtime; who brings it to 0 deletes the store.
     base::atomic<std::uint64_t> owners{1};
@@ -107,6 +117,7 @@ struct sched {
     void empty_p(P* p) noexcept HANDOFF_EXCLUDES(lock);
     void drain_and_stop() noexcept;    // waits for the goroutines, then joins the threads
     void set_procs(unsigned n);
+    void release_idle_ms() noexcept HANDOFF_EXCLUDES(lock);
     void retire_p(M* m) noexcept;      // m's P is surplus: empties it; m is left without
 
     // --- schedule.cpp: on an M, in a runtime section ---
@@ -167,12 +178,10 @@ struct sched {
     // --- spawn.cpp ---
     G* new_g(M* m);                    // throws std::bad_alloc
     void free_g(M* m, G* g) noexcept;
-    void name_goroutine(G* g, const std::string& name);
     context::stack* take_stack(M* m, G* g) noexcept;
     void give_stack(P* p, context::stack* st) noexcept;
 
     // --- debug ---
-    goroutine_name describe(const G* g);
     void note_unguarded(G* g, std::int64_t since, std::int64_t until, long call);
     struct stats stats();
     scheduler_snapshot snapshot();
@@ -195,6 +204,7 @@ struct sched {
     std::vector<M*> free_ms HANDOFF_GUARDED_BY(lock);   // joined
     unsigned nm HANDOFF_GUARDED_BY(lock) = 0;           // threads alive or being made
     unsigned most_nm HANDOFF_GUARDED_BY(lock) = 0;
+    unsigned leaving HANDOFF_GUARDED_BY(lock) = 0;      // of nm, those on their way out
     unsigned live_procs HANDOFF_GUARDED_BY(lock) = 0;   // Ps that are not dead
     bool stopping HANDOFF_GUARDED_BY(lock) = false;
     bool draining HANDOFF_GUARDED_BY(lock) = false;
@@ -203,7 +213,7 @@ struct sched {
     bool monitor_deep HANDOFF_GUARDED_BY(lock) = false; // the monitor sleeps until it is woken
     std::int64_t monitor_until HANDOFF_GUARDED_BY(lock) = 0;
     std::uint64_t spawned_outside HANDOFF_GUARDED_BY(lock) = 0;
-    g_store* store HANDOFF_GUARDED_BY(lock);
+    g_store* const store;   // what it holds is guarded by the lock, until the threads are gone
 
     // Written under the lock, read anywhere. Relaxed where a stale value only delays a wake-up that the Dekker pair
     // above makes good.
@@ -237,9 +247,8 @@ struct sched {
         std::int64_t next_trace = 0;
     } watch;
 
-    base::mutex names_lock;
-    std::unordered_map<const G*, std::string> names HANDOFF_GUARDED_BY(names_lock);
-    std::map<std::pair<std::string, std::string>, unguarded_site> unguarded HANDOFF_GUARDED_BY(names_lock);
+    base::mutex unguarded_lock;
+    std::map<std::pair<std::string, std::string>, unguarded_site> unguarded HANDOFF_GUARDED_BY(unguarded_lock);
 
     template <class F>
     void for_each_p(F f) const {

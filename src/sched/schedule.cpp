@@ -260,10 +260,11 @@ void sched::execute(M* m, G* g) noexcept {
     m->curg.store(nullptr, std::memory_order_relaxed);
 }
 
-// switch_to leaves `from` for `next`, or for g0 if next is null or can't run here. Returns when `from` is resumed.
+// switch_inline leaves `from` for `next`, or for g0 if next is null or can't run here. Returns when `from` is resumed. An M
+// with a tied goroutine has no `next`: its P must go to another M first.
 inline M* sched::switch_inline(M* m, context::execution& from, G* next, context::leaving how) noexcept {
     if (next) {
-        if (next->locked.load(std::memory_order_relaxed) || m->locked_g) [[unlikely]] {
+        if (next->locked.load(std::memory_order_relaxed)) [[unlikely]] {
             m->nextg = next;
             next = nullptr;
         } else if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), next)) [[unlikely]] {
@@ -341,8 +342,16 @@ void ready(M* m, G* g) noexcept {
 // yield puts the current goroutine behind the others of its P, and leaves the runtime section.
 void sched::yield(M* m) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
-    G* next = pick_inline(m, p);
-    if (next || p->id >= nprocs.load(std::memory_order_relaxed)) {
+    G* next = nullptr;
+    bool leaves;   // for g0, if there is no `next`
+    if (m->locked_g) [[unlikely]] {
+        leaves = p->runq.owner_sees_work() || globq_size.load(std::memory_order_relaxed) != 0 ||
+                 p->timers.first() != os::never;
+    } else {
+        next = pick_inline(m, p);
+        leaves = p->id >= nprocs.load(std::memory_order_relaxed);
+    }
+    if (next || leaves) {
         G* g = m->curg.load(std::memory_order_relaxed);
         g->transition(g_state::running, g_state::runnable);
         m->commit = commit_yield;

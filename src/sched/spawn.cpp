@@ -58,7 +58,7 @@ void apply(sched* s, G* g, const spawn_options* opts) {
     g->stack_pages.store(0, std::memory_order_relaxed);
     if (!opts) return;
     g->stack_pages.store(checked_stack_pages(opts->stack_size), std::memory_order_relaxed);
-    if (!opts->name.empty()) s->name_goroutine(g, opts->name);
+    if (!opts->name.empty()) s->store->name(g, opts->name);
 }
 
 G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
@@ -98,13 +98,12 @@ void destroy_task(G* g) noexcept {
 }
 
 // What a goroutine threw and nobody will ever see.
-void report_unhandled(G* g) noexcept {
-    sched* s = g->s;
+void report_unhandled(G* g, g_store& store) noexcept {
     std::exception_ptr e = std::move(g->exception);
     g->exception = nullptr;
-    const goroutine_name who = s->describe(g);
-    if (s->opts.on_unhandled_exception) {
-        s->opts.on_unhandled_exception(who, std::move(e));   // noexcept: what it throws terminates
+    const goroutine_name who = store.describe(g);
+    if (store.on_unhandled_exception) {
+        store.on_unhandled_exception(who, std::move(e));   // noexcept: what it throws terminates
         return;
     }
     const char* what = "an exception that is no std::exception";
@@ -128,37 +127,51 @@ void run_task(G* g) noexcept {
     }
 }
 
-// end_goroutine publishes the end of g, m's current goroutine, and frees it if nobody needs it any more. Called in
+// untie ends g's hold on the thread of m, on which it runs; true if it had one.
+bool untie(M* m, G* g) noexcept {
+    g->syscall_depth = 0;   // it may have ended inside a bracket
+    g->lock_depth = 0;
+    if (m->locked_g != g) return false;
+    m->locked_g = nullptr;
+    g->locked.store(false, std::memory_order_relaxed);
+    return true;
+}
+
+void drop_outcome(G* g, g_store& store) noexcept {
+    if (g->exception) report_unhandled(g, store);
+    destroy_task(g);
+}
+
+// end_goroutine publishes the end of g, the current goroutine, and frees it if nobody needs it any more. Called in
 // user code, returns in a runtime section.
 M* end_goroutine(G* g) noexcept {
     // acquire: with release() by the handle, which was its last access.
     bool ours = g->join_word.load(std::memory_order_acquire) == join_detached;
-    if (ours) {
-        if (g->exception) report_unhandled(g);
-        destroy_task(g);
-    }
+    if (ours) drop_outcome(g, *g->s->store);
     M* m = enter(current_m());
-    g->syscall_depth = 0;   // it may have ended inside a bracket
-    g->lock_depth = 0;
-    if (m->locked_g == g) {
-        m->locked_g = nullptr;
-        g->locked.store(false, std::memory_order_relaxed);
-        m->exits = true;
-    }
+    bool tied = untie(m, g);
     g->transition(g_state::running, g_state::dead);
     if (!ours) {
-        // release: the result for the joiner; acquire: the waiter, or the handle's last access.
+        // release: the result for the joiner, who may free g at once; acquire: the waiter, or the handle's last access.
         const std::uintptr_t word = g->join_word.exchange(join_ended, std::memory_order_acq_rel);
-        if (word == join_detached) {   // dropped just now
+        if (word == join_detached) {
+            // Dropped just now, so g is ours again; its outcome is destroyed as a goroutine's code.
+            g->transition(g_state::dead, g_state::running);
+            if (tied) {
+                g->locked.store(true, std::memory_order_relaxed);
+                m->locked_g = g;
+            }
             leave(m);
-            if (g->exception) report_unhandled(g);
-            destroy_task(g);
+            drop_outcome(g, *g->s->store);
             m = enter(current_m());
+            tied = untie(m, g);
+            g->transition(g_state::running, g_state::dead);
             ours = true;
         } else if (word != join_running) {
             wake_joiner(m, word);
         }
     }
+    if (tied) m->exits = true;
     m->p.load(std::memory_order_relaxed)->finished.add();
     if (ours) m->s->free_g(m, g);
     return m;
@@ -213,16 +226,18 @@ G* sched::new_g(M* m) {
 
 // free_g takes back a G that nobody refers to; its task and exception are gone.
 void sched::free_g(M* m, G* g) noexcept {
-    if (g->named) name_goroutine(g, {});
+    if (g->named) store->name(g, {});
     g->stk = nullptr;
-    g->transition(g_state::dead, g_state::idle);
     P* p = m ? m->p.load(std::memory_order_relaxed) : nullptr;
     if (!p) {
         g->next = nullptr;
+        // The end of the runtime waits for `idle`, then for the lock.
         base::lock_guard hold(lock);
+        g->transition(g_state::dead, g_state::idle);
         store->give(g);
         return;
     }
+    g->transition(g_state::dead, g_state::idle);
     g->next = p->free_gs;
     p->free_gs = g;
     if (++p->free_g_count <= most_free_gs) [[likely]] return;
@@ -235,7 +250,7 @@ void sched::free_g(M* m, G* g) noexcept {
     store->give(given);
 }
 
-void sched::name_goroutine(G* g, const std::string& name) {
+void g_store::name(G* g, const std::string& name) {
     base::lock_guard hold(names_lock);
     if (name.empty()) names.erase(g);
     else names.insert_or_assign(g, name);
@@ -348,7 +363,10 @@ G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, c
     return g;
 }
 
-bool ended(const G* g) noexcept { return g->join_word.load(std::memory_order_acquire) == join_ended; }
+bool ended(const G* g) noexcept {
+    const std::uintptr_t word = g->join_word.load(std::memory_order_acquire);
+    return word == join_ended || word == join_orphaned;
+}
 
 goroutine_id id_of(const G* g) noexcept { return g->id.load(std::memory_order_relaxed); }
 
@@ -401,19 +419,24 @@ void release(G* g) noexcept {
     // release: our last access; with end_goroutine's acquire.
     if (g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire))
         return;
-    if (g->exception) report_unhandled(g);
-    destroy_task(g);
-    M* m = current_m();
-    // acq_rel: with the end of the runtime, which marks what it leaves behind.
-    if (g->join_word.exchange(join_detached, std::memory_order_acq_rel) == join_orphaned) {
+    // Ended. From here on the runtime, if it is still there, waits until g is free.
+    if (word == join_ended)
+        g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire);
+    if (word == join_orphaned) {
         g_store* left = g->orphan_of;
+        drop_outcome(g, *left);
         if (left->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete left;
-    } else if (m && m->s == g->s) {
+        return;
+    }
+    sched* s = g->s;
+    drop_outcome(g, *s->store);
+    M* m = current_m();
+    if (m && m->s == s) {
         m = enter(m);
-        m->s->free_g(m, g);
+        s->free_g(m, g);
         leave(m);
     } else {
-        g->s->free_g(nullptr, g);
+        s->free_g(nullptr, g);
     }
 }
 

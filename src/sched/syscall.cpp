@@ -132,11 +132,21 @@ void learn_from_handoff(M* m, G* g) noexcept {
     kind.store(predict_after(kind.load(std::memory_order_relaxed), blocked), std::memory_order_relaxed);
 }
 
+// Entering a call without a P, after it was taken from the goroutine while it computed: it does so no longer.
+HANDOFF_OPAQUE void stop_computing(M* m) noexcept {
+    // Only the owner leaves a taken_* state.
+    m->s->computing.fetch_sub(1, std::memory_order_relaxed);
+    m->taken.store(retake::taken_call, std::memory_order_relaxed);
+}
+
 // Hands the P off before a call. In the bracket, call already odd.
-void hand_off_before_call(M* m, G* g, bool predicted) noexcept {
+void hand_off_before_call(M* m, bool predicted) noexcept {
     // seq_cst: enough for both variants of the protocol, and nothing beside what follows.
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
-    if (m->taken.load(std::memory_order_seq_cst) != retake::none && answer_retake(m) != retake::none) {
+    retake how = m->taken.load(std::memory_order_seq_cst);
+    if (how != retake::none) how = answer_retake(m);
+    if (how != retake::none) {
+        if (how == retake::taken_computing) stop_computing(m);
         m->section.store(one_more(m->section), std::memory_order_release);   // gone already
         return;
     }
@@ -175,13 +185,6 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     }
     leave(m);
     set_errno(e);
-}
-
-// Entering a call without a P, after it was taken from the goroutine while it computed: it does so no longer.
-HANDOFF_OPAQUE void stop_computing(M* m) noexcept {
-    // Only the owner leaves a taken_* state.
-    m->s->computing.fetch_sub(1, std::memory_order_relaxed);
-    m->taken.store(retake::taken_call, std::memory_order_relaxed);
 }
 
 inline void begin_call(M* m, G* g) noexcept {
@@ -225,7 +228,7 @@ HANDOFF_OPAQUE void entersyscall() noexcept {
         return;
     }
     begin_call(m, g);
-    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, g, true);
+    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);
     else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) [[unlikely]] stop_computing(m);
 }
 
@@ -239,7 +242,7 @@ HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
         return;
     }
     begin_call(m, g);
-    if (policy == handoff_policy::immediate) hand_off_before_call(m, g, false);
+    if (policy == handoff_policy::immediate) hand_off_before_call(m, false);
     else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) stop_computing(m);
 }
 

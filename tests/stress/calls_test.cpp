@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
-#include <functional>
 
 namespace {
 
@@ -72,7 +71,7 @@ TEST_P(SyscallLoops, StartAndStopPromptly) {
         turns.print("turns");
         EXPECT_LT(start.quantile(1), 2000) << kind.name;
         EXPECT_LT(end.quantile(1), 2000) << kind.name;
-        EXPECT_LT(turns.quantile(0.5), 100) << kind.name;
+        EXPECT_LT(turns.quantile(0.5), 500) << kind.name;
         EXPECT_LT(turns.quantile(1), 2000) << kind.name;
         for (unsigned i = 0; i < loops; ++i) EXPECT_GE(calls[i], 1u) << kind.name << " loop " << i;
     }
@@ -83,47 +82,63 @@ INSTANTIATE_TEST_SUITE_P(Microseconds, SyscallLoops, testing::Values(10u, 100u, 
 
 // ---- Loops of quick calls that never park don't starve sleepers -----------------------------------------------------
 
-class WriteLoops : public testing::TestWithParam<unsigned> {};
+// Each is one round of a loop that keeps its processor for as long as it is let.
+struct busy_kind {
+    const char* name;
+    void (*round)(int fd);
+};
 
-TEST_P(WriteLoops, DontStarveSleepers) {
+const busy_kind busy_kinds[] = {
+    {"write", [](int fd) { EXPECT_EQ(handoff::blocking_call(::write, fd, "x", std::size_t{1}), 1); }},
+    {"write, handed off",
+     [](int fd) {
+         EXPECT_EQ(handoff::blocking_call(handoff_policy::immediate, ::write, fd, "x", std::size_t{1}), 1);
+     }},
+    // Into the runtime and out again, without a call and without a switch.
+    {"lock and unlock",
+     [](int) {
+         handoff::lock_os_thread();
+         handoff::unlock_os_thread();
+     }},
+    {"spawn and join", [](int fd) { handoff::go([fd] { return ::write(fd, "x", 1); }).join(); }},
+};
+
+class BusyLoops : public testing::TestWithParam<unsigned> {};
+
+TEST_P(BusyLoops, DontStarveSleepers) {
+    const unsigned procs = GetParam();
     const int fd = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
     ASSERT_GE(fd, 0);
-    handoff::runtime rt({.procs = GetParam()});
-    const watchdog dog(&rt);
-    std::atomic<bool> stop{false};
-    std::atomic<std::uint64_t> written{0};
-    std::vector<handoff::join_handle<void>> writers;
-    for (unsigned i = 0; i < 2 * GetParam(); ++i)
-        writers.push_back(rt.go([&, i] {
-            while (!stop.load(std::memory_order_relaxed)) {
-                if (i % 2 == 0) {
-                    if (handoff::blocking_call(::write, fd, "x", std::size_t{1}) == 1) written.fetch_add(1);
-                } else {   // and in ever new goroutines
-                    written.fetch_add(handoff::go([fd] {
-                                          return handoff::blocking_call(::write, fd, "x", std::size_t{1});
-                                      }).join() == 1);
-                }
+    for (const busy_kind& kind : busy_kinds) {
+        handoff::runtime rt({.procs = procs});
+        const watchdog dog(&rt);
+        std::atomic<bool> stop{false};
+        std::vector<handoff::join_handle<void>> loops;
+        for (unsigned i = 0; i < procs; ++i)
+            loops.push_back(rt.go([&] {
+                while (!stop.load(std::memory_order_relaxed)) kind.round(fd);
+            }));
+        times late;
+        rt.run([&] {
+            for (int i = 0; i < pick(100, 40, 40); ++i) {
+                const auto due = steady::now() + 1ms;
+                handoff::this_goroutine::sleep_for(1ms);
+                late.add(steady::now() - due);
             }
-        }));
-    times late;
-    rt.run([&] {
-        for (int i = 0; i < 100; ++i) {
-            const auto due = steady::now() + 1ms;
-            handoff::this_goroutine::sleep_for(1ms);
-            late.add(steady::now() - due);
-        }
-    });
-    stop.store(true);
-    for (auto& h : writers) h.join();
+        });
+        stop.store(true);
+        for (auto& h : loops) h.join();
+        std::printf("%-17s: ", kind.name);
+        late.print("lateness of a 1 ms sleeper");
+        EXPECT_GE(late.quantile(0), 0) << kind.name;
+        EXPECT_LT(late.quantile(0.5), 100) << kind.name;
+        // Fifty times what options::retake_running_after gives a loop.
+        EXPECT_LT(late.quantile(1), 500) << kind.name;
+    }
     ::close(fd);
-    late.print("lateness of a 1 ms sleeper");
-    EXPECT_GT(written.load(), 0u);
-    EXPECT_GE(late.quantile(0), 0);
-    EXPECT_LT(late.quantile(0.5), 100);
-    EXPECT_LT(late.quantile(1), 2000);
 }
 
-INSTANTIATE_TEST_SUITE_P(Procs, WriteLoops, testing::Values(1u, 2u), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Procs, BusyLoops, testing::Values(1u, 2u), testing::PrintToStringParamName());
 
 // ---- Fairness between pairs ------------------------------------------------------------------------------------------
 

@@ -44,8 +44,10 @@ void expect_no_switch_for_two_seconds(const runtime& rt) {
     EXPECT_EQ(rt.stats().threads, threads_before);
     if (with_sanitizer) return;
     auto after = context_switches();
-    for (const auto& [tid, n] : before)
-        if (tid != this_tid()) EXPECT_EQ(after[tid], n) << "thread " << tid;
+    for (const auto& [tid, n] : before) {
+        if (tid == this_tid()) continue;
+        EXPECT_EQ(after[tid], n) << "thread " << tid;
+    }
 }
 
 TEST(idle, runtime_sleeps) {
@@ -205,7 +207,6 @@ bool forbid_threads() noexcept {
 bool work_waits_when_threads_fail() {
     runtime rt({.procs = 1});
     rt.run([] {});
-    const auto threads_then = rt.stats().threads;
     if (!forbid_threads()) return false;
     pipe_pair pipe;
     std::vector<handoff::join_handle<ssize_t>> readers;
@@ -213,7 +214,7 @@ bool work_waits_when_threads_fail() {
         readers.push_back(rt.go([&] { return handoff::blocking_call([&] { return pipe.read(); }); }));
     auto waits = rt.go([] { return 5; });
     if (!eventually([&] { return rt.stats().thread_create_failures > 0; })) return false;
-    if (rt.stats().thread_create_errno != EAGAIN || rt.stats().threads > threads_then) return false;
+    if (rt.stats().thread_create_errno != EAGAIN) return false;
     const auto cpu = process_cpu_time();
     std::this_thread::sleep_for(500ms);
     if (process_cpu_time() - cpu > 100ms) return false;

@@ -151,6 +151,7 @@ TEST(inspection_of_waits, names_what_goroutines_wait_for) {
 
 // Also after a rest, in which the monitor slept as well.
 TEST(inspection_of_waits, says_since_when) {
+    if (with_sanitizer) GTEST_SKIP() << "the sanitizer has a thread that wakes now and then";
     runtime rt({.procs = 1});
     rt.run([] {});
     ASSERT_TRUE(all_others_sleep_for(300ms));
@@ -215,8 +216,8 @@ TEST(inspection_of_counts, threads_are_those_of_the_kernel) {
     runtime rt({.procs = 3});
     rt.run([] {});
     ASSERT_EVENTUALLY(idle_processors(rt) == 3);
+    EXPECT_EVENTUALLY(rt.stats().threads == rt.snapshot().threads.size());   // one may be on its way
     const auto s = rt.stats();
-    EXPECT_EQ(s.threads, rt.snapshot().threads.size());
     EXPECT_LE(s.threads, s.threads_created);
     EXPECT_LT(s.threads_idle, s.threads);
     for (const auto& m : rt.snapshot().threads) {
@@ -235,7 +236,8 @@ TEST(inspection_of_counts, may_be_asked_for_while_all_changes) {
             while (!over) {
                 std::ostringstream out;
                 rt.dump(out);
-                EXPECT_LE(rt.stats().goroutines, rt.stats().spawned);
+                const auto s = rt.stats();
+                EXPECT_LE(s.goroutines, s.spawned);
             }
         });
     rt.run([&] {

@@ -80,6 +80,26 @@ TEST(unguarded, call_loses_its_processor_and_is_named) {
     EXPECT_EQ(log.callers()[0], id);
 }
 
+// Its thread sleeps before anybody waits for the processor: whenever that is taken, it is not from a computation.
+TEST(unguarded, call_is_never_taken_for_a_computation) {
+    runtime rt({.procs = 1, .retake_running_after = 5ms});
+    pipe_pair pipe;
+    constexpr unsigned rounds = 30;
+    for (unsigned i = 1; i <= rounds; ++i) {
+        std::atomic<pid_t> tid{0};
+        auto reader = rt.go([&] {
+            tid = this_tid();
+            pipe.read();
+        });
+        ASSERT_EVENTUALLY(tid.load() != 0 && asleep(tid.load()));
+        rt.run([] {});
+        EXPECT_EQ(rt.stats().handoffs_unguarded, i);
+        pipe.write();
+        reader.join();
+    }
+    EXPECT_EQ(rt.stats().handoffs_computing, 0u);
+}
+
 TEST(unguarded, calls_are_counted_by_place_and_call) {
     call_log log;
     auto o = log.options();

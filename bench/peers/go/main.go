@@ -123,7 +123,7 @@ func brackets(s settings) []figure {
 	if s.quick {
 		n /= 4
 	}
-	var raw, bracketed []float64
+	var raw, differences []float64
 	for i := 0; i <= 5*s.samples(); i++ {
 		t0 := nowNS()
 		bracketedCalls(n)
@@ -133,11 +133,11 @@ func brackets(s settings) []figure {
 		if i == 0 {
 			continue // warm-up
 		}
-		bracketed = append(bracketed, (t1-t0)/float64(n))
+		differences = append(differences, ((t1-t0)-(t2-t1))/float64(n))
 		raw = append(raw, (t2-t1)/float64(n))
 	}
 	bare := perOperation(s, 4_000_000, barePairs)
-	return []figure{{"brackets", 1, median(bracketed) - median(raw), "ns",
+	return []figure{{"brackets", 1, median(differences), "ns",
 		[]key{{"bare", median(bare)}, {"raw_getppid", median(raw)}, {"samples", float64(len(raw))}}}}
 }
 

@@ -1,0 +1,304 @@
+// Shortage: the cap on threads, the system's limits on threads, address space and mappings. Nothing may be lost, and
+// the counters must say what happened.
+//
+// Limits hold for a process and can't always be undone: each test runs in a forked child, and the parent never starts a
+// runtime.
+#include "scale.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+#include <grp.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <system_error>
+
+namespace {
+// How many mappings for stacks succeed from now on; negative: all of them.
+std::atomic<long> stack_mappings_left{-1};
+std::atomic<std::uint64_t> stack_mappings_refused{0};
+}  // namespace
+
+// Instead of the C library's (and a sanitizer's), so that it can fail on demand.
+extern "C" void* mmap(void* at, std::size_t bytes, int protection, int flags, int fd, off_t offset) noexcept {
+    if ((flags & MAP_STACK) && (flags & MAP_NORESERVE) && stack_mappings_left.load() >= 0) {
+        long left = stack_mappings_left.load();
+        while (left > 0 && !stack_mappings_left.compare_exchange_weak(left, left - 1)) {
+        }
+        if (left == 0) {
+            stack_mappings_refused.fetch_add(1);
+            errno = ENOMEM;
+            return MAP_FAILED;
+        }
+    }
+    return reinterpret_cast<void*>(::syscall(SYS_mmap, at, bytes, protection, flags, fd, offset));
+}
+
+namespace {
+
+using namespace stress;
+using handoff::handoff_policy;
+
+// The children report through their exit status; what they print goes where the parent's output goes.
+enum : int { ok = 0, failed = 1, skipped = 77 };
+
+class checks {
+public:
+    void expect(bool condition, const char* what, std::uint64_t value = 0) {
+        if (condition) return;
+        std::printf("  not so: %s (%llu)\n", what, static_cast<unsigned long long>(value));
+        failed_ = true;
+    }
+    int status() const noexcept { return failed_ ? failed : ok; }
+
+private:
+    bool failed_ = false;
+};
+#define CHECK_THAT(c, condition, value) (c).expect((condition), #condition, static_cast<std::uint64_t>(value))
+
+void in_a_child(const std::function<int()>& body) {
+    seed();
+    std::fflush(nullptr);
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        int status = failed;
+        try {
+            status = body();
+        } catch (const std::exception& e) {
+            std::printf("  threw: %s\n", e.what());
+        }
+        std::exit(status);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    if (WIFSIGNALED(status)) FAIL() << "the child died of signal " << WTERMSIG(status);
+    if (WEXITSTATUS(status) == skipped) GTEST_SKIP();
+    EXPECT_EQ(WEXITSTATUS(status), ok);
+}
+
+// n goroutines that block for d in a call under all policies; returns how many of them ended.
+unsigned block_in_calls(handoff::runtime& rt, unsigned n, std::chrono::microseconds d) {
+    std::atomic<unsigned> done{0};
+    rt.run([&] {
+        std::vector<handoff::join_handle<void>> all;
+        for (unsigned i = 0; i < n; ++i)
+            all.push_back(handoff::go([&, i] {
+                constexpr handoff_policy policies[] = {handoff_policy::adaptive, handoff_policy::sysmon,
+                                                       handoff_policy::immediate};
+                if (i % 8 == 7) sleep_in_kernel(d);   // without a guard
+                else handoff::blocking_call(policies[i % 3], sleep_in_kernel, d);
+                if (i % 2 == 0) handoff::this_goroutine::yield();
+                done.fetch_add(1);
+            }));
+        for (auto& h : all) h.join();
+    });
+    return done.load();
+}
+
+TEST(ThreadCap, AThousandBlockOnEightThreads) {
+    in_a_child([] {
+        constexpr unsigned n = pick(1000u, 500u, 300u);
+        checks c;
+        handoff::runtime rt({.procs = 4, .max_threads = 8});
+        const watchdog dog(&rt);
+        std::atomic<bool> stop{false};
+        std::atomic<unsigned> most{0};
+        std::thread observer([&] {
+            while (!stop.load()) {
+                most = std::max(most.load(), rt.stats().threads);
+                std::this_thread::sleep_for(200us);
+            }
+        });
+        const unsigned done = block_in_calls(rt, n, 2ms);
+        stop.store(true);
+        observer.join();
+        const handoff::stats s = wait_for_end(rt);
+        CHECK_THAT(c, done == n, done);
+        CHECK_THAT(c, most <= 8, most.load());
+        CHECK_THAT(c, s.threads <= 8, s.threads);
+        CHECK_THAT(c, s.threads_created <= 8, s.threads_created);
+        CHECK_THAT(c, s.thread_cap_hits > 0, s.thread_cap_hits);
+        CHECK_THAT(c, s.thread_create_failures == 0, s.thread_create_failures);
+        std::printf("  %u threads at most, %llu cap hits\n", most.load(),
+                    static_cast<unsigned long long>(s.thread_cap_hits));
+        return c.status();
+    });
+}
+
+// options: at least 2, the monitor's included.
+TEST(ThreadCap, TwoThreadsAreEnough) {
+    in_a_child([] {
+        checks c;
+        handoff::runtime rt({.procs = 2, .max_threads = 2});
+        const watchdog dog(&rt);
+        const unsigned done = block_in_calls(rt, 60, 1ms);
+        CHECK_THAT(c, done == 60, done);
+        CHECK_THAT(c, rt.stats().threads <= 2, rt.stats().threads);
+        // Timers and calls from outside work as well.
+        rt.run([] { handoff::this_goroutine::sleep_for(5ms); });
+        std::vector<handoff::join_handle<void>> all;
+        for (int i = 0; i < 20; ++i) all.push_back(rt.go([] { handoff::this_goroutine::sleep_for(1ms); }));
+        for (auto& h : all) h.join();
+        return c.status();
+    });
+}
+
+// A user of one's own, so that the limit counts nobody else's threads. Root is exempt from it.
+bool become_nobody_else() {
+    const uid_t own = 1'900'000'000u + static_cast<uid_t>(::getpid());
+    return ::geteuid() == 0 && ::setgroups(0, nullptr) == 0 && ::setresgid(own, own, own) == 0 &&
+           ::setresuid(own, own, own) == 0;
+}
+
+// `more` threads than there are now.
+void limit_threads(unsigned more) {
+    const rlim_t n = static_cast<rlim_t>(status_of_process("Threads:")) + more;
+    const rlimit r{n, n};
+    if (::setrlimit(RLIMIT_NPROC, &r) != 0) std::perror("setrlimit"), std::exit(failed);
+}
+
+TEST(ThreadLimit, BlockingGoroutinesComplete) {
+    in_a_child([] {
+        if (!become_nobody_else()) return skipped + 0;
+        constexpr unsigned n = pick(500u, 300u, 200u);
+        checks c;
+        limit_threads(1 + 6);   // the watchdog's, and the runtime's
+        handoff::runtime rt({.procs = 4});
+        const watchdog dog(&rt);
+        const unsigned done = block_in_calls(rt, n, 2ms);
+        const handoff::stats s = wait_for_end(rt);
+        CHECK_THAT(c, done == n, done);
+        CHECK_THAT(c, s.thread_create_failures > 0, s.thread_create_failures);
+        CHECK_THAT(c, s.thread_create_errno == EAGAIN, s.thread_create_errno);
+        CHECK_THAT(c, s.thread_cap_hits == 0, s.thread_cap_hits);
+        CHECK_THAT(c, s.threads <= 6, s.threads);
+        std::printf("  %u threads, %llu failures to make one\n", s.threads,
+                    static_cast<unsigned long long>(s.thread_create_failures));
+        return c.status();
+    });
+}
+
+// Not even the first thread, or only the first: the constructor throws, and nothing stays behind. Two are enough.
+TEST(ThreadLimit, TheConstructorThrows) {
+    for (unsigned allowed : {0u, 1u, 2u})
+        in_a_child([allowed] {
+            if (!become_nobody_else()) return skipped + 0;
+            checks c;
+            // A sanitizer may make a thread of its own at the first.
+            std::thread([] {}).join();
+            const long before = status_of_process("Threads:");
+            limit_threads(allowed);
+            for (int i = 0; i < 5; ++i) {
+                int error = 0;
+                unsigned answer = 0;
+                try {
+                    handoff::runtime rt({.procs = 2});
+                    answer = rt.run([] { return handoff::go([] { return 42u; }).join(); });
+                } catch (const std::system_error& e) {
+                    error = e.code().value();
+                }
+                CHECK_THAT(c, allowed == 2 ? answer == 42 && error == 0 : error == EAGAIN, error);
+                // A thread that was joined may be visible for a moment longer.
+                for (int wait = 0; wait < 2000 && status_of_process("Threads:") != before; ++wait)
+                    std::this_thread::sleep_for(1ms);
+                CHECK_THAT(c, status_of_process("Threads:") == before, status_of_process("Threads:"));
+            }
+            return c.status();
+        });
+}
+
+// n goroutines that hold their stacks for a while, in three layers of waiting.
+unsigned hold_stacks(handoff::runtime& rt, unsigned n) {
+    std::atomic<unsigned> done{0};
+    rt.run([&] {
+        std::vector<handoff::join_handle<void>> all;
+        for (unsigned i = 0; i < n; ++i)
+            all.push_back(handoff::go([&, i] {
+                rng rnd(i);
+                char page[4096];
+                std::fill(std::begin(page), std::end(page), static_cast<char>(i));
+                for (int k = 0; k < 3; ++k) {
+                    handoff::this_goroutine::sleep_for(std::chrono::microseconds(rnd.between(10, 3000)));
+                    handoff::this_goroutine::yield();
+                }
+                if (page[rnd.below(4096)] == static_cast<char>(i)) done.fetch_add(1);
+            }));
+        for (auto& h : all) h.join();
+    });
+    return done.load();
+}
+
+// The goroutines wait for a stack until one is free.
+TEST(StackShortage, AllCompleteWithTheStacksThereAre) {
+    in_a_child([] {
+        constexpr unsigned n = pick(5000u, 2000u, 1000u);
+        checks c;
+        for (const unsigned procs : {1u, 2u, 4u}) {
+            handoff::runtime rt({.procs = procs, .stack_size = 1024 * 1024});   // 64 in a mapping
+            const watchdog dog(&rt);
+            const std::uint64_t refused = stack_mappings_refused.load();
+            stack_mappings_left.store(2);
+            const unsigned done = hold_stacks(rt, n);
+            const handoff::stats s = wait_for_end(rt);
+            CHECK_THAT(c, done == n, done);
+            CHECK_THAT(c, s.stack_failures > 0, s.stack_failures);
+            CHECK_THAT(c, s.stacks_mapped <= 128, s.stacks_mapped);
+            CHECK_THAT(c, stack_mappings_refused.load() > refused, stack_mappings_refused.load());
+            std::printf("  P=%u: %llu stacks, %llu waits for one\n", procs,
+                        static_cast<unsigned long long>(s.stacks_mapped),
+                        static_cast<unsigned long long>(s.stack_failures));
+        }
+        return c.status();
+    });
+}
+
+// No stack at all, and then there are: the goroutines must not have been forgotten.
+TEST(StackShortage, EndsWhenMemoryComesBack) {
+    in_a_child([] {
+        checks c;
+        handoff::runtime rt({.procs = 2});
+        const watchdog dog(&rt);
+        stack_mappings_left.store(0);
+        std::atomic<unsigned> ran{0};
+        std::vector<handoff::join_handle<void>> all;
+        for (int i = 0; i < 100; ++i) all.push_back(rt.go([&] { ran.fetch_add(1); }));
+        for (int i = 0; i < 20; ++i)
+            all.push_back(rt.go(handoff::spawn_options{.stack_size = 64 * 1024}, [&] { ran.fetch_add(1); }));
+        while (rt.stats().stack_failures < 3) std::this_thread::yield();
+        CHECK_THAT(c, ran == 0, ran.load());
+        stack_mappings_left.store(-1);
+        for (auto& h : all) h.join();
+        CHECK_THAT(c, ran == 120, ran.load());
+        return c.status();
+    });
+}
+
+TEST(AddressSpace, AllCompleteAtTheLimit) {
+    if (sanitized) GTEST_SKIP() << "the sanitizer's own memory does not bear the limit";
+    in_a_child([] {
+        constexpr unsigned n = 4000;
+        checks c;
+        handoff::runtime rt({.procs = 2});
+        const watchdog dog(&rt);
+        rt.run([] {});
+        // Room for a good 1,000 stacks, and for little else.
+        const rlim_t bytes = static_cast<rlim_t>(status_of_process("VmSize:")) * 1024 + (300u << 20);
+        const rlimit r{bytes, bytes};
+        CHECK_THAT(c, ::setrlimit(RLIMIT_AS, &r) == 0, errno);
+        const unsigned done = hold_stacks(rt, n) + block_in_calls(rt, 200, 2ms);
+        const handoff::stats s = wait_for_end(rt);
+        CHECK_THAT(c, done == n + 200, done);
+        CHECK_THAT(c, s.stack_failures > 0, s.stack_failures);
+        std::printf("  %llu stacks, %llu waits for one, %u threads, %llu failures to make one\n",
+                    static_cast<unsigned long long>(s.stacks_mapped), static_cast<unsigned long long>(s.stack_failures),
+                    s.threads, static_cast<unsigned long long>(s.thread_create_failures));
+        return c.status();
+    });
+}
+
+}  // namespace
