@@ -168,7 +168,7 @@ class Progress:
     def group(self, runs, rounds):
         if not self.live:
             works = ", ".join(dict.fromkeys(r.work for r in runs))
-            note(f"{rounds} rounds: {works} ({', '.join(dict.fromkeys(r.subject for r in runs))})")
+            note(f"{rounds} round{'s' if rounds > 1 else ''}: {works} ({', '.join(dict.fromkeys(r.subject for r in runs))})")
 
     def run(self, r, n, rounds):
         if self.live:
@@ -349,7 +349,12 @@ def as_markdown(head, rows):
 def describe_machine(entries):
     go = next((f", {e['version']}" for e in entries if e["subject"] == "go"), "")
     rounds = max(e["rounds"] for e in entries)
-    return f"{os.cpu_count()} CPUs, Linux {os.uname().release}, {os.uname().machine}{go}; medians of {rounds} rounds"
+    return f"{os.cpu_count()} CPUs, Linux {os.uname().release}, {os.uname().machine}{go}; medians of {rounds} round{'s' if rounds > 1 else ''}"
+
+
+def report(entries, form):
+    tables = [(HEAD, table(entries)), (PEER_HEAD, peer_table(entries))]
+    return "\n\n".join([describe_machine(entries), *(form(head, rows) for head, rows in tables if rows)])
 
 
 # ---- All of it -----------------------------------------------------------------------------------------------------
@@ -403,15 +408,10 @@ def main():
         with open(arguments.json, "w") as out:
             json.dump(entries, out, indent=1)
             out.write("\n")
-    rows, peer_rows = table(entries), peer_table(entries)
-    print(describe_machine(entries), as_text(HEAD, rows), sep="\n\n")
-    if peer_rows:
-        print("", as_text(PEER_HEAD, peer_rows), sep="\n")
+    print(report(entries, as_text))
     if arguments.markdown:
         with open(arguments.markdown, "w") as out:
-            print(describe_machine(entries), as_markdown(HEAD, rows), sep="\n\n", file=out)
-            if peer_rows:
-                print("", as_markdown(PEER_HEAD, peer_rows), sep="\n", file=out)
+            print(report(entries, as_markdown), file=out)
     for work, subject in failures:
         note(f"bench/run: {work} of {subject} failed")
     return 1 if failures else 0

@@ -71,7 +71,7 @@ namespace {
 
 bool in_call(const M* m) noexcept { return m->call.load(std::memory_order_relaxed) % 2 != 0; }
 
-bool lost_p(const M* m) noexcept { return m->taken.load(std::memory_order_relaxed) > retake::asked; }
+bool lost_p(const M* m) noexcept { return m->taken.load(std::memory_order_relaxed) >= retake::taken_call; }
 
 goroutine_info info_of(sched& s, const G& g, g_state state) {
     goroutine_info i;

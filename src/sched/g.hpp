@@ -74,6 +74,7 @@ struct alignas(16) G {
     bool named = false;                      // in sched's name table
     std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; syscall.cpp
     base::atomic<std::uint8_t> kind{0};      // place in sched::kinds
+    bool let_through = false;                // a hog that has waited long enough
     bool has_result = false;                 // run() returned
     std::uint16_t syscall_depth = 0;         // nesting of brackets
     std::uint32_t lock_depth = 0;            // nesting of lock_os_thread

@@ -10,7 +10,7 @@
 //     M, entering:   section + 1 | call + 1;  (compiler fence);  if (taken != none) slow path
 //     retaker:       CAS taken none -> asked;  membarrier;  if section is odd, or section or call has moved on since
 //                    it was last seen: CAS taken asked -> none, give up;  else CAS taken asked -> taken_*: M::p is ours
-//     M, slow path:  CAS taken asked -> none: keeps its P.  Found taken_*: its P is gone; settle (syscall.cpp)
+//     M, slow path:  CAS taken asked -> none: keeps its P (and yields, if it was asked to).  Found taken_*: its P is gone; settle (syscall.cpp)
 //
 // Why it is right. The barrier runs on every thread. An M that stored its section (or call) before its barrier is seen
 // by the retaker, which gives up. One that stores it after the barrier loads `taken` later still, and sees at least
@@ -19,6 +19,10 @@
 // are those of the goroutine that was meant, not of a later one (a CAS that succeeds proves it). release on leaving
 // and acquire in the retaker's load of section order the old owner's writes to the P before the new owner's; the slow
 // path's acq_rel CAS does the same for an attempt that was given up.
+//
+// A goroutine that enters and leaves all the time would answer each attempt before it can succeed. When its time slice
+// is over it is therefore `asked_to_yield`, for which it need not be where it was last seen, and the question is not
+// withdrawn: either the attempt finds it outside, or its next look at `taken` does.
 //
 // Without membarrier, section and call are exchanged with seq_cst on entering, and the retaker's CAS and loads are
 // seq_cst: then one order of all of them exists, with the same two cases.
@@ -41,11 +45,13 @@ namespace handoff::detail {
 
 struct P;
 
-// Values of M::retake. From `taken_call` on the M has no P; the value says how it lost it.
+// Values of M::taken. From `taken_call` on the M has no P; the value says how it lost it.
 enum class retake : std::uint32_t {
     none,
     asked,
+    asked_to_yield,    // as asked, but it stays until it is answered, and who answers it lets the others run
     taken_call,        // by the monitor, out of a guarded call
+    taken_slice,       // by the monitor, since its goroutine's time slice was over
     taken_unguarded,   // by the monitor, out of an unguarded one
     taken_computing,   // by the monitor, from user code that computes
     given,             // by the M itself, before a call that will block
@@ -99,6 +105,7 @@ struct alignas(64) M : context::switcher {
     bool leaves = false;                   // counted in sched::leaving
 
     // Set by the monitor before it stores taken_unguarded, read by the owner after it saw that.
+    base::atomic<std::uint8_t> hog_kind{0};   // likewise for taken_computing; relaxed
     std::int64_t unguarded_since = 0;
     long unguarded_call = -1;
 

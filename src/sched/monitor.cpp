@@ -12,8 +12,11 @@
 //   a guarded call       seen twice, `syscall_grace` apart, if work waits; after `syscall_retake_after` in any case
 //   an unguarded call    no entry into the runtime for `retake_running_after`, and the kernel says that it sleeps
 //   a computation        one time slice for `retake_running_after`, if work waits, while fewer than `procs` goroutines
-//                        compute without a P; beyond that only after ten times as long, so that those who wait for a
-//                        moment of processor get it, and a thousand hogs still do not become a thousand threads at once
+//                        compute without a P; beyond that only after over_limit_wait
+//
+// Hogs. When `procs` goroutines compute without a P, a new one of the same kind (closure type) as one of those is not
+// started: it would only take the next P out of use. It waits in `hogs` until one of them is done, or over_limit_wait has
+// passed. So a thousand hogs are a few threads, and what is no hog finds a P.
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
 
@@ -30,8 +33,6 @@ constexpr std::int64_t longest_pause_ns = 10'000'000;
 // blocking calls takes. If nothing is found the pauses in between grow to 10 ms, so that it costs two percent of a
 // core that nobody uses.
 constexpr std::int64_t polling_ns = 200'000;
-
-constexpr std::int64_t over_limit_factor = 10;
 
 constexpr unsigned most_candidates = 64;   // a round; the others have their turn in the next
 
@@ -54,8 +55,8 @@ struct round {
         return s.work_anywhere();
     }
 
-    void add(P& p, M* m, std::uint32_t call, std::uint32_t section, retake as) noexcept {
-        if (count == most_candidates) return;
+    retake_candidate* add(P& p, M* m, std::uint32_t call, std::uint32_t section, retake as) noexcept {
+        if (count == most_candidates) return nullptr;
         retake_candidate& c = candidates[count++];
         c = {};
         c.m = m;
@@ -63,6 +64,8 @@ struct round {
         c.call = call;
         c.section = section;
         c.as = as;
+        c.slice_is_over = as == retake::taken_slice;
+        return &c;
     }
 
     void soon(std::int64_t when) noexcept { next_look = std::min(next_look, when); }
@@ -103,9 +106,11 @@ void round::look_at(P& p) noexcept {
     ++(call % 2 != 0 ? in_call : busy);
     if (p.id >= s.nprocs.load(std::memory_order_relaxed)) {
         // Surplus: to be taken as soon as its goroutine is away, whatever it does.
-        if (section % 2 == 0) add(p, m, call, section, retake::taken_call);
+        add(p, m, call, section, retake::taken_slice);
     } else if (section % 2 != 0) {
-        // In the library: it will look at `taken` as it next enters, and leaves soon.
+        // In the library. If its goroutine is one that comes back all the time, it is to yield when its slice is over.
+        if (now - w.slice_seen >= s.opts.retake_running_after.count() && work_waits_for(p))
+            add(p, m, call, section, retake::taken_slice);
     } else if (call % 2 != 0) {
         look_at_call(p, m, call, section);
     } else {
@@ -119,9 +124,9 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) 
     const std::int64_t lasted = now - w.call_seen;
     const std::int64_t grace = s.opts.syscall_grace.count();
     // A loop of short calls never shows the same one twice for long: it may keep its P for a time slice.
-    if ((waits && (lasted >= grace || now - w.slice_seen >= s.opts.retake_running_after.count())) ||
-        lasted >= s.opts.syscall_retake_after.count()) {
-        add(p, m, call, section, retake::taken_call);
+    const bool slice_is_over = now - w.slice_seen >= s.opts.retake_running_after.count();
+    if ((waits && (lasted >= grace || slice_is_over)) || lasted >= s.opts.syscall_retake_after.count()) {
+        add(p, m, call, section, lasted < grace ? retake::taken_slice : retake::taken_call);
     } else if (waits) {
         soon(w.call_seen + grace);
         poll = true;
@@ -133,6 +138,7 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) 
 void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
     auto& w = p.watch;
     const std::int64_t limit = s.opts.retake_running_after.count();
+    const std::uint32_t procs = s.nprocs.load(std::memory_order_relaxed);
     const bool away = now - w.section_seen >= limit;
     if (!away && now - w.slice_seen < limit) {
         soon(std::min(w.section_seen, w.slice_seen) + limit);
@@ -150,18 +156,19 @@ void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t sect
     else
         is.what = os::activity::computing;
     if (is.what == os::activity::in_call || is.what == os::activity::in_fault) {
-        add(p, m, call, section, retake::taken_unguarded);
-        candidates[count - 1].since = w.section_seen;
-        candidates[count - 1].call_number = is.call;
+        if (retake_candidate* c = add(p, m, call, section, retake::taken_unguarded)) {
+            c->since = w.section_seen;
+            c->call_number = is.call;
+        }
         return;
     }
     if (!waits) return;   // it computes, and nobody minds
-    const std::uint32_t free_running = s.computing.load(std::memory_order_relaxed);
-    std::uint32_t taken_now = 0;
-    for (unsigned i = 0; i < count; ++i) taken_now += candidates[i].as == retake::taken_computing;
-    if (free_running + taken_now < s.nprocs.load(std::memory_order_relaxed) ||
-        now - w.slice_seen >= over_limit_factor * limit)
-        add(p, m, call, section, retake::taken_computing);
+    const std::int64_t slice = now - w.slice_seen;
+    if (slice < limit) return;
+    std::uint32_t without_p = s.computing.load(std::memory_order_relaxed);
+    for (unsigned i = 0; i < count; ++i) without_p += candidates[i].as == retake::taken_computing;
+    if (without_p >= procs && slice < s.over_limit_wait(without_p)) return;
+    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing)) c->slice_is_over = !away;
 }
 
 // worth_polling says whether to look again at once: for a bounded time, and on a core that nobody else needs.
@@ -178,21 +185,28 @@ bool round::worth_polling() noexcept {
 // take tries the round's candidates. The Ps that were taken are handed on, but for one that the caller shall run.
 P* take(round& r) noexcept {
     sched& s = r.s;
-    for (unsigned i = 0; i < r.count; ++i)
-        if (r.candidates[i].as == retake::taken_computing) s.computing.fetch_add(1, std::memory_order_relaxed);
+    for (unsigned i = 0; i < r.count; ++i) {
+        retake_candidate& c = r.candidates[i];
+        if (c.as != retake::taken_computing) continue;
+        const G* g = c.m->curg.load(std::memory_order_relaxed);
+        c.kind = g ? g->kind.load(std::memory_order_relaxed) : 0;
+        s.begin_computing(c.kind);   // before the owner can end it
+    }
     retake_ps(s, r.candidates, r.count);
     P* mine = nullptr;
     for (unsigned i = 0; i < r.count; ++i) {
         retake_candidate& c = r.candidates[i];
         if (!c.taken) {
-            if (c.as == retake::taken_computing) s.computing.fetch_sub(1, std::memory_order_relaxed);
+            if (c.as == retake::taken_computing) s.end_of_computing(c.kind);
             continue;
         }
         s.watch.last_find = r.now;
         P& p = *c.p;
         const bool work = p.runq.owner_sees_work() || p.timers.first() <= r.now ||
                           s.globq_size.load(std::memory_order_relaxed) != 0;
-        if (c.as == retake::taken_call) {
+        if (c.as == retake::taken_slice) {
+            s.handoffs_sysmon.add();
+        } else if (c.as == retake::taken_call) {
             s.handoffs_sysmon.add();
             // Those that follow need not wait until this call is over to learn from it.
             if (const G* g = c.m->curg.load(std::memory_order_relaxed)) {
@@ -264,6 +278,11 @@ void sched::monitor_wakes_up() noexcept {
 bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept {
     reap();
     retry_starved();
+    if (nhogs.load(std::memory_order_relaxed) != 0 &&
+        now - watch.hog_started >= over_limit_wait(computing.load(std::memory_order_relaxed))) {
+        watch.hog_started = now;
+        start_hog();
+    }
     const bool has_memory = watch.pause >= longest_pause_ns && give_memory_back();
     const std::int64_t grace = opts.syscall_grace.count();
     if (now - watch.busy_since > backoff_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
@@ -281,7 +300,7 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
             until = std::min(until, first);
         }
         deep = npidle.load(std::memory_order_relaxed) == live_procs && watch.pause >= longest_pause_ns && !has_memory &&
-               !work_anywhere() && stackless.empty() && starved.load(std::memory_order_relaxed) == 0;
+               !work_anywhere() && stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
         if (deep) until = first < timekeeper_until ? first : os::never;
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);
         monitor_deep = deep;
@@ -308,6 +327,55 @@ bool sched::give_memory_back() noexcept {
             for (context::stack* st = p.free_stacks; st; st = st->next) context::stack_pool::trim_deep(*st);
     }
     return stacks.trim(at_a_time) == at_a_time;
+}
+
+// over_limit_wait is how long things wait when `without_p` goroutines compute without a P, which is enough: the longer,
+// the more there are.
+std::int64_t sched::over_limit_wait(std::uint32_t without_p) const noexcept {
+    return opts.retake_running_after.count() * (10 + 10 * (without_p / nprocs.load(std::memory_order_relaxed)));
+}
+
+// defer_hog keeps the fresh g from being started, if it is likely to be one hog too many.
+bool sched::defer_hog(G* g) noexcept {
+    if (hog_kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed) == 0) return false;
+    base::lock_guard hold(lock);
+    // Again under the lock, where end_of_computing looks for those to start.
+    if (computing.load(std::memory_order_relaxed) < nprocs.load(std::memory_order_relaxed)) return false;
+    if (std::exchange(g->let_through, false)) return false;
+    hogs.push(g);
+    nhogs.store(nhogs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return true;
+}
+
+// start_hog lets the first of the deferred ones through.
+void sched::start_hog() noexcept {
+    {
+        base::lock_guard hold(lock);
+        G* g = hogs.pop();
+        if (!g) return;
+        nhogs.store(nhogs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+        g->let_through = true;
+        globq.push(g);
+        globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+    wakep_any();
+}
+
+// begin_computing and end_of_computing keep count of the goroutines that compute without a P.
+void sched::begin_computing(std::uint8_t kind) noexcept {
+    hog_kinds[kind].fetch_add(1, std::memory_order_relaxed);
+    computing.fetch_add(1, std::memory_order_relaxed);
+}
+
+void sched::end_of_computing(std::uint8_t kind) noexcept {
+    bool starts_one;
+    {
+        base::lock_guard hold(lock);
+        hog_kinds[kind].fetch_sub(1, std::memory_order_relaxed);
+        computing.fetch_sub(1, std::memory_order_relaxed);
+        starts_one = !hogs.empty();
+    }
+    if (starts_one) start_hog();
 }
 
 // take_idle_p_with_timer takes the idle P whose first timer is the one due at `first`.

@@ -8,33 +8,37 @@ namespace handoff::detail {
 void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept {
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
-        retake none = retake::none;
-        // seq_cst: without membarrier, first in the order with the owner's exchange. A failure means that the M is
-        // without a P already.
-        if (!c.m->taken.compare_exchange_strong(none, retake::asked, std::memory_order_seq_cst)) c.m = nullptr;
+        c.asked = c.slice_is_over ? retake::asked_to_yield : retake::asked;
+        retake seen = retake::none;
+        // seq_cst: without membarrier, first in the order with the owner's exchange.
+        if (c.m->taken.compare_exchange_strong(seen, c.asked, std::memory_order_seq_cst)) continue;
+        if (seen == retake::asked_to_yield) c.asked = seen;   // by an earlier round
+        else c.m = nullptr;                                   // it has no P any more
     }
     if (membarrier_in_use) os::membarrier_all();
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (!c.m) continue;
         M& m = *c.m;
-        // seq_cst: acquire, for the old owner's writes, and in one order with its exchange. `taken` is still `asked`
+        // seq_cst: acquire, for the old owner's writes, and in one order with its exchange. `taken` is still what it was
         // if the CAS below succeeds; then nothing read here has changed in between.
-        const bool away = m.section.load(std::memory_order_seq_cst) == c.section &&
-                          m.call.load(std::memory_order_seq_cst) == c.call &&
-                          m.p.load(std::memory_order_relaxed) == c.p;
-        retake asked = retake::asked;
+        const std::uint32_t section = m.section.load(std::memory_order_seq_cst);
+        const std::uint32_t call = m.call.load(std::memory_order_seq_cst);
+        const bool away = section % 2 == 0 && m.p.load(std::memory_order_relaxed) == c.p &&
+                          (c.slice_is_over || (section == c.section && call == c.call));
         if (!away) {
-            m.taken.compare_exchange_strong(asked, retake::none, std::memory_order_acq_rel, std::memory_order_relaxed);
+            if (c.asked == retake::asked)
+                m.taken.compare_exchange_strong(c.asked, retake::none, std::memory_order_acq_rel, std::memory_order_relaxed);
             s.retakes_given_up.add();
             continue;
         }
+        m.hog_kind.store(c.kind, std::memory_order_relaxed);
         if (c.as == retake::taken_unguarded) {
             m.unguarded_since = c.since;
             m.unguarded_call = c.call_number;
         }
         // release: the unguarded_* fields for the owner; acquire: after an answer of the owner's we don't touch M::p.
-        if (!m.taken.compare_exchange_strong(asked, c.as, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        if (!m.taken.compare_exchange_strong(c.asked, c.as, std::memory_order_acq_rel, std::memory_order_relaxed)) {
             s.retakes_given_up.add();
             continue;
         }

@@ -129,7 +129,9 @@ struct sched {
     M* switch_for_good(M* m, context::execution& from, G* next) noexcept;
     void start_here(M* m, G* g) noexcept;
     M* switch_to_g0(M* m, context::execution& from) noexcept;
-    void yield(M* m) noexcept;
+    void yield(M* m) noexcept;         // and leaves the section
+    M* give_way(M* m) noexcept;
+    M* yield_inline(M* m) noexcept;
     G* pick_inline(M* m, P* p) noexcept;
     G* pick_rarely(M* m, P* p) noexcept;
     M* switch_inline(M* m, context::execution& from, G* next, context::leaving how) noexcept;
@@ -169,6 +171,14 @@ struct sched {
     // --- monitor.cpp ---
     P* monitor(M* m) noexcept;         // plays the monitor's part; returns a P that m shall run now, or null: stop
     bool pass_monitor_role() noexcept;
+    std::int64_t over_limit_wait(std::uint32_t without_p) const noexcept;
+    bool too_many_hogs() const noexcept {
+        return computing.load(std::memory_order_relaxed) >= nprocs.load(std::memory_order_relaxed);
+    }
+    bool defer_hog(G* g) noexcept HANDOFF_EXCLUDES(lock);
+    void start_hog() noexcept HANDOFF_EXCLUDES(lock);
+    void begin_computing(std::uint8_t kind) noexcept;
+    void end_of_computing(std::uint8_t kind) noexcept HANDOFF_EXCLUDES(lock);
     void monitor_wakes_up() noexcept;
     bool monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept HANDOFF_EXCLUDES(lock);
     P* take_idle_p_with_timer(std::int64_t first) noexcept HANDOFF_REQUIRES(lock);
@@ -196,6 +206,7 @@ struct sched {
 
     base::mutex lock;
     g_queue globq HANDOFF_GUARDED_BY(lock);
+    g_queue hogs HANDOFF_GUARDED_BY(lock);        // fresh Gs that wait for others of their kind to end (monitor.cpp)
     g_queue stackless HANDOFF_GUARDED_BY(lock);   // fresh Gs that no stack could be had for
     midle_list midle HANDOFF_GUARDED_BY(lock);
     pidle_list pidle HANDOFF_GUARDED_BY(lock);
@@ -224,6 +235,8 @@ struct sched {
     base::atomic<std::uint32_t> nallp{0};                // ever made; allp[0..nallp) are set
     std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
     std::array<base::atomic<std::uint8_t>, 256> kinds{}; // G::predict to start with, by the closure's type (syscall.cpp)
+    std::array<base::atomic<std::uint32_t>, 256> hog_kinds{};   // of `computing`, by kind
+    base::atomic<std::uint32_t> nhogs{0};
     base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
     base::atomic<std::int64_t> coarse_now{0};            // the monitor's clock
     base::atomic<std::uint32_t> starved{0};              // Ps that an M could not be made for, since last looked
@@ -244,6 +257,7 @@ struct sched {
         std::int64_t busy_since = 0;       // of the last find, or of the last wake-up from deep sleep
         std::int64_t last_find = 0;
         std::int64_t polling_since = 0;    // 0: it has slept since
+        std::int64_t hog_started = 0;      // when a hog was last let through
         std::int64_t next_trace = 0;
     } watch;
 
@@ -262,9 +276,12 @@ struct retake_candidate {
     M* m = nullptr;
     P* p = nullptr;
     std::uint32_t call = 0, section = 0;   // as seen, the latter even; they must not have moved
+    bool slice_is_over = false;         // then they may have moved
+    retake asked = retake::none;
     retake as = retake::none;           // taken_call, taken_unguarded or taken_computing
     std::int64_t since = 0;             // first sight, and the call's number, for the owner of an unguarded one
     long call_number = -1;
+    std::uint8_t kind = 0;              // of a computing one's goroutine
     bool taken = false;
 };
 void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept;

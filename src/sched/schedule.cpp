@@ -12,7 +12,7 @@ namespace handoff::detail {
 namespace {
 
 // How often a P looks further than its own `next` and ring: prime, as in Go, so that no loop of the program's stays in
-// step with it. In between, goroutines that wake each other through `next` go before the ring.
+// step with it. In between, goroutines that wake each other through `next` go before the ring: that is their time slice.
 constexpr std::uint32_t global_every = 61;
 
 // And how often once it has found something in the global queue: goroutines that come back from calls wait there, and
@@ -116,8 +116,12 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
     }
     if (globq_size.load(std::memory_order_relaxed) != 0)
         if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
-    if (G* g = p->runq.pop()) return g;
-    return p->runq.take_next();
+    G* g = p->runq.pop();
+    G* next = p->runq.take_next();
+    if (!g) return next;
+    // Those who wake each other through `next` have had their turn: the one that runs now gets the place.
+    if (next && !p->runq.push(next)) put_global(next);
+    return g;
 }
 
 inline G* sched::pick_inline(M* m, P* p) noexcept {
@@ -226,6 +230,7 @@ inline bool sched::ready_to_run(M* m, P* p, G* g) noexcept {
 }
 
 bool sched::give_it_a_stack(M* m, G* g) noexcept {
+    if (too_many_hogs() && defer_hog(g)) return false;
     if (context::stack* st = take_stack(m, g)) {
         g->stk = st;
         g->exec = st->idle;
@@ -339,8 +344,8 @@ void ready(M* m, G* g) noexcept {
     }
 }
 
-// yield puts the current goroutine behind the others of its P, and leaves the runtime section.
-void sched::yield(M* m) noexcept {
+// yield_inline puts the current goroutine behind the others of its P, if there are any.
+inline M* sched::yield_inline(M* m) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
     G* next = nullptr;
     bool leaves;   // for g0, if there is no `next`
@@ -358,8 +363,12 @@ void sched::yield(M* m) noexcept {
         m->commit_g = g;
         m = switch_inline(m, g->exec, next, context::leaving::to_return);
     }
-    leave(m);
+    return m;
 }
+
+void sched::yield(M* m) noexcept { leave(yield_inline(m)); }
+
+M* sched::give_way(M* m) noexcept { return yield_inline(m); }
 
 }  // namespace handoff::detail
 

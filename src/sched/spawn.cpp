@@ -41,7 +41,7 @@ void fill(G* g, sched* s, const task_ops& ops, void* task, const spawn_site& sit
     // By type: the address of its operations, scattered.
     const auto type = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&ops) / 16);
     g->kind.store(static_cast<std::uint8_t>(type * 0x9E3779B1u >> 24), std::memory_order_relaxed);
-    g->has_result = false;
+    g->has_result = g->let_through = false;
     g->transition(g_state::idle, g_state::runnable);
 }
 
@@ -314,7 +314,7 @@ void goroutine_main(context::switcher* arrived) noexcept {
         sched* s = m->s;
         G* next = m->locked_g || m->exits ? nullptr : s->pick(m);
         if (next && next->fresh() && !st->own_mapping && next->stack_pages.load(std::memory_order_relaxed) == 0 &&
-            !next->locked.load(std::memory_order_relaxed)) {
+            !next->locked.load(std::memory_order_relaxed) && !s->too_many_hogs()) {
             next->stk = st;
             next->exec = st->idle;
             s->start_here(m, next);

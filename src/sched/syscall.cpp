@@ -92,6 +92,7 @@ M* regain(M* m, P* old) noexcept {
 M* settle(M* m, retake how) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
     sched* s = m->s;
+    const std::uint8_t hog_kind = how == retake::taken_computing ? m->hog_kind.load(std::memory_order_relaxed) : 0;
     std::int64_t since = 0;
     long call = -1;
     if (how == retake::taken_unguarded) {   // only then are they ours to read
@@ -101,7 +102,7 @@ M* settle(M* m, retake how) noexcept {
     P* old = m->p.load(std::memory_order_relaxed);
     m->p.store(nullptr, std::memory_order_relaxed);
     m->taken.store(retake::none, std::memory_order_relaxed);   // the monitor does not look at an M without a P
-    if (how == retake::taken_computing) s->computing.fetch_sub(1, std::memory_order_relaxed);
+    if (how == retake::taken_computing) s->end_of_computing(hog_kind);
     m = regain(m, old);
     if (how == retake::taken_unguarded) {
         // The program's callback is user code.
@@ -112,14 +113,15 @@ M* settle(M* m, retake how) noexcept {
     return m;
 }
 
-// answer_retake resolves a `taken` that was not none: either the M keeps its P, or it is gone.
+// answer_retake resolves a `taken` that was not none: either the M keeps its P (none, asked_to_yield), or it is gone.
 retake answer_retake(M* m) noexcept {
-    retake seen = retake::asked;
-    // acq_rel: orders this section after the retaker's reads, and, on failure, after the retaker's writes to M.
-    if (m->taken.compare_exchange_strong(seen, retake::none, std::memory_order_acq_rel, std::memory_order_acquire))
-        return retake::none;
-    // The retaker may have given up in between.
-    return seen;
+    retake seen = m->taken.load(std::memory_order_acquire);
+    while (seen == retake::asked || seen == retake::asked_to_yield) {
+        // acq_rel: orders this section after the retaker's reads, and, on failure, after the retaker's writes to M.
+        if (m->taken.compare_exchange_weak(seen, retake::none, std::memory_order_acq_rel, std::memory_order_acquire))
+            return seen == retake::asked ? retake::none : seen;
+    }
+    return seen;   // none: the retaker has given up
 }
 
 // learn_from_handoff judges a call that was handed off because it was predicted to block.
@@ -135,7 +137,7 @@ void learn_from_handoff(M* m, G* g) noexcept {
 // Entering a call without a P, after it was taken from the goroutine while it computed: it does so no longer.
 HANDOFF_OPAQUE void stop_computing(M* m) noexcept {
     // Only the owner leaves a taken_* state.
-    m->s->computing.fetch_sub(1, std::memory_order_relaxed);
+    m->s->end_of_computing(m->hog_kind.load(std::memory_order_relaxed));
     m->taken.store(retake::taken_call, std::memory_order_relaxed);
 }
 
@@ -145,7 +147,7 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
     retake how = m->taken.load(std::memory_order_seq_cst);
     if (how != retake::none) how = answer_retake(m);
-    if (how != retake::none) {
+    if (how >= retake::taken_call) {
         if (how == retake::taken_computing) stop_computing(m);
         m->section.store(one_more(m->section), std::memory_order_release);   // gone already
         return;
@@ -173,10 +175,11 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
     m->section.store(one_more(m->section), std::memory_order_relaxed);   // `taken` holds the retaker off
     const retake how = answer_retake(m);
-    if (how == retake::none) {
+    if (how < retake::taken_call) {
         m->exits_own.add();
         if (g->predict != 0) --g->predict;
         g->syscall_depth = 0;
+        if (how == retake::asked_to_yield) m = m->s->give_way(m);
     } else {
         if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
         else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
@@ -208,7 +211,8 @@ HANDOFF_OPAQUE void set_current_m(M* m) noexcept {
 HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
     const int e = get_errno();
     const retake how = answer_retake(m);
-    if (how != retake::none) m = settle(m, how);
+    if (how == retake::asked_to_yield) m = m->s->give_way(m);
+    else if (how != retake::none) m = settle(m, how);
     set_errno(e);
     return m;
 }
