@@ -66,9 +66,9 @@ struct options {
     // Threads above `procs` that were idle for this long exit.
     std::chrono::nanoseconds idle_thread_timeout{10s};
 
-    // How long a thread that ran out of work looks for more before it sleeps. Only while a core is free; 0 turns
-    // spinning off.
-    std::chrono::nanoseconds spin_before_sleep{20us};
+    // The longest that a thread that ran out of work looks for more before it sleeps. How long it does follows how soon
+    // threads have been called lately; only while a core is free. 0 turns spinning off.
+    std::chrono::nanoseconds spin_before_sleep{100us};
 
     // Called when an exception leaves a goroutine that nobody joins, on that goroutine's stack (or by the last
     // handle, when it is dropped unjoined after the end). Default: a message with the goroutine's name, then

@@ -240,6 +240,15 @@ void sched::reap() noexcept {
     }
 }
 
+// learn_spin_time fits the time for which idle Ms spin to how soon they have been called: somewhat longer than that
+// if it was within spin_before_sleep, else less and less. A sleeping thread on a halted core takes 20 us to wake, a
+// spinning one 0.2.
+void sched::learn_spin_time(std::int64_t waited) noexcept {
+    const std::int64_t most = opts.spin_before_sleep.count(), now = spin_time.load(std::memory_order_relaxed);
+    const std::int64_t next = waited < most ? std::min(most, std::max(now, 2 * waited)) : std::max(now / 2, most / 32);
+    if (next != now) spin_time.store(next, std::memory_order_relaxed);   // a hint: another's may get lost
+}
+
 // stopm puts m, which has no P, to sleep until somebody gives it one, or a part to play. False: the thread should exit.
 bool sched::stopm(M* m) noexcept {
     std::int64_t retire_at = os::never, until;
@@ -257,7 +266,8 @@ bool sched::stopm(M* m) noexcept {
         m->is_idle.store(true, std::memory_order_relaxed);
         midle.push_front(*m);
     }
-    std::int64_t spin = a_core_is_free() ? opts.spin_before_sleep.count() : 0;
+    const std::int64_t began = os::nanotime();
+    std::int64_t spin = a_core_is_free() ? spin_time.load(std::memory_order_relaxed) : 0;
     const bool keeps_time = until < retire_at;
     if (keeps_time) os::set_timer_slack(1);
     while (!m->park.wait_until(until, std::exchange(spin, 0))) {
@@ -298,6 +308,7 @@ bool sched::stopm(M* m) noexcept {
         break;
     }
     if (keeps_time) os::set_timer_slack(threads.timer_slack_ns);
+    learn_spin_time(os::nanotime() - began);
     // Without orders it was woken to exit: it will see `stopping`.
     if (P* p = std::exchange(m->nextp, nullptr)) acquirep(m, p);
     return true;

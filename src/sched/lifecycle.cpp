@@ -112,6 +112,7 @@ sched::sched(options o)
     store->on_unhandled_exception = opts.on_unhandled_exception;
     membarrier_in_use = os::membarrier_available();   // the same answer each time
     coarse_now.store(started, std::memory_order_relaxed);
+    spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
     watch_forks();
     context::install_overflow_handler(describe_overflow);
 }

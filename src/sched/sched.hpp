@@ -158,6 +158,7 @@ struct sched {
     bool newm(P* p, bool spinning, m_role role) noexcept HANDOFF_EXCLUDES(lock);
     void handoffp(P* p) noexcept HANDOFF_EXCLUDES(lock);
     bool stopm(M* m) noexcept HANDOFF_EXCLUDES(lock);   // false: the thread should exit
+    void learn_spin_time(std::int64_t waited) noexcept;
     void stop_locked_m(M* m) noexcept;
     void start_locked_m(M* m, G* g) noexcept;
     M* take_idle_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
@@ -238,6 +239,7 @@ struct sched {
     std::array<base::atomic<std::uint32_t>, 256> hog_kinds{};   // of `computing`, by kind
     base::atomic<std::uint32_t> nhogs{0};
     base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
+    base::atomic<std::int64_t> spin_time{0};             // of an idle M
     base::atomic<std::int64_t> coarse_now{0};            // the monitor's clock
     base::atomic<std::uint32_t> starved{0};              // Ps that an M could not be made for, since last looked
 
