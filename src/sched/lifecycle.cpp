@@ -239,7 +239,7 @@ void sched::set_procs(unsigned n) {
         {
             base::lock_guard hold(lock);
             for (P& p : pidle)
-                if (p.id >= n) surplus = &p;
+                if (p.id >= nprocs.load(std::memory_order_relaxed)) surplus = &p;   // by the last word, maybe not ours
             if (!surplus) break;
             pidle.erase(pidle.iterator_to(*surplus));
             npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);

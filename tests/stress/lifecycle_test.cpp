@@ -58,7 +58,7 @@ void random_work(tally& t, std::uint64_t id, unsigned depth) {
 }
 
 TEST(Lifecycle, RuntimesComeAndGoConcurrently) {
-    constexpr unsigned starters = 4, rounds = pick(60u, 25u, 15u);
+    constexpr unsigned starters = 4, rounds = pick(100u, 25u, 15u);
     const watchdog dog;
     { handoff::runtime first; }   // what stays for good is there
     const long threads = status_of_process("Threads:");
@@ -94,6 +94,7 @@ TEST(Lifecycle, RuntimesComeAndGoConcurrently) {
 TEST(Lifecycle, HandlesOutliveTheRuntime) {
     constexpr unsigned rounds = pick(800u, 300u, 300u), handles = 64;
     const watchdog dog;
+    unsigned not_done = 0, wrong = 0;
     for (unsigned r = 0; r < rounds; ++r) {
         rng rnd(r);
         auto rt = std::make_unique<handoff::runtime>(handoff::options{.procs = 1 + r % 2});
@@ -114,12 +115,12 @@ TEST(Lifecycle, HandlesOutliveTheRuntime) {
         rt.reset();
         dropper.join();
         for (unsigned i = 0; i < kept.size(); ++i) {
-            EXPECT_TRUE(kept[i].done());
-            if (i % 2 == 0) {
-                EXPECT_EQ(kept[i].join().size(), i * 8 + 100);
-            }
+            not_done += !kept[i].done();
+            if (i % 2 == 0) wrong += kept[i].join().size() != i * 8 + 100;
         }
     }
+    EXPECT_EQ(not_done, 0u);
+    EXPECT_EQ(wrong, 0u);
 }
 
 // Goroutines of one runtime join those of another, in both directions; the join is the last thing that one of them
@@ -226,7 +227,7 @@ TEST(SetProcs, ChangesUnderLoad) {
 
 // Two threads disagree. The last word counts, and both return.
 TEST(SetProcs, FromTwoThreadsAtOnce) {
-    constexpr unsigned rounds = pick(3000u, 1000u, 500u);
+    constexpr unsigned rounds = pick(400u, 200u, 150u);
     handoff::runtime rt({.procs = 16});
     const watchdog dog(&rt);
     for (unsigned r = 0; r < rounds; ++r) {
@@ -313,9 +314,9 @@ TEST(Tied, ThreadsEndWithTheirGoroutines) {
     });
     EXPECT_EQ(ended.load(), n);
     handoff::stats s = wait_for_end(rt);
-    while (s.threads_retired < n) s = rt.stats();   // the last ones are on their way
+    // The last ones are on their way.
+    while (s.threads_retired < n || s.threads_created != s.threads + s.threads_retired) s = rt.stats();
     EXPECT_EQ(s.threads_retired, n);
-    EXPECT_EQ(s.threads_created, s.threads + s.threads_retired);
 }
 
 }  // namespace

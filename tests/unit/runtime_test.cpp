@@ -247,8 +247,11 @@ TEST(runtime, all_processors_run_after_a_rest) {
             return block_until([&] { return here == 4; });
         };
         EXPECT_TRUE(rt.run([&] {
-            for (int i = 0; i < 3; ++i) handoff::go(meet);
-            return meet();
+            std::vector<handoff::join_handle<bool>> others;
+            for (int i = 0; i < 3; ++i) others.push_back(handoff::go(meet));
+            bool all_met = meet();
+            for (auto& h : others) all_met &= h.join();
+            return all_met;
         }));
     }
 }
