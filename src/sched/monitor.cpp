@@ -260,7 +260,10 @@ P* sched::monitor(M* m) noexcept {
             if (!monitor_sleeps(r.now, r.next_look, mine)) break;
             watch.polling_since = 0;
         }
-        if (mine && !pass_monitor_role()) handoffp(std::exchange(mine, nullptr));
+        if (mine && !pass_monitor_role()) {
+            watch.short_of_threads_until = r.now + watch.pause;   // the timers that are due stay so
+            handoffp(std::exchange(mine, nullptr));
+        }
     }
     os::set_timer_slack(threads.timer_slack_ns);
     m->is_monitor.store(false, std::memory_order_relaxed);
@@ -293,15 +296,15 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
         if (stopping) return false;
         const std::int64_t first = first_idle_timer();
         if (first < timekeeper_until) {
-            if (first <= now) {
+            if (first <= now && now >= watch.short_of_threads_until) {
                 due = take_idle_p_with_timer(first);
                 if (due) return true;
             }
-            until = std::min(until, first);
+            until = std::min(until, std::max(first, watch.short_of_threads_until));
         }
         deep = npidle.load(std::memory_order_relaxed) == live_procs && watch.pause >= longest_pause_ns && !has_memory &&
                !work_anywhere() && stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
-        if (deep) until = first < timekeeper_until ? first : os::never;
+        if (deep) until = first < timekeeper_until ? std::max(first, watch.short_of_threads_until) : os::never;
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);
         monitor_deep = deep;
         monitor_until = until;

@@ -260,6 +260,7 @@ struct sched {
         std::int64_t last_find = 0;
         std::int64_t polling_since = 0;    // 0: it has slept since
         std::int64_t hog_started = 0;      // when a hog was last let through
+        std::int64_t short_of_threads_until = 0;   // when to look again at timers that no thread could be had for
         std::int64_t next_trace = 0;
     } watch;
 
