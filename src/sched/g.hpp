@@ -48,7 +48,7 @@ struct join_waiter {
 //   a pointer    runs; that join_waiter waits
 //   detached     runs; no handle: the end of the goroutine frees the G
 //   ended        ended; the handle's release frees the G
-//   orphaned     ended, and so did its runtime: the handle's release frees the store that G::orphan_of names
+//   orphaned     ended, and so did its runtime: the handle's release frees the store, if it is the last
 // 0 -> pointer, detached or ended; pointer -> ended; ended -> orphaned or, by the handle as it frees the G, detached.
 // Whoever leaves the word
 // stores with release, whoever then frees or reads the result loads with acquire.
@@ -58,10 +58,8 @@ struct alignas(16) G {
     // Owner: the M that runs it; else whoever took it out of a queue.
     context::execution exec;
     context::stack* stk = nullptr;           // null: fresh, or ended
-    union {
-        G* next = nullptr;                   // link in the one queue that it is in
-        g_store* orphan_of;                  // when orphaned
-    };
+    G* next = nullptr;                       // link in the one queue that it is in
+    g_store* store = nullptr;                // that it is part of; constant
     const task_ops* ops = nullptr;
     sched* s = nullptr;                      // constant while not idle
     base::atomic<std::uintptr_t> join_word{join_running};

@@ -110,7 +110,7 @@ sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
       cores(os::affinity_cpus()), started(os::nanotime()), store(new g_store), stacks(opts.stack_size) {
     store->on_unhandled_exception = opts.on_unhandled_exception;
-    membarrier_in_use = os::membarrier_available();   // the same answer each time
+    membarrier_in_use.store(os::membarrier_available(), std::memory_order_relaxed);   // the same answer each time
     coarse_now.store(started, std::memory_order_relaxed);
     spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
     watch_forks();
@@ -163,12 +163,12 @@ void sched::drain_and_stop() noexcept {
     }
     if (wait) drained.wait();
     stop_threads();
+    while (outsiders.load(std::memory_order_acquire) != 0) std::this_thread::yield();
     // Handles that are left keep the store, and must not come to us.
     store->for_each([&](G& g) {
         std::uintptr_t word = join_ended;
         if (g.state.load(std::memory_order_acquire) != g_state::dead) return;
         store->owners.fetch_add(1, std::memory_order_relaxed);
-        g.orphan_of = store;
         if (g.join_word.compare_exchange_strong(word, join_orphaned, std::memory_order_acq_rel)) return;
         // Its handle is on the way to free it: it needs us for a moment.
         store->owners.fetch_sub(1, std::memory_order_relaxed);
@@ -252,22 +252,15 @@ void sched::set_procs(unsigned n) {
 }
 
 // release_idle_ms lets each idle M look anew whether there are too many of them.
-void sched::release_idle_ms() noexcept {
-    std::size_t n;
+void sched::release_idle_ms() {
+    std::vector<M*> all;
     {
+        deferred_wake wake;
         base::lock_guard hold(lock);
-        n = midle.size();
+        all.reserve(midle.size());
+        while (M* m = take_idle_m(wake)) all.push_back(m);   // at once: they come back to the front
     }
-    for (; n > 0; --n) {
-        M* m;
-        {
-            deferred_wake wake;
-            base::lock_guard hold(lock);
-            m = take_idle_m(wake);
-        }
-        if (!m) return;
-        m->wake_as(m_role::worker, nullptr, false);
-    }
+    for (M* m : all) m->wake_as(m_role::worker, nullptr, false);
 }
 
 // empty_p ends p, which is in the caller's hands: its goroutines go to the global queue, its timers to the first P.

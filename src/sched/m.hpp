@@ -125,8 +125,8 @@ void set_current_m(M* m) noexcept;
 // on the M that the goroutine has at that time.
 M* enter_slow(M* m) noexcept;
 
-// True if entering needs no fence, since retakers have membarrier.
-extern bool membarrier_in_use;
+// True if entering needs no fence, since retakers have membarrier. Relaxed: constant from the first runtime on.
+extern base::atomic<bool> membarrier_in_use;
 
 // Sections and calls are written by the owner alone: no read-modify-write.
 inline std::uint32_t one_more(const base::atomic<std::uint32_t>& count) noexcept {
@@ -136,7 +136,7 @@ inline std::uint32_t one_more(const base::atomic<std::uint32_t>& count) noexcept
 inline M* enter(M* m) noexcept {
     const std::uint32_t call = m->call.load(std::memory_order_relaxed);
     if (call % 2 != 0) [[unlikely]] m->call.store(call + 1, std::memory_order_relaxed);
-    if (membarrier_in_use) [[likely]] {
+    if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->section.store(one_more(m->section), std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
         if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return m;

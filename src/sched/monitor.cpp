@@ -15,8 +15,9 @@
 //                        compute without a P; beyond that only after over_limit_wait
 //
 // Hogs. When `procs` goroutines compute without a P, a new one of the same kind (closure type) as one of those is not
-// started: it would only take the next P out of use. It waits in `hogs` until one of them is done, or over_limit_wait has
-// passed. So a thousand hogs are a few threads, and what is no hog finds a P.
+// started on the last P that is free: it would only take that out of use, too. It waits in `hogs` until another P is
+// idle, one of them is done, or over_limit_wait has passed. So a thousand hogs are a few threads, and what is no hog
+// finds a P. (Not with a single P: it would stand idle while there is work.)
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
 
@@ -150,12 +151,11 @@ void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t sect
     // the kernel knows.
     const std::int64_t cpu = os::thread_cpu_time(m->thread);
     const std::int64_t before = std::exchange(w.cpu_when_seen, cpu);
-    os::thread_activity is;
-    if (away && (before < 0 || cpu - before < (now - w.section_seen) / 2))
+    os::thread_activity is{os::activity::computing, -1};
+    if (!away || before < 0 || cpu - before < (now - w.section_seen) / 2)
         is = os::activity_of(m->tid.load(std::memory_order_relaxed));
-    else
-        is.what = os::activity::computing;
     if (is.what == os::activity::in_call || is.what == os::activity::in_fault) {
+        if (!away) return;   // it may be a short one
         if (retake_candidate* c = add(p, m, call, section, retake::taken_unguarded)) {
             c->since = w.section_seen;
             c->call_number = is.call;
@@ -341,6 +341,7 @@ std::int64_t sched::over_limit_wait(std::uint32_t without_p) const noexcept {
 // defer_hog keeps the fresh g from being started, if it is likely to be one hog too many.
 bool sched::defer_hog(G* g) noexcept {
     if (hog_kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed) == 0) return false;
+    if (npidle.load(std::memory_order_relaxed) != 0 || nprocs.load(std::memory_order_relaxed) == 1) return false;
     base::lock_guard hold(lock);
     // Again under the lock, where end_of_computing looks for those to start.
     if (computing.load(std::memory_order_relaxed) < nprocs.load(std::memory_order_relaxed)) return false;
@@ -350,14 +351,21 @@ bool sched::defer_hog(G* g) noexcept {
     return true;
 }
 
+// take_hog takes the first of the deferred ones, to be started whatever happens; null if there is none.
+G* sched::take_hog() noexcept {
+    G* g = hogs.pop();
+    if (!g) return nullptr;
+    nhogs.store(nhogs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    g->let_through = true;
+    return g;
+}
+
 // start_hog lets the first of the deferred ones through.
 void sched::start_hog() noexcept {
     {
         base::lock_guard hold(lock);
-        G* g = hogs.pop();
+        G* g = take_hog();
         if (!g) return;
-        nhogs.store(nhogs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-        g->let_through = true;
         globq.push(g);
         globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }

@@ -15,7 +15,7 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
         if (seen == retake::asked_to_yield) c.asked = seen;   // by an earlier round
         else c.m = nullptr;                                   // it has no P any more
     }
-    if (membarrier_in_use) os::membarrier_all();
+    if (membarrier_in_use.load(std::memory_order_relaxed)) os::membarrier_all();
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (!c.m) continue;

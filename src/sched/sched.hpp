@@ -117,7 +117,7 @@ struct sched {
     void empty_p(P* p) noexcept HANDOFF_EXCLUDES(lock);
     void drain_and_stop() noexcept;    // waits for the goroutines, then joins the threads
     void set_procs(unsigned n);
-    void release_idle_ms() noexcept HANDOFF_EXCLUDES(lock);
+    void release_idle_ms() HANDOFF_EXCLUDES(lock);
     void retire_p(M* m) noexcept;      // m's P is surplus: empties it; m is left without
 
     // --- schedule.cpp: on an M, in a runtime section ---
@@ -177,6 +177,7 @@ struct sched {
         return computing.load(std::memory_order_relaxed) >= nprocs.load(std::memory_order_relaxed);
     }
     bool defer_hog(G* g) noexcept HANDOFF_EXCLUDES(lock);
+    G* take_hog() noexcept HANDOFF_REQUIRES(lock);
     void start_hog() noexcept HANDOFF_EXCLUDES(lock);
     void begin_computing(std::uint8_t kind) noexcept;
     void end_of_computing(std::uint8_t kind) noexcept HANDOFF_EXCLUDES(lock);
@@ -237,6 +238,7 @@ struct sched {
     std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
     std::array<base::atomic<std::uint8_t>, 256> kinds{}; // G::predict to start with, by the closure's type (syscall.cpp)
     std::array<base::atomic<std::uint32_t>, 256> hog_kinds{};   // of `computing`, by kind
+    base::atomic<std::uint32_t> outsiders{0};            // threads that work on this runtime without being its own
     base::atomic<std::uint32_t> nhogs{0};
     base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
     base::atomic<std::int64_t> spin_time{0};             // of an idle M

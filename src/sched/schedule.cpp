@@ -185,6 +185,8 @@ G* sched::find_runnable(M* m) noexcept {
             deferred_wake wake;
             base::lock_guard hold(lock);
             if (G* g = take_global(p, run_queue::capacity / 2)) return g;
+            if (npidle.load(std::memory_order_relaxed) != 0)   // another stays free
+                if (G* g = take_hog()) return g;
             releasep(m);
             put_idle_p(p, wake);
         }
@@ -339,8 +341,12 @@ void ready(M* m, G* g) noexcept {
         s->put_local(m, g);
         s->wakep();
     } else {
+        // g may end its runtime as soon as it is in the queue; we are none of that runtime's threads, so it has to be told
+        // to wait for us.
+        s->outsiders.fetch_add(1, std::memory_order_relaxed);
         s->put_global(g);
         s->wakep_any();
+        s->outsiders.fetch_sub(1, std::memory_order_release);   // with the acquire in drain_and_stop
     }
 }
 

@@ -190,6 +190,7 @@ G* g_store::take(unsigned count) {
         auto c = std::make_unique<chunk>();
         chunks_.push_back(std::move(c));
         for (G& g : chunks_.back()->gs) {
+            g.store = this;
             g.next = free_;
             free_ = &g;
         }
@@ -423,7 +424,7 @@ void release(G* g) noexcept {
     if (word == join_ended)
         g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire);
     if (word == join_orphaned) {
-        g_store* left = g->orphan_of;
+        g_store* left = g->store;
         drop_outcome(g, *left);
         if (left->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete left;
         return;

@@ -21,7 +21,7 @@
 
 namespace handoff::detail {
 
-bool membarrier_in_use = false;
+constinit base::atomic<bool> membarrier_in_use{false};
 
 namespace {
 
@@ -263,7 +263,7 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
         return;
     }
     const std::uint32_t even = one_more(m->call);
-    if (membarrier_in_use) [[likely]] {
+    if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->call.store(even, std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
         if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);

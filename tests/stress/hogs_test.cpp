@@ -204,6 +204,37 @@ TEST(Hogs, OneThatBlocksIsNotCountedAsComputing) {
     }
 }
 
+// Requests of one kind: a few need long, the others nothing to speak of. The long ones may not keep the short ones from
+// the processors that they leave idle.
+TEST(Hogs, HeavyRequestsDontHoldUpLightOnes) {
+    constexpr unsigned light = 50;
+    handoff::runtime rt({.procs = procs});
+    const watchdog dog(&rt);
+    std::atomic<bool> stop{false};
+    std::atomic<unsigned> handled{0};
+    const auto request = [&](bool heavy) {
+        return rt.go([&stop, &handled, heavy] {
+            while (heavy && !stop.load(std::memory_order_relaxed)) {
+            }
+            handled.fetch_add(1);
+        });
+    };
+    std::vector<handoff::join_handle<void>> heavy;
+    for (unsigned i = 0; i < procs; ++i) heavy.push_back(request(true));
+    while (rt.stats().computing_without_processor < procs) rt.run([] {});
+    times answers;
+    for (unsigned i = 0; i < light; ++i) {
+        const auto begin = steady::now();
+        request(false).join();
+        answers.add(steady::now() - begin);
+    }
+    stop.store(true);
+    for (auto& h : heavy) h.join();
+    EXPECT_EQ(handled.load(), light + procs);
+    expect_bounded(answers, "light requests beside heavy ones");
+    EXPECT_LT(answers.quantile(0.5), 50);   // microseconds: processors are idle
+}
+
 // A server spawns short goroutines all the time, from inside and outside, while hogs compute.
 TEST(Hogs, AServerServes) {
     handoff::runtime rt({.procs = procs});

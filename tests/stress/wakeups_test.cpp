@@ -18,7 +18,7 @@ struct idle_kind {
 };
 
 const idle_kind idle_kinds[] = {
-    {"spins", 20us, 10s},
+    {"spins", 100us, 10s},
     {"sleeps at once", 0ns, 10s},
     {"leaves", 0ns, 0ns},
     {"spins and leaves", 5us, 30us},
@@ -49,7 +49,7 @@ class Wakeups : public testing::TestWithParam<unsigned> {};
 INSTANTIATE_TEST_SUITE_P(Procs, Wakeups, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
 TEST_P(Wakeups, FromAForeignThread) {
-    constexpr unsigned rounds = pick(4'000u, 1'500u, 800u);
+    constexpr unsigned rounds = pick(2'500u, 1'000u, 600u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);
@@ -65,7 +65,7 @@ TEST_P(Wakeups, FromAForeignThread) {
 }
 
 TEST_P(Wakeups, FromSeveralForeignThreads) {
-    constexpr unsigned threads = 3, rounds = pick(2'000u, 800u, 400u);
+    constexpr unsigned threads = 3, rounds = pick(1'500u, 600u, 400u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);
@@ -91,7 +91,7 @@ TEST_P(Wakeups, OfIdleProcessorsFromABusyOne) {
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);
-        unsigned n = GetParam() == 1 ? rounds / 30 : rounds;
+        const unsigned n = GetParam() == 1 ? rounds / 100 : rounds;
         rt.run([&, n] {
             rng rnd(GetParam());
             for (unsigned i = 0; i < n; ++i) {
@@ -169,7 +169,7 @@ TEST_P(Wakeups, SleepsEndAndAreNeverEarly) {
 
 // One sleeper, and nothing else: every wake-up comes from a runtime that is idle.
 TEST_P(Wakeups, ALoneSleeperIsWoken) {
-    constexpr unsigned rounds = pick(400u, 200u, 100u);
+    constexpr unsigned rounds = pick(250u, 150u, 100u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);
@@ -189,7 +189,7 @@ TEST_P(Wakeups, ALoneSleeperIsWoken) {
 
 // Sleepers come from outside in no order, so that ever nearer timers have to change the mind of whoever keeps the time.
 TEST_P(Wakeups, NearerTimersComeLater) {
-    constexpr unsigned rounds = pick(30u, 15u, 10u);
+    constexpr unsigned rounds = pick(15u, 10u, 8u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);

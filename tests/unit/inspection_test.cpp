@@ -95,9 +95,10 @@ TEST_F(inspection, snapshot_tells_states_and_who_runs_what) {
     // The threads are the kernel's.
     const auto tids = threads();
     for (const auto& m : s.threads) EXPECT_EQ(std::count(tids.begin(), tids.end(), m.tid), 1) << m.tid;
-    EXPECT_EQ(std::count_if(s.threads.begin(), s.threads.end(),
-                            [](const auto& m) { return m.state == thread_state::monitor; }),
-              1);
+    EXPECT_EVENTUALLY([&] {   // its thread may have just been made
+        const auto now = rt_.snapshot().threads;
+        return std::count_if(now.begin(), now.end(), [](const auto& m) { return m.state == thread_state::monitor; });
+    }() == 1);
 }
 
 TEST_F(inspection, dump_says_what_the_snapshot_says) {

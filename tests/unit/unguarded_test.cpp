@@ -229,6 +229,31 @@ TEST(computing, is_over_in_a_guarded_call) {
     }
 }
 
+// Rule 1: one goroutine computes without a processor. Others of the same kind, which do not, are not held up for long,
+// neither while it goes on nor after it.
+TEST(computing, does_not_starve_goroutines_of_the_same_kind) {
+    for (const bool goes_on : {true, false}) {
+        runtime rt({.procs = 1});
+        std::atomic<bool> over{false};
+        std::atomic<int> ran{0};
+        const auto body = [&](bool hog) {   // one type for both
+            if (hog) compute_until([&] { return over.load(); });
+            else ++ran;
+        };
+        auto hog = rt.go(body, true);
+        rt.run([] {});
+        EXPECT_EVENTUALLY(rt.stats().computing_without_processor == 1);
+        std::vector<handoff::join_handle<void>> all;
+        for (int i = 0; i < 200; ++i) all.push_back(rt.go(body, false));
+        if (!goes_on) over = true;
+        EXPECT_TRUE(eventually([&] { return ran == 200; }, 10s)) << ran << " of 200 ran";
+        over = true;
+        hog.join();
+        EXPECT_TRUE(eventually([&] { return ran == 200; }, 10s)) << ran << " of 200 ran";
+        for (auto& h : all) h.join();
+    }
+}
+
 // Many hogs: at first only as many as there are processors compute without one, and later the others are not starved.
 TEST(computing, goroutines_without_processors_are_few_at_first) {
     constexpr unsigned procs = 2, hogs = 8;
