@@ -166,7 +166,7 @@ TEST(retake, tied_goroutines) {
         o.idle_thread_timeout = 100us;
         runtime rt(o);
         hammer(rt, rng(), 6, [](auto& random, auto& ids, const stack_mark& mark) {
-            for (std::size_t i = 0; i < scaled(100, 20); ++i) {
+            for (std::size_t i = 0; i < scaled(40, 10); ++i) {
                 auto h = handoff::go([seed = random()]() {
                     std::mt19937_64 mine(seed);
                     std::vector<handoff::goroutine_id> inner;

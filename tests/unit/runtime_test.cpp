@@ -296,7 +296,7 @@ TEST(set_procs, up_and_down_while_working) {
                 }
             }
         }));
-    for (std::size_t i = 0; i < scaled(2'000); ++i) {
+    for (std::size_t i = 0; i < scaled(1'000); ++i) {
         const unsigned n = 1 + static_cast<unsigned>(rng() % 6);
         rt.set_procs(n);
         EXPECT_EQ(rt.procs(), n);

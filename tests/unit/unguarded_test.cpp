@@ -106,12 +106,21 @@ TEST(unguarded, calls_are_counted_by_place_and_call) {
     o.retake_running_after = 1ms;
     runtime rt(o);
     pipe_pair pipe;
+    // On a loaded machine the thread may be kept from its core just before the call: then it is taken for computing.
+    std::uint64_t reads_expected = 0;
     const auto blocks_in_read = [&] {
-        const auto before = rt.stats().handoffs_unguarded;
+        std::atomic<bool> reads{false};
+        handoff::stats before;
         std::thread writer([&] {
-            ASSERT_EVENTUALLY(rt.stats().handoffs_unguarded != before);
+            ASSERT_EVENTUALLY(reads.load());
+            ASSERT_EVENTUALLY(rt.stats().handoffs_unguarded + rt.stats().handoffs_computing !=
+                              before.handoffs_unguarded + before.handoffs_computing);
+            reads_expected += rt.stats().handoffs_unguarded != before.handoffs_unguarded;
             pipe.write();
         });
+        handoff::this_goroutine::yield();   // the thread's start may have taken so long that the processor is gone
+        before = rt.stats();
+        reads = true;
         pipe.read();
         handoff::this_goroutine::yield();   // it settles up
         writer.join();
@@ -134,8 +143,8 @@ TEST(unguarded, calls_are_counted_by_place_and_call) {
         if (site.call == "read") reads = site.count;
         all += site.count;
     }
-    EXPECT_EQ(reads, 3u);
-    EXPECT_GE(all, 6u);
+    EXPECT_EQ(reads, reads_expected);
+    EXPECT_GE(all, reads + 3);
     EXPECT_EQ(log.calls().size(), all);
     EXPECT_EQ(rt.stats().handoffs_unguarded, all);
 }
