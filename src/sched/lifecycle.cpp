@@ -162,8 +162,8 @@ void sched::drain_and_stop() noexcept {
         wait = !all_ended();
     }
     if (wait) drained.wait();
+    while (outsiders.load(std::memory_order_acquire) != 0) std::this_thread::yield();   // they may start threads
     stop_threads();
-    while (outsiders.load(std::memory_order_acquire) != 0) std::this_thread::yield();
     // Handles that are left keep the store, and must not come to us.
     store->for_each([&](G& g) {
         std::uintptr_t word = join_ended;

@@ -23,6 +23,8 @@ constexpr unsigned timers_at_once = 64;
 
 void commit_yield(M* m, G* g, void*) noexcept {
     if (!m->p.load(std::memory_order_relaxed)->runq.push(g)) m->s->put_global(g);
+    // Another P may have looked while g was in no queue, and may have gone idle since.
+    m->s->wakep();
 }
 
 }  // namespace

@@ -114,6 +114,51 @@ TEST_P(Wakeups, OfIdleProcessorsFromABusyOne) {
     }
 }
 
+// stalled says whether a goroutine waits in a queue while a processor is idle and no thread is on its way to it.
+bool stalled(const handoff::runtime& rt) {
+    const handoff::scheduler_snapshot now = rt.snapshot();
+    bool idle = false, waits = now.queued_globally != 0;
+    for (const auto& p : now.processors) {
+        idle |= p.thread < 0;
+        waits |= p.queued != 0;
+    }
+    unsigned awake = 0;
+    for (const auto& t : now.threads)
+        awake += t.state != handoff::thread_state::idle && t.state != handoff::thread_state::monitor;
+    return idle && waits && awake == 1 && now.threads.size() == rt.stats().threads;
+}
+
+// Two goroutines on one processor, one of which yields to the other, which computes: whatever the idle processor saw
+// of the queue, it has to take the one that yielded. Seen by the one that computes.
+TEST(Yield, LeavesItsPlaceToAnotherProcessor) {
+    handoff::runtime rt({.procs = 2});
+    const watchdog dog(&rt);
+    std::atomic<unsigned> stalls{0}, rounds{0};
+    rt.run([&] {
+        rng rnd(1);
+        // On a loaded machine a round takes milliseconds.
+        for (const auto end = steady::now() + 2500ms; rounds.load() < 5'000 && steady::now() < end; rounds.fetch_add(1)) {
+            std::atomic<bool> back{false};
+            auto hog = handoff::go([&] {
+                unsigned seen = 0;
+                for (auto next = steady::now() + 2ms; !back.load();) {
+                    if (steady::now() < next) continue;
+                    seen = stalled(rt) ? seen + 1 : 0;
+                    if (seen == 2) stalls.fetch_add(1);
+                    next = steady::now() + 1ms;
+                }
+            });
+            if (rnd.one_in(2)) compute(std::chrono::nanoseconds(rnd.below(5'000)));
+            handoff::this_goroutine::yield();
+            back.store(true);
+            hog.join();
+            if (rnd.one_in(3)) compute(std::chrono::nanoseconds(rnd.below(60'000)));
+        }
+    });
+    std::printf("%u of %u rounds stalled\n", stalls.load(), rounds.load());
+    EXPECT_EQ(stalls.load(), 0u);
+}
+
 // Chains: each goroutine wakes the next one, of another runtime, and the processors fall asleep in between.
 TEST_P(Wakeups, BackAndForthBetweenRuntimes) {
     constexpr unsigned rounds = pick(2'000u, 800u, 400u);
