@@ -72,15 +72,22 @@ void entry(boost::context::detail::transfer_t t) {
 
 }  // namespace detail
 
+// forget_frames tells the sanitizer that what it knows of frames in [lo, lo + size) is out of date: they were left for
+// good, or the memory is about to be unmapped and may come back as anybody's.
+inline void forget_frames([[maybe_unused]] char* lo, [[maybe_unused]] std::size_t size) noexcept {
+#if HANDOFF_ASAN
+    __asan_unpoison_memory_region(lo, size);
+#endif
+}
+
 // prepare makes `e` a context that calls Body(switcher) on the stack [lo, lo + size) when it is first resumed. Body
 // must not return.
 template <void (*Body)(switcher*)>
 void prepare(execution& e, char* lo, std::size_t size) noexcept {
     e.exceptions = {};
     e.sp = boost::context::detail::make_fcontext(lo + size, size, detail::entry<Body>);
+    forget_frames(lo, size);
 #if HANDOFF_ASAN
-    // Frames that were left for good, of this stack or of an earlier mapping here, are poisoned still.
-    __asan_unpoison_memory_region(lo, size);
     e.stack_lo = lo;
     e.stack_size = size;
 #endif

@@ -60,6 +60,11 @@ char* map_stack_memory(std::size_t bytes) noexcept {
     return static_cast<char*>(p);
 }
 
+void unmap_stack_memory(char* lo, std::size_t bytes) noexcept {
+    forget_frames(lo, bytes);
+    ::munmap(lo, bytes);
+}
+
 void register_with_valgrind([[maybe_unused]] const stack& s) noexcept {
 #ifdef VALGRIND_STACK_REGISTER
     // Never deregistered: the id is not worth its room in a million stacks, and Valgrind forgets with the mapping.
@@ -83,7 +88,7 @@ stack_pool::stack_pool(std::size_t stack_size) noexcept
 stack_pool::~stack_pool() {
     for (slab& s : slabs_) {
         for (unsigned i = 0; i < s.count; ++i) dispose(s.stacks[i].idle);
-        ::munmap(s.lo, s.bytes);
+        unmap_stack_memory(s.lo, s.bytes);
         delete[] s.stacks;
     }
     mprotect_guards.fetch_sub(mprotected_.load(std::memory_order_relaxed), std::memory_order_relaxed);
@@ -175,7 +180,7 @@ stack* stack_pool::take_sized(std::size_t size) noexcept {
 
 void stack_pool::give_sized(stack* s) noexcept {
     dispose(s->idle);
-    ::munmap(s->lo, s->pages * page_size());
+    unmap_stack_memory(s->lo, s->pages * page_size());
     delete s;
 }
 
