@@ -26,8 +26,9 @@ pid_t this_tid() noexcept;
 // set_timer_slack sets how late the kernel may let this thread's timed sleeps end; 0 is its default.
 void set_timer_slack(unsigned long ns) noexcept;
 
-// thread_cpu_time of a live thread of this process, in ns; -1 if it can't be read.
-std::int64_t thread_cpu_time(pthread_t t) noexcept;
+// thread_cpu_time of a thread of this process, in ns; -1 if it can't be read (it has exited). By its kernel id, since a
+// pthread_t may not be asked once its thread may be gone.
+std::int64_t thread_cpu_time(pid_t tid) noexcept;
 
 // voluntary_switches is how often the calling thread has gone to sleep of itself so far.
 long voluntary_switches() noexcept;

@@ -149,7 +149,7 @@ void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t sect
     if (!away && !waits) return;
     // A thread that used less than half of the time may be blocked, or may have been kept from its core by others:
     // the kernel knows.
-    const std::int64_t cpu = os::thread_cpu_time(m->thread);
+    const std::int64_t cpu = os::thread_cpu_time(m->tid.load(std::memory_order_relaxed));
     const std::int64_t before = std::exchange(w.cpu_when_seen, cpu);
     os::thread_activity is{os::activity::computing, -1};
     if (!away || before < 0 || cpu - before < (now - w.section_seen) / 2)

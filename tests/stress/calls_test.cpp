@@ -226,6 +226,32 @@ TEST(PingPong, TwoPairsOfYieldingGoroutines) {
     expect_fair("two pairs of yields", turn[0].load(), turn[1].load());
 }
 
+// A great many from outside wait in the global queue, more than a processor's own queue holds: nobody goes to its end
+// again.
+TEST(GlobalQueue, KeepsItsOrder) {
+    constexpr unsigned n = pick(20'000u, 10'000u, 5'000u);
+    handoff::runtime rt({.procs = 1});
+    const watchdog dog(&rt);
+    std::vector<unsigned> order;
+    order.reserve(n);
+    std::atomic<bool> all_there{false};
+    auto hog = rt.go([&all_there] {   // keeps the processor, for as long as it is let
+        while (!all_there.load()) {
+        }
+    });
+    std::vector<handoff::join_handle<void>> all;
+    for (unsigned i = 0; i < n; ++i)
+        all.push_back(rt.go([&order, i] { order.push_back(i); }));   // one processor, so one at a time
+    all_there.store(true);
+    hog.join();
+    for (auto& h : all) h.join();
+    ASSERT_EQ(order.size(), n);
+    unsigned furthest = 0;
+    for (unsigned at = 0; at < n; ++at) furthest = std::max(furthest, order[at] > at ? order[at] - at : at - order[at]);
+    std::printf("moved by %u places at most\n", furthest);
+    EXPECT_LT(furthest, 2'000u);
+}
+
 // ---- What could run in parallel does ---------------------------------------------------------------------------------
 
 // Two goroutines that wait for each other without entering the runtime. They get through with one processor as well,
