@@ -58,6 +58,11 @@ public:
         }
     }
 
+    // room: how many more push() takes at least; thieves may make more.
+    std::uint32_t room() const noexcept {
+        return capacity - (tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire));
+    }
+
     // take_half moves the older half of a full ring to `out`; false if thieves were faster.
     bool take_half(g_queue& out) noexcept;
 

@@ -65,16 +65,11 @@ G* sched::take_global(P* p, unsigned most) noexcept {
     const std::uint32_t size = globq_size.load(std::memory_order_relaxed);
     if (size == 0) return nullptr;
     std::uint32_t n = std::min(size / std::max(nprocs.load(std::memory_order_relaxed), 1u) + 1, size);
-    n = std::min({n, most, run_queue::capacity / 2});
+    // One runs at once, so one more than has room: nobody goes back to the end of the queue.
+    n = std::min({n, most, run_queue::capacity / 2, p->runq.room() + 1});
     globq_size.store(size - n, std::memory_order_relaxed);
     G* g = globq.pop();
-    for (std::uint32_t i = 1; i < n; ++i) {
-        G* more = globq.pop();
-        if (!p->runq.push(more)) {
-            globq.push(more);
-            globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        }
-    }
+    for (std::uint32_t i = 1; i < n; ++i) HANDOFF_CHECK(p->runq.push(globq.pop()));
     return g;
 }
 

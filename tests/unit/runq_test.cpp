@@ -51,7 +51,9 @@ TEST_F(runq, push_refuses_when_full) {
     fill(q_, 0, capacity);
     EXPECT_FALSE(q_.push(g(capacity)));
     EXPECT_EQ(q_.size(), capacity);
+    EXPECT_EQ(q_.room(), 0u);
     EXPECT_EQ(q_.pop(), g(0));
+    EXPECT_EQ(q_.room(), 1u);
     EXPECT_TRUE(q_.push(g(capacity)));
     for (std::size_t i = 1; i <= capacity; ++i) ASSERT_EQ(q_.pop(), g(i));
 }
@@ -184,6 +186,33 @@ TEST_F(runq, nothing_is_lost_or_taken_twice) {
     for (auto& t : threads) t.join();
     EXPECT_EQ(taken.load(), total);
     EXPECT_EQ(twice.load(), 0);
+}
+
+// The owner takes its next back just when a thief wants it.
+TEST_F(runq, next_is_not_taken_twice) {
+    std::atomic<bool> over{false};
+    std::atomic<std::size_t> stolen{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 2; ++t)
+        threads.emplace_back([&] {
+            run_queue mine;
+            while (!over.load()) {
+                unsigned moved = 0;
+                if (mine.steal_from(q_, true, moved)) ++stolen;
+            }
+        });
+    std::size_t put = 0, taken = 0;
+    auto rng = seeded_random("runq.next_is_not_taken_twice");
+    while (put < scaled(1'000'000) || (stolen < 10 && put < 100'000'000)) {
+        put += q_.set_next(g(0));
+        for (auto wait = rng() % 300; wait > 0; --wait) std::atomic_signal_fence(std::memory_order_seq_cst);
+        taken += q_.take_next() != nullptr;
+    }
+    over = true;
+    for (auto& t : threads) t.join();
+    taken += q_.take_next() != nullptr;
+    EXPECT_EQ(taken + stolen, put);
+    EXPECT_GT(stolen.load(), 0u);
 }
 
 // The owner moves goroutines between next and the ring, and takes one only after it has put another: at no moment is
