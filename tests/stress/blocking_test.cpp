@@ -174,7 +174,7 @@ constexpr unsigned most = pick(100'000u, 20'000u, 6'000u);
 
 INSTANTIATE_TEST_SUITE_P(Procs, Blocking,
                          testing::Values(scenario{1, most / 8}, scenario{2, most}, scenario{4, most / 8},
-                                         scenario{16, most}),
+                                         scenario{16, most / 2}),
                          [](const auto& test) { return std::to_string(test.param.procs); });
 
 // The same goroutine makes many calls: the prediction learns, and its handoffs lose nothing either.

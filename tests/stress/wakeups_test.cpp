@@ -49,7 +49,7 @@ class Wakeups : public testing::TestWithParam<unsigned> {};
 INSTANTIATE_TEST_SUITE_P(Procs, Wakeups, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
 TEST_P(Wakeups, FromAForeignThread) {
-    constexpr unsigned rounds = pick(2'500u, 1'000u, 600u);
+    constexpr unsigned rounds = pick(1'500u, 800u, 500u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);

@@ -192,6 +192,21 @@ TEST_F(goroutine, runs_once) {
     EXPECT_EVENTUALLY(rt_.stats().goroutines == 0);
 }
 
+// The same from a goroutine: more than a processor's own queue holds.
+TEST_F(goroutine, runs_once_if_its_queue_overflows) {
+    const std::size_t n = scaled(5'000, 1'000);
+    for (const unsigned procs : {1u, 2u}) {
+        runtime rt(no_retakes(procs));
+        std::vector<std::atomic<int>> runs(n);
+        rt.run([&] {
+            std::vector<join_handle<void>> handles;
+            for (std::size_t i = 0; i < n; ++i) handles.push_back(handoff::go([&runs, i] { ++runs[i]; }));
+            for (auto& h : handles) h.join();
+        });
+        for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(runs[i].load(), 1) << i;
+    }
+}
+
 // Rule 5: whoever waits, for whomever.
 TEST_F(goroutine, foreign_threads_join) {
     std::vector<std::thread> threads;

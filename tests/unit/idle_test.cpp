@@ -65,12 +65,10 @@ TEST(idle, runtime_sleeps) {
 }
 
 TEST(idle, runtime_sleeps_while_its_goroutines_wait) {
-    auto rt = std::make_unique<runtime>(handoff::options{.procs = 2, .idle_thread_timeout = 1h});
-    std::atomic<bool> over{false};
+    // One sleeps for a minute, one is in a call, one waits for that. The runtime is never destroyed: that would wait
+    // for the minute to be over.
+    static runtime* const left_alone = new runtime({.procs = 2, .idle_thread_timeout = 1h});
     pipe_pair pipe;
-    // One sleeps for a minute, one waits for it, one is in a call. It ends with the process: nobody waits a minute.
-    static runtime* left_alone;
-    left_alone = rt.release();
     auto sleeper = left_alone->go([] { this_goroutine::sleep_for(60s); });
     auto reader = left_alone->go([&] { return handoff::blocking_call([&] { return pipe.read(); }); });
     auto joiner = left_alone->go([&] { reader.join(); });

@@ -54,7 +54,8 @@ TEST(options, extreme_ones_work) {
              handoff::options{.procs = 1, .stack_size = 16 * 1024},
              handoff::options{.procs = 1, .max_threads = 2},
              handoff::options{.procs = 4, .max_threads = 2},
-             handoff::options{.procs = 3, .syscall_grace = 1us, .syscall_retake_after = 1us, .retake_running_after = 1us},
+             handoff::options{
+                 .procs = 3, .syscall_grace = 1us, .syscall_retake_after = 1us, .retake_running_after = 1us},
              handoff::options{.procs = 3, .idle_thread_timeout = 0ns, .spin_before_sleep = 0ns},
              handoff::options{.procs = 2, .spin_before_sleep = 1s},
              handoff::options{.procs = 1024},
@@ -234,6 +235,17 @@ TEST(set_procs, new_processors_run_goroutines_at_once) {
             }));
         for (auto& h : all) EXPECT_TRUE(h.join());
     }
+}
+
+// Rule 1: also what was queued before.
+TEST(set_procs, new_processors_run_what_waits) {
+    runtime rt(no_retakes(1));
+    occupant first(rt);
+    ASSERT_TRUE(first.await_start());
+    occupant second(rt);
+    rt.set_procs(2);
+    EXPECT_EVENTUALLY(second.runs());
+    EXPECT_TRUE(first.runs());
 }
 
 // Rule 1, after all threads slept, and spawned from a goroutine.

@@ -60,7 +60,8 @@ bool eventually(F&& holds, std::chrono::nanoseconds limit = patience) {
 #define ASSERT_EVENTUALLY(condition) ASSERT_TRUE(handoff_test::eventually([&] { return bool(condition); }))
 
 // EXPECT_IN_CHILD: the expression is true in a process of its own, which prints `said` (a regex) to stderr.
-#define EXPECT_IN_CHILD(expression, said) EXPECT_EXIT(std::_Exit((expression) ? 0 : 1), testing::ExitedWithCode(0), said)
+#define EXPECT_IN_CHILD(expression, said) \
+    EXPECT_EXIT(std::_Exit((expression) ? 0 : 1), testing::ExitedWithCode(0), said)
 
 // compute_until stays in user code, away from the library and the kernel, until `holds()`; false after `patience`.
 template <class F>
@@ -113,7 +114,8 @@ std::size_t descriptor_count();
 // Voluntary and other switches of each thread so far. Threads that end meanwhile are left out.
 std::map<pid_t, std::uint64_t> context_switches();
 
-// all_others_sleep_for waits until no other thread of this process was switched to for `period`; false after `patience`.
+// all_others_sleep_for waits until no other thread of this process was switched to for `period`; false after
+// `patience`.
 bool all_others_sleep_for(std::chrono::milliseconds period);
 
 // The state letter of a thread ('R', 'S', ...), or 0 if it is gone.
