@@ -37,7 +37,11 @@ inline void cpu_relax() noexcept {
 // wants a number, not what happened before it.
 class counter {
 public:
-    void add(std::uint64_t n = 1) noexcept { v_.store(v_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+    std::uint64_t add(std::uint64_t n = 1) noexcept {
+        const std::uint64_t now = v_.load(std::memory_order_relaxed) + n;
+        v_.store(now, std::memory_order_relaxed);
+        return now;
+    }
     std::uint64_t get() const noexcept { return v_.load(std::memory_order_relaxed); }
 
 private:

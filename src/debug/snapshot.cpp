@@ -154,7 +154,7 @@ struct stats sched::stats() {
             p.latency_immediate.add_to(t.handoff_latency_immediate);
             p.latency_unguarded.add_to(t.handoff_latency_unguarded);
         });
-        for (const auto& m : allm) t.exits_own += m->exits_own.get();
+        for (const auto& m : allm) t.exits_own += m->calls.get() - m->calls_not_own.get();
         t.threads = nm;
         t.threads_most = most_nm;
         t.threads_idle = static_cast<unsigned>(midle.size());

@@ -72,7 +72,8 @@ struct alignas(64) M : context::switcher {
     base::atomic<P*> p{nullptr};           // valid while `taken` is none or asked; owner writes, monitor reads
     base::atomic<G*> curg{nullptr};        // owner writes, snapshots read
     sched* const s;
-    base::counter exits_own;               // calls that ended with the P still there
+    base::counter calls;                   // that ended, and times that one was left for the library: call / 2
+    base::counter calls_not_own;           // of these, those that did not end with the P still there
 
     // The owner's, in runtime sections and on g0.
     void (*commit)(M*, G*, void*) = nullptr;   // to run on the side that is switched to
@@ -133,9 +134,18 @@ inline std::uint32_t one_more(const base::atomic<std::uint32_t>& count) noexcept
     return count.load(std::memory_order_relaxed) + 1;
 }
 
+// begin_call and end_call give the next value of `call`. It is computed from a counter that changes once a pair: a
+// chain of one store and load instead of two, which is what a pair in a loop costs.
+inline std::uint32_t begin_call(const M* m) noexcept { return static_cast<std::uint32_t>(2 * m->calls.get() + 1); }
+inline std::uint32_t end_call(M* m) noexcept {
+    return static_cast<std::uint32_t>(2 * m->calls.add());
+}
+
 inline M* enter(M* m) noexcept {
-    const std::uint32_t call = m->call.load(std::memory_order_relaxed);
-    if (call % 2 != 0) [[unlikely]] m->call.store(call + 1, std::memory_order_relaxed);
+    if (m->call.load(std::memory_order_relaxed) % 2 != 0) [[unlikely]] {
+        m->call.store(end_call(m), std::memory_order_relaxed);
+        m->calls_not_own.add();
+    }
     if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->section.store(one_more(m->section), std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
@@ -149,7 +159,7 @@ inline M* enter(M* m) noexcept {
 
 inline void leave(M* m) noexcept {
     if (m->curg.load(std::memory_order_relaxed)->syscall_depth != 0) [[unlikely]]
-        m->call.store(one_more(m->call), std::memory_order_relaxed);
+        m->call.store(begin_call(m), std::memory_order_relaxed);
     m->section.store(one_more(m->section), std::memory_order_release);   // partner: the retaker's acquire load
 }
 

@@ -188,8 +188,11 @@ struct sched {
     void retry_starved() noexcept HANDOFF_EXCLUDES(lock);
 
     // --- spawn.cpp ---
-    G* new_g(M* m);                    // throws std::bad_alloc
-    void free_g(M* m, G* g) noexcept;
+    G* new_g(P* p);                    // throws std::bad_alloc
+    void refill_gs(P* p);
+    void free_g(P* p, G* g) noexcept;
+    void free_g_late(G* g) noexcept;
+    void spill_gs(P* p) noexcept;
     context::stack* take_stack(M* m, G* g) noexcept;
     void give_stack(P* p, context::stack* st) noexcept;
 
@@ -250,7 +253,7 @@ struct sched {
     context::stack_pool stacks;
 
     base::shared_counter handoffs_sysmon, handoffs_immediate, handoffs_unguarded, handoffs_computing, retakes_given_up;
-    base::shared_counter exits_own_late, exits_old_idle, exits_any_idle, exits_queued;
+    base::shared_counter exits_old_idle, exits_any_idle, exits_queued;
     base::shared_counter threads_created, threads_retired, thread_cap_hits, thread_create_failures, stack_failures;
     base::atomic<int> thread_create_errno{0};
     base::atomic<bool> warned_no_stack{false};

@@ -24,7 +24,7 @@ goroutine_id reserve_ids(goroutine_id n) noexcept {
     return next.fetch_add(n, std::memory_order_relaxed);   // uniqueness is all
 }
 
-void fill(G* g, sched* s, const task_ops& ops, void* task, const spawn_site& site) noexcept {
+[[gnu::always_inline]] inline void fill(G* g, sched* s, const task_ops& ops, void* task, const spawn_site& site) noexcept {
     g->s = s;
     g->ops = &ops;
     if (ops.relocate) {
@@ -172,8 +172,9 @@ M* end_goroutine(G* g) noexcept {
         }
     }
     if (tied) m->exits = true;
-    m->p.load(std::memory_order_relaxed)->finished.add();
-    if (ours) m->s->free_g(m, g);
+    P* p = m->p.load(std::memory_order_relaxed);
+    p->finished.add();
+    if (ours) m->s->free_g(p, g);
     return m;
 }
 
@@ -212,36 +213,33 @@ void g_store::give(G* list) noexcept {
     }
 }
 
-G* sched::new_g(M* m) {
-    P* p = m->p.load(std::memory_order_relaxed);
-    if (!p->free_gs) {
-        base::lock_guard hold(lock);
-        p->free_gs = store->take(batch);
-        for (G* g = p->free_gs; g; g = g->next) ++p->free_g_count;
-    }
+[[gnu::cold]] void sched::refill_gs(P* p) {
+    base::lock_guard hold(lock);
+    p->free_gs = store->take(batch);
+    for (G* g = p->free_gs; g; g = g->next) ++p->free_g_count;
+}
+
+inline G* sched::new_g(P* p) {
+    if (!p->free_gs) [[unlikely]] refill_gs(p);
     G* g = p->free_gs;
     p->free_gs = g->next;
     --p->free_g_count;
     return g;
 }
 
-// free_g takes back a G that nobody refers to; its task and exception are gone.
-void sched::free_g(M* m, G* g) noexcept {
+// free_g_late is free_g on a thread without a P.
+void sched::free_g_late(G* g) noexcept {
     if (g->named) store->name(g, {});
     g->stk = nullptr;
-    P* p = m ? m->p.load(std::memory_order_relaxed) : nullptr;
-    if (!p) {
-        g->next = nullptr;
-        // The end of the runtime waits for `idle`, then for the lock.
-        base::lock_guard hold(lock);
-        g->transition(g_state::dead, g_state::idle);
-        store->give(g);
-        return;
-    }
+    g->next = nullptr;
+    // The end of the runtime waits for `idle`, then for the lock.
+    base::lock_guard hold(lock);
     g->transition(g_state::dead, g_state::idle);
-    g->next = p->free_gs;
-    p->free_gs = g;
-    if (++p->free_g_count <= most_free_gs) [[likely]] return;
+    store->give(g);
+}
+
+// Gives some of p's free Gs to the others.
+[[gnu::cold]] void sched::spill_gs(P* p) noexcept {
     G* rest = p->free_gs;
     for (unsigned i = 1; i < batch; ++i) rest = rest->next;
     G* given = std::exchange(rest->next, nullptr);
@@ -249,6 +247,16 @@ void sched::free_g(M* m, G* g) noexcept {
     p->free_g_count -= batch;
     base::lock_guard hold(lock);
     store->give(given);
+}
+
+// free_g takes back a G that nobody refers to; its task and exception are gone.
+inline void sched::free_g(P* p, G* g) noexcept {
+    if (g->named) [[unlikely]] store->name(g, {});
+    g->stk = nullptr;
+    g->transition(g_state::dead, g_state::idle);
+    g->next = p->free_gs;
+    p->free_gs = g;
+    if (++p->free_g_count > most_free_gs) [[unlikely]] spill_gs(p);
 }
 
 void g_store::name(G* g, const std::string& name) {
@@ -337,9 +345,10 @@ G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, c
     if (s && s != m->s) return spawn_outside(s, ops, task, opts, site);
     m = enter(m);
     s = m->s;
+    P* p = m->p.load(std::memory_order_relaxed);
     G* g = nullptr;
     try {
-        g = s->new_g(m);
+        g = s->new_g(p);
         apply(s, g, opts);
     } catch (...) {
         if (g) {
@@ -350,7 +359,6 @@ G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, c
         leave(m);
         throw;
     }
-    P* p = m->p.load(std::memory_order_relaxed);
     if (p->next_id == p->end_id) {
         p->next_id = reserve_ids(ids_at_once);
         p->end_id = p->next_id + ids_at_once;
@@ -434,10 +442,10 @@ void release(G* g) noexcept {
     M* m = current_m();
     if (m && m->s == s) {
         m = enter(m);
-        s->free_g(m, g);
+        s->free_g(m->p.load(std::memory_order_relaxed), g);
         leave(m);
     } else {
-        s->free_g(nullptr, g);
+        s->free_g_late(g);
     }
 }
 

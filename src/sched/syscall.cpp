@@ -176,11 +176,11 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     m->section.store(one_more(m->section), std::memory_order_relaxed);   // `taken` holds the retaker off
     const retake how = answer_retake(m);
     if (how < retake::taken_call) {
-        m->exits_own.add();
         if (g->predict != 0) --g->predict;
         g->syscall_depth = 0;
         if (how == retake::asked_to_yield) m = m->s->give_way(m);
     } else {
+        m->calls_not_own.add();
         if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
         else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
         m = settle(m, how);
@@ -190,10 +190,10 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     set_errno(e);
 }
 
-inline void begin_call(M* m, G* g) noexcept {
+inline void open_bracket(M* m, G* g) noexcept {
     g->syscall_depth = 1;
     // release: with the retaker's acquire loads, so that it sees what this goroutine wrote to its P.
-    m->call.store(one_more(m->call), std::memory_order_release);
+    m->call.store(begin_call(m), std::memory_order_release);
 }
 
 }  // namespace
@@ -231,7 +231,7 @@ HANDOFF_OPAQUE void entersyscall() noexcept {
         ++g->syscall_depth;
         return;
     }
-    begin_call(m, g);
+    open_bracket(m, g);
     if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);
     else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) [[unlikely]] stop_computing(m);
 }
@@ -245,7 +245,7 @@ HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
         ++g->syscall_depth;
         return;
     }
-    begin_call(m, g);
+    open_bracket(m, g);
     if (policy == handoff_policy::immediate) hand_off_before_call(m, false);
     else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) stop_computing(m);
 }
@@ -262,7 +262,7 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
                         static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
         return;
     }
-    const std::uint32_t even = one_more(m->call);
+    const std::uint32_t even = end_call(m);
     if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->call.store(even, std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
@@ -273,7 +273,6 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
     }
     g->syscall_depth = 0;
     if (g->predict != 0) --g->predict;
-    m->exits_own.add();
 }
 
 HANDOFF_OPAQUE int last_errno() noexcept {
