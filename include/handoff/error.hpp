@@ -13,11 +13,33 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-// A function was called from a place where it can't work: this_goroutine::id() off a goroutine, unlock_os_thread()
-// without a lock, the runtime used in a forked child.
+// A function was called from a place or in a state where it can't work: unlock_os_thread() without a lock, the runtime
+// used in a forked child, close() of a closed channel, a wait group counted below zero.
 class HANDOFF_API usage_error : public error {
 public:
     using error::error;
+};
+
+// A value was sent on a closed channel.
+class HANDOFF_API channel_closed : public error {
+public:
+    channel_closed() : error("handoff: send on a closed channel") {}
+};
+
+// The goroutine's task group was cancelled, or the std::stop_token of a wait was triggered. Thrown by cancellation
+// points (cancellation.hpp); let it pass.
+class HANDOFF_API cancelled : public error {
+public:
+    cancelled() : error("handoff: cancelled") {}
+
+protected:
+    using error::error;
+};
+
+// A task group's deadline passed before its goroutines had ended. Thrown by task_group::wait.
+class HANDOFF_API deadline_exceeded : public cancelled {
+public:
+    deadline_exceeded() : cancelled("handoff: deadline exceeded") {}
 };
 
 }  // namespace handoff

@@ -3,6 +3,7 @@
 
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/task.hpp>
+#include <handoff/detail/time.hpp>
 #include <handoff/options.hpp>
 
 #include <chrono>
@@ -10,6 +11,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
@@ -42,7 +44,7 @@ HANDOFF_API goroutine_id id_of(const G* g) noexcept;
 HANDOFF_API std::exception_ptr take_exception(G* g) noexcept;  // after join
 HANDOFF_API void* task_of(G* g) noexcept;                      // after join
 HANDOFF_API void release(G* g) noexcept;                       // the handle is gone
-HANDOFF_API void sleep_until_ns(std::int64_t steady_ns);
+HANDOFF_API void sleep_until_ns(std::int64_t steady_ns, const std::stop_token* stop);
 
 template <class R>
 struct handle_access;
@@ -174,26 +176,28 @@ namespace this_goroutine {
 // is no goroutine it is std::this_thread::yield.
 HANDOFF_API void yield();
 
-// sleep_for and sleep_until park the goroutine, or block a thread that is none. Never early. Steady clock.
+// sleep_for and sleep_until park the goroutine, or block a thread that is none. Never early. Steady clock. Cancellation
+// points (cancellation.hpp).
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> d) {
-    using namespace std::chrono;
-    // Saturating: a duration beyond the clock's range sleeps for centuries instead of overflowing.
-    constexpr auto most = nanoseconds::max() / 2;
     if (d <= d.zero()) return yield();
-    const auto now = steady_clock::now().time_since_epoch();
-    const auto wait = duration<double>(d) < duration<double>(most) ? ceil<nanoseconds>(d) : most;
-    detail::sleep_until_ns((duration_cast<nanoseconds>(now) + wait).count());
+    detail::sleep_until_ns(detail::deadline_after(d), nullptr);
 }
 
 template <class Clock, class Duration>
 void sleep_until(std::chrono::time_point<Clock, Duration> t) {
     if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
-        detail::sleep_until_ns(std::chrono::ceil<std::chrono::nanoseconds>(t.time_since_epoch()).count());
+        detail::sleep_until_ns(detail::deadline_at(t), nullptr);
     } else {
         // Another clock may be set while we sleep: look again when we wake.
         for (auto now = Clock::now(); now < t; now = Clock::now()) sleep_for(t - now);
     }
+}
+
+// With a stop token the sleep ends early by `cancelled`.
+template <class Rep, class Period>
+void sleep_for(std::chrono::duration<Rep, Period> d, const std::stop_token& stop) {
+    detail::sleep_until_ns(detail::deadline_after(d), &stop);
 }
 
 // id of the current goroutine; 0 on a thread that is none.

@@ -3,10 +3,20 @@
 // Includes every part of the library; each part also has a header of its own.
 #pragma once
 
+#include <handoff/barrier.hpp>
+#include <handoff/channel.hpp>
+#include <handoff/condition_variable.hpp>
 #include <handoff/error.hpp>
 #include <handoff/goroutine.hpp>
+#include <handoff/latch.hpp>
+#include <handoff/mutex.hpp>
+#include <handoff/once.hpp>
 #include <handoff/options.hpp>
 #include <handoff/runtime.hpp>
+#include <handoff/select.hpp>
+#include <handoff/semaphore.hpp>
+#include <handoff/shared_mutex.hpp>
 #include <handoff/stats.hpp>
 #include <handoff/syscall.hpp>
 #include <handoff/version.hpp>
+#include <handoff/wait_group.hpp>

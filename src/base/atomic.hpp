@@ -1,13 +1,11 @@
-// The library's atomics, behind one name each, so that a checked build can put its own in their place.
+// What the library's own code needs beside the atomics of the public headers.
 #pragma once
 
-#include <atomic>
+#include <handoff/detail/atomic.hpp>
+
 #include <cstdint>
 
 namespace handoff::base {
-
-template <class T>
-using atomic = std::atomic<T>;
 
 // full_fence orders all earlier stores before all later loads (Dekker). Written in assembler on x86 since a locked
 // no-op is cheaper there than mfence, and since thread sanitizers do not model fences: what they must know of is
@@ -19,17 +17,6 @@ inline void full_fence() noexcept {
     __asm__ volatile("dmb ish" ::: "memory");
 #else
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
-}
-
-// compiler_fence keeps the compiler from moving accesses across it; the processor may.
-inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
-
-inline void cpu_relax() noexcept {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory");
 #endif
 }
 

@@ -14,6 +14,7 @@
 #define HANDOFF_GUARDED_BY(m) HANDOFF_TSA(guarded_by(m))
 #define HANDOFF_REQUIRES(m) HANDOFF_TSA(requires_capability(m))
 #define HANDOFF_EXCLUDES(m) HANDOFF_TSA(locks_excluded(m))
+#define HANDOFF_NO_TSA HANDOFF_TSA(no_thread_safety_analysis)
 
 namespace handoff::base {
 

@@ -17,6 +17,8 @@ class note;
 namespace handoff::detail {
 
 struct M;
+struct cancel_scope;
+struct local_values;
 struct sched;
 class g_store;
 
@@ -27,7 +29,10 @@ enum class g_state : std::uint8_t { idle, runnable, running, waiting, dead };
 const char* name_of(g_state s) noexcept;
 
 // What a goroutine waits for; also the text in reports.
-enum class wait_reason : std::uint8_t { none, join, sleep };
+enum class wait_reason : std::uint8_t {
+    none, join, sleep, send, receive, select, forever, mutex, shared_mutex, condition, semaphore, wait_group, latch, barrier,
+    once,
+};
 
 const char* name_of(wait_reason r) noexcept;
 
@@ -64,10 +69,13 @@ struct alignas(16) G {
     sched* s = nullptr;                      // constant while not idle
     base::atomic<std::uintptr_t> join_word{join_running};
     std::exception_ptr exception;            // written before `ended`, read after
+    cancel_scope* scope = nullptr;           // if it belongs to a task group; sync/cancel.hpp
+    local_values* locals = nullptr;          // of its goroutine_local variables
 
     // Relaxed: written by the owner, read by snapshots, which want a value and no order.
     base::atomic<g_state> state{g_state::idle};
     base::atomic<wait_reason> reason{wait_reason::none};
+    base::atomic<const void*> waits_on{nullptr};   // the object, while it waits; only to be shown
     base::atomic<bool> locked{false};        // lock_os_thread: M::locked_g points back
     bool named = false;                      // in sched's name table
     std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; syscall.cpp

@@ -205,7 +205,8 @@ P* take(round& r) noexcept {
         const bool work = p.runq.owner_sees_work() || p.timers.first() <= r.now ||
                           s.globq_size.load(std::memory_order_relaxed) != 0;
         if (c.as == retake::taken_slice) {
-            s.handoffs_sysmon.add();
+            // It may have left the call in which it was seen.
+            (c.call % 2 != 0 ? s.handoffs_sysmon : s.handoffs_computing).add();
         } else if (c.as == retake::taken_call) {
             s.handoffs_sysmon.add();
             // Those that follow need not wait until this call is over to learn from it.

@@ -28,6 +28,18 @@ const char* name_of(wait_reason r) noexcept {
         case wait_reason::none: return "";
         case wait_reason::join: return "join";
         case wait_reason::sleep: return "sleep";
+        case wait_reason::send: return "send";
+        case wait_reason::receive: return "receive";
+        case wait_reason::select: return "select";
+        case wait_reason::forever: return "a channel that is never ready";
+        case wait_reason::mutex: return "mutex";
+        case wait_reason::shared_mutex: return "shared_mutex";
+        case wait_reason::condition: return "condition_variable";
+        case wait_reason::semaphore: return "semaphore";
+        case wait_reason::wait_group: return "wait_group";
+        case wait_reason::latch: return "latch";
+        case wait_reason::barrier: return "barrier";
+        case wait_reason::once: return "call_once";
     }
     return "?";
 }

@@ -43,6 +43,7 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
             continue;
         }
         c.taken = true;
+        c.call = call;
         c.p->transition(p_status::running, p_status::idle);
         c.p->m.store(nullptr, std::memory_order_relaxed);
     }

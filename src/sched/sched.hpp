@@ -283,7 +283,7 @@ struct sched {
 struct retake_candidate {
     M* m = nullptr;
     P* p = nullptr;
-    std::uint32_t call = 0, section = 0;   // as seen, the latter even; they must not have moved
+    std::uint32_t call = 0, section = 0;   // as seen, the latter even; they must not have moved. `call`: when taken
     bool slice_is_over = false;         // then they may have moved
     retake asked = retake::none;
     retake as = retake::none;           // taken_call, taken_unguarded or taken_computing

@@ -88,11 +88,16 @@ bool sched::work_anywhere() const noexcept {
 
 // run_timers fires what is due in p's heap; p may be another's. The goroutines become runnable on m's P.
 unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
+    g_queue woken;
     unsigned n = 0;
-    for (timer* t = p->timers.take_due(now, timers_at_once); t; ++n) {
-        timer* next = t->next_due;   // t is gone once it has fired
-        t->fire(t, m);
+    for (timer* t = p->timers.take_due(now, timers_at_once, woken); t; ++n) {
+        timer* next = t->next_due;   // t may be gone once it has run
+        t->run(t, m);
         t = next;
+    }
+    while (G* g = woken.pop()) {
+        ready(m, g);
+        ++n;
     }
     return n;
 }
@@ -331,7 +336,6 @@ M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcep
 }
 
 void ready(M* m, G* g) noexcept {
-    g->reason.store(wait_reason::none, std::memory_order_relaxed);
     g->transition(g_state::waiting, g_state::runnable);
     sched* s = g->s;
     if (m && m->s == s && m->p.load(std::memory_order_relaxed)) {

@@ -1,6 +1,7 @@
 // Sleeping, and tying a goroutine to its thread.
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
+#include "sync/wait.hpp"
 
 #include <handoff/error.hpp>
 
@@ -9,26 +10,11 @@
 
 namespace handoff::detail {
 
-namespace {
-
-void wake_sleeper(timer* t, void* m) noexcept { ready(static_cast<M*>(m), static_cast<G*>(t->arg)); }
-
-void commit_sleep(M* m, G* g, void* arg) noexcept {
-    auto* t = static_cast<timer*>(arg);
-    try {
-        m->p.load(std::memory_order_relaxed)->timers.add(t);
-    } catch (const std::bad_alloc&) {
-        t->heap.store(nullptr, std::memory_order_relaxed);
-        t->when = 0;   // tells the sleeper that it did not sleep
-        ready(m, g);
-    }
-}
-
-}  // namespace
-
-void sleep_until_ns(std::int64_t when) {
-    M* m = current_m();
-    if (!m) {
+void sleep_until_ns(std::int64_t when, const std::stop_token* stop) {
+    const wait_limits limits{when, stop, true};
+    check_cancelled(limits);
+    M* m = enter_current();
+    if (!m && !stop) {
         timespec t;
         t.tv_sec = static_cast<time_t>(when / 1'000'000'000);
         t.tv_nsec = static_cast<long>(when % 1'000'000'000);
@@ -36,13 +22,10 @@ void sleep_until_ns(std::int64_t when) {
         }
         return;
     }
-    m = enter(m);
-    timer t;
-    t.when = when;
-    t.fire = wake_sleeper;
-    t.arg = m->curg.load(std::memory_order_relaxed);
-    leave(park(m, wait_reason::sleep, commit_sleep, &t));
-    if (t.when == 0 && when != 0) throw std::bad_alloc();
+    waiter w(m, true);
+    const wait_end end = wait_armed(m, w, wait_reason::sleep, nullptr, limits);
+    leave_current(m);
+    throw_if_cancelled(end);
 }
 
 }  // namespace handoff::detail

@@ -43,7 +43,6 @@ void timer_heap::sift_down(std::size_t i) noexcept {
 }
 
 void timer_heap::erase(std::size_t i) noexcept {
-    heap_[i].t->heap.store(nullptr, std::memory_order_relaxed);
     const entry last = heap_.back();
     heap_.pop_back();
     if (i == heap_.size()) return;
@@ -60,15 +59,20 @@ void timer_heap::add(timer* t) {
     publish();
 }
 
-timer* timer_heap::take_due(std::int64_t now, unsigned most) noexcept {
+timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noexcept {
     base::lock_guard hold(lock_);
     timer* head = nullptr;
     timer** tail = &head;
     while (most-- > 0 && !heap_.empty() && heap_[0].when <= now) {
         timer* t = heap_[0].t;
         erase(0);
-        *tail = t;
-        tail = &t->next_due;
+        if (t->due) {
+            if (G* g = t->due(t)) woken.push(g);
+        } else {
+            *tail = t;
+            tail = &t->next_due;
+        }
+        t->heap.store(nullptr, std::memory_order_release);   // the last that we do with it
     }
     *tail = nullptr;
     publish();
@@ -79,23 +83,29 @@ bool timer_heap::remove(timer* t) noexcept {
     base::lock_guard hold(lock_);
     if (t->heap.load(std::memory_order_relaxed) != this) return false;
     erase(t->index);
+    t->heap.store(nullptr, std::memory_order_relaxed);
     publish();
     return true;
 }
 
+bool timer_heap::remove_anywhere(timer* t) noexcept {
+    // It may move to another heap (move_all) until we have the lock of the one that it is in.
+    while (timer_heap* h = t->heap.load(std::memory_order_acquire))   // with erase: t is settled
+        if (h->remove(t)) return true;
+    return false;
+}
+
 void timer_heap::move_all(timer_heap& other) {
-    std::vector<entry> mine;
-    {
-        base::lock_guard hold(lock_);
-        mine.swap(heap_);
-        publish();
-    }
-    base::lock_guard hold(other.lock_);
-    for (const entry& e : mine) {
+    // Both at once, in the order of their addresses: a timer is in one of them at any moment.
+    base::lock_guard first(this < &other ? lock_ : other.lock_);
+    base::lock_guard second(this < &other ? other.lock_ : lock_);
+    for (const entry& e : heap_) {
         other.heap_.push_back(e);
         e.t->heap.store(&other, std::memory_order_relaxed);
         other.sift_up(other.heap_.size() - 1);
     }
+    heap_.clear();
+    publish();
     other.publish();
 }
 

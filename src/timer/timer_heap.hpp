@@ -1,12 +1,17 @@
 // timer_heap: the timers of one processor, a 4-ary heap by time.
 //
-// Its lock is taken by the owner to add, by whoever runs what is due (the owner, a thief, the monitor's hand), and to
-// remove from any thread. `first` can be read without it.
+// Its lock is taken to add, by whoever runs what is due (the owner, a thief, the monitor's hand), and to remove from any
+// thread. `first` can be read without it.
+//
+// A timer that is part of somebody's wait lives on his stack. It is therefore settled under the heap's lock (`due`): once
+// remove() returns, nobody touches it any more. One that has more to do when it is due (`run`) is called without the
+// lock; it must be kept alive by other means.
 #pragma once
 
 #include "base/atomic.hpp"
 #include "base/mutex.hpp"
 #include "os/note.hpp"
+#include "sched/g.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -18,11 +23,13 @@ class timer_heap;
 // A timer belongs to whoever waits for it, and must stay where it is while it is in a heap.
 struct timer {
     std::int64_t when = 0;                        // steady clock, ns
-    void (*fire)(timer*, void* m) = nullptr;      // called without the lock, in a runtime section of `m`
+    G* (*due)(timer*) noexcept = nullptr;         // under the lock; returns a goroutine to be readied, or null
+    void (*run)(timer*, M*) noexcept = nullptr;   // instead: without the lock, in a runtime section of that M
     void* arg = nullptr;
-    timer* next_due = nullptr;                    // list of due ones
+    timer* next_due = nullptr;                    // list of those to run
     std::uint32_t index = 0;                      // place in the heap, for removal
-    base::atomic<timer_heap*> heap{nullptr};      // that it is in; written under that heap's lock
+    base::atomic<timer_heap*> heap{nullptr};      // that it is in; written under that heap's lock;
+                                                  // null: nobody touches it any more (release, acquire)
 };
 
 class timer_heap {
@@ -35,14 +42,18 @@ public:
     // add: may throw std::bad_alloc, and then nothing was added. Logarithmic.
     void add(timer* t) HANDOFF_EXCLUDES(lock_);
 
-    // take_due removes those due at `now` and returns them as a list, in order of time. At most `most`.
-    timer* take_due(std::int64_t now, unsigned most) noexcept HANDOFF_EXCLUDES(lock_);
+    // take_due removes those due at `now`, at most `most`: goroutines to be readied go to `woken`, in order of time;
+    // returns the list of those to run.
+    timer* take_due(std::int64_t now, unsigned most, g_queue& woken) noexcept HANDOFF_EXCLUDES(lock_);
 
     // remove takes t out again; false if it had left already, due.
     bool remove(timer* t) noexcept HANDOFF_EXCLUDES(lock_);
 
+    // remove_anywhere takes t out of the heap that it is in, if any. Not while t may be added.
+    static bool remove_anywhere(timer* t) noexcept;
+
     // move_all moves every timer to `other`.
-    void move_all(timer_heap& other) HANDOFF_EXCLUDES(lock_);
+    void move_all(timer_heap& other) HANDOFF_NO_TSA;
 
 private:
     struct entry {

@@ -15,11 +15,13 @@ namespace {
 
 constexpr std::int64_t never = handoff::os::never;
 
+thread_local handoff::detail::g_queue woken;   // stays empty: the timers here are not parts of waits
+
 TEST(timer_heap, starts_empty) {
     timer_heap h;
     EXPECT_EQ(h.first(), never);
     EXPECT_EQ(h.size(), 0u);
-    EXPECT_EQ(h.take_due(never, 10), nullptr);
+    EXPECT_EQ(h.take_due(never, 10, woken), nullptr);
     timer t;
     EXPECT_FALSE(h.remove(&t));
 }
@@ -33,15 +35,15 @@ TEST(timer_heap, due_ones_come_in_order_and_at_most_so_many) {
     }
     EXPECT_EQ(h.first(), 0);
     EXPECT_EQ(h.size(), 100u);
-    EXPECT_EQ(h.take_due(-1, 10), nullptr);
+    EXPECT_EQ(h.take_due(-1, 10, woken), nullptr);
     std::int64_t expected = 0;
-    for (timer* t = h.take_due(49, 30); t; t = t->next_due) {
+    for (timer* t = h.take_due(49, 30, woken); t; t = t->next_due) {
         EXPECT_EQ(t->when, expected++);
         EXPECT_EQ(t->heap.load(), nullptr);
     }
     EXPECT_EQ(expected, 30);
     EXPECT_EQ(h.first(), 30);
-    for (timer* t = h.take_due(49, 30); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
+    for (timer* t = h.take_due(49, 30, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
     EXPECT_EQ(expected, 50);   // the one that is due at 49 exactly is due
     EXPECT_EQ(h.first(), 50);
     EXPECT_EQ(h.size(), 50u);
@@ -111,7 +113,7 @@ TEST(timer_heap, behaves_as_a_sorted_map) {
                 const auto now = static_cast<std::int64_t>(below(50)) - 5;
                 const auto most = static_cast<unsigned>(below(8));
                 unsigned n = 0;
-                for (timer* t = s.heap.take_due(now, most); t; t = t->next_due, ++n) {
+                for (timer* t = s.heap.take_due(now, most, woken); t; t = t->next_due, ++n) {
                     ASSERT_EQ(t->when, s.model.begin()->first);
                     ASSERT_LE(t->when, now);
                     ASSERT_TRUE(forget(s, t));
@@ -141,7 +143,7 @@ TEST(timer_heap, removal_races_with_taking) {
     std::atomic<std::size_t> taken{0};
     std::thread taker([&] {
         while (!over.load())
-            for (timer* t = h.take_due(1, 16); t;) {
+            for (timer* t = h.take_due(1, 16, woken); t;) {
                 timer* next = t->next_due;   // the owner may reuse it at once
                 ++taken;
                 static_cast<std::atomic<bool>*>(t->arg)->store(true);
@@ -170,6 +172,47 @@ TEST(timer_heap, removal_races_with_taking) {
     taker.join();
     EXPECT_EQ(removed + taken.load(), 4 * rounds);
     EXPECT_EQ(h.size(), 0u);
+}
+
+// A timer that is part of a wait is settled under the lock: once it is out of the heap its owner may drop it.
+TEST(timer_heap, waits_are_settled_when_remove_returns) {
+    timer_heap heaps[2];
+    const std::size_t rounds = scaled(50'000);
+    std::atomic<bool> over{false};
+    std::vector<std::thread> others;
+    others.emplace_back([&] {
+        handoff::detail::g_queue none;
+        while (!over.load())
+            for (auto& h : heaps) h.take_due(1, 16, none);
+    });
+    others.emplace_back([&] {
+        while (!over.load()) {
+            heaps[0].move_all(heaps[1]);
+            heaps[1].move_all(heaps[0]);
+        }
+    });
+    std::size_t removed = 0, due = 0;
+    for (std::size_t i = 0; i < rounds; ++i) {
+        struct wait {
+            timer t;
+            bool fired = false;
+        };
+        auto w = std::make_unique<wait>();
+        w->t.when = i % 3 == 0 ? 2 : 1;   // some are never due
+        w->t.arg = w.get();
+        w->t.due = [](timer* t) noexcept -> handoff::detail::G* {
+            static_cast<wait*>(t->arg)->fired = true;   // not atomic: remove_anywhere orders it
+            return nullptr;
+        };
+        heaps[i % 2].add(&w->t);
+        const bool was_there = timer_heap::remove_anywhere(&w->t);
+        ASSERT_NE(was_there, w->fired);
+        ++(was_there ? removed : due);
+    }
+    over = true;
+    for (auto& t : others) t.join();
+    EXPECT_EQ(removed + due, rounds);
+    EXPECT_EQ(heaps[0].size() + heaps[1].size(), 0u);
 }
 
 }  // namespace

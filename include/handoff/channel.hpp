@@ -1,0 +1,288 @@
+// channel<T>: a queue through which goroutines, and threads that are none, hand each other values.
+#pragma once
+
+#include <handoff/detail/channel_base.hpp>
+#include <handoff/detail/export.hpp>
+#include <handoff/detail/time.hpp>
+#include <handoff/error.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+namespace handoff {
+
+namespace detail {
+
+// Values whose move may throw are kept in boxes, so that no move under a channel's lock throws.
+template <class T>
+inline constexpr bool boxed = !std::is_nothrow_move_constructible_v<T>;
+template <class T>
+using stored = std::conditional_t<boxed<T>, std::unique_ptr<T>, T>;
+
+template <class T>
+struct value_slot {
+    alignas(stored<T>) std::byte bytes[sizeof(stored<T>)];
+
+    stored<T>& get() noexcept { return *std::launder(reinterpret_cast<stored<T>*>(bytes)); }
+    template <class V>
+    void put(V&& v) {
+        if constexpr (boxed<T>) ::new (static_cast<void*>(bytes)) stored<T>(std::make_unique<T>(std::forward<V>(v)));
+        else ::new (static_cast<void*>(bytes)) stored<T>(std::forward<V>(v));
+    }
+    // take moves the value out and destroys the slot's content.
+    std::optional<T> take() {
+        struct destroyer {
+            stored<T>& s;
+            ~destroyer() { std::destroy_at(&s); }
+        } at_end{get()};
+        if constexpr (boxed<T>) return std::optional<T>(std::move(*at_end.s));
+        else return std::optional<T>(std::move(at_end.s));
+    }
+};
+
+template <class T>
+struct channel_of final : channel_base {
+    static_assert(std::is_object_v<T> && !std::is_const_v<T>, "channels hold objects; send a pointer for a reference");
+    static_assert(std::is_nothrow_destructible_v<T>);
+
+    explicit channel_of(std::size_t capacity)
+        : channel_base(ops, capacity, capacity == 0 ? nullptr : std::allocator<value_slot<T>>().allocate(capacity)->bytes) {}
+    ~channel_of() {
+        for (std::size_t n = count.load(std::memory_order_relaxed); n > 0; --n) {
+            std::destroy_at(&at(head).get());
+            head = next(head);
+        }
+        if (cap != 0) std::allocator<value_slot<T>>().deallocate(reinterpret_cast<value_slot<T>*>(ring), cap);
+    }
+
+    value_slot<T>& at(std::size_t i) noexcept { return reinterpret_cast<value_slot<T>*>(ring)[i]; }
+    std::size_t next(std::size_t i) const noexcept { return i + 1 == cap ? 0 : i + 1; }
+
+    // The ways through the ring that wake nobody and wait for nobody; false, with nothing done, if this is not one.
+    // The first look, without the lock, spares it where that is clear; relaxed: the second look decides.
+    bool push_quietly(stored<T>& value) noexcept {
+        if (count.load(std::memory_order_relaxed) == cap || !receivers.empty()) return false;
+        spin_guard hold(lock);
+        const std::size_t n = count.load(std::memory_order_relaxed);
+        if (n == cap || !receivers.empty() || closed.load(std::memory_order_relaxed)) return false;
+        ::new (static_cast<void*>(at(tail).bytes)) stored<T>(std::move(value));
+        tail = next(tail);
+        count.store(n + 1, std::memory_order_relaxed);
+        return true;
+    }
+    bool pop_quietly(value_slot<T>& slot) noexcept {
+        if (count.load(std::memory_order_relaxed) == 0 || !senders.empty()) return false;
+        spin_guard hold(lock);
+        const std::size_t n = count.load(std::memory_order_relaxed);
+        if (n == 0 || !senders.empty()) return false;
+        relocate(slot.bytes, at(head).bytes);
+        head = next(head);
+        count.store(n - 1, std::memory_order_relaxed);
+        return true;
+    }
+
+    static void relocate(void* to, void* from) noexcept {
+        auto& old = *std::launder(static_cast<stored<T>*>(from));
+        ::new (to) stored<T>(std::move(old));
+        std::destroy_at(&old);
+    }
+    static void destroy(void* value) noexcept { std::destroy_at(std::launder(static_cast<stored<T>*>(value))); }
+    static void free_channel(channel_base* c) noexcept { delete static_cast<channel_of*>(c); }
+
+    static constexpr value_ops ops{sizeof(value_slot<T>), relocate, destroy, free_channel};
+};
+
+struct channel_access;
+
+}  // namespace detail
+
+// channel<T> is a handle on a channel; copies refer to the same one, which lives as long as one of them, or somebody
+// waits on it. One object of this class is used by one thread or goroutine at a time, as with std::shared_ptr; give each
+// its own copy.
+//
+// With capacity 0 a sender waits until a receiver takes the value from its hands; with n > 0 up to n values lie ready.
+// Values come out in the order in which they went in. T is movable, move-only types included, and destroyed without
+// exceptions. A default-constructed channel is never ready: sending and receiving wait forever.
+//
+// All functions may be called from any thread and from any goroutine of any runtime; those that wait park a goroutine
+// and block a thread. Those that wait, and have to, are cancellation points (cancellation.hpp), and take a
+// std::stop_token, which ends them by the exception `cancelled`. Constant time, but for close.
+template <class T>
+class channel {
+public:
+    using value_type = T;
+
+    // A channel that is never ready.
+    channel() noexcept = default;
+
+    // Throws std::bad_alloc, std::bad_array_new_length.
+    explicit channel(std::size_t capacity) : c_(new detail::channel_of<T>(capacity)) {}
+
+    // relaxed: who copies a handle has one, so the channel stays.
+    channel(const channel& other) noexcept : c_(other.c_) {
+        if (c_) c_->refs.fetch_add(1, std::memory_order_relaxed);
+    }
+    channel(channel&& other) noexcept : c_(std::exchange(other.c_, nullptr)) {}
+    channel& operator=(channel other) noexcept {
+        std::swap(c_, other.c_);
+        return *this;
+    }
+    ~channel() {
+        // release: what this handle's owner did with it; acquire: what the others' did, before it goes.
+        if (c_ && c_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete c_;
+    }
+
+    // send waits until the value is in the channel, or with a receiver. Throws channel_closed if the channel is closed,
+    // before or while it waits; the value is then destroyed.
+    void send(T value) { send_slow(std::move(value), detail::no_deadline, nullptr); }
+    void send(T value, const std::stop_token& stop) { send_slow(std::move(value), detail::no_deadline, &stop); }
+
+    // recv waits for a value. Empty once the channel is closed and drained.
+    std::optional<T> recv() { return recv_slow(detail::no_deadline, nullptr); }
+    std::optional<T> recv(const std::stop_token& stop) { return recv_slow(detail::no_deadline, &stop); }
+
+    // try_send sends if that takes no waiting; false, with `value` as it was, if it would. (A value whose move throws
+    // is moved to a box first, and back.) Throws channel_closed.
+    bool try_send(T&& value) { return send_if(std::move(value), detail::at_once); }
+    bool try_send(const T& value) { return send_if(T(value), detail::at_once); }
+
+    // try_recv receives if that takes no waiting; empty if it would, or if the channel is closed and drained.
+    std::optional<T> try_recv() { return recv_slow(detail::at_once, nullptr); }
+
+    // send_for and send_until wait no longer than that; false, with `value` as it was, if the time is over. Never early.
+    // Throw channel_closed.
+    template <class Rep, class Period>
+    bool send_for(T&& value, std::chrono::duration<Rep, Period> d) {
+        return send_if(std::move(value), detail::deadline_after(d));
+    }
+    template <class Rep, class Period>
+    bool send_for(const T& value, std::chrono::duration<Rep, Period> d) {
+        return send_if(T(value), detail::deadline_after(d));
+    }
+    template <class Clock, class Duration>
+    bool send_until(T&& value, std::chrono::time_point<Clock, Duration> t) {
+        return send_if(std::move(value), detail::deadline_at(t));
+    }
+    template <class Clock, class Duration>
+    bool send_until(const T& value, std::chrono::time_point<Clock, Duration> t) {
+        return send_if(T(value), detail::deadline_at(t));
+    }
+
+    // recv_for and recv_until wait no longer than that. Empty if the time is over, or if the channel is closed and
+    // drained (ask closed()).
+    template <class Rep, class Period>
+    std::optional<T> recv_for(std::chrono::duration<Rep, Period> d) {
+        return recv_slow(detail::deadline_after(d), nullptr);
+    }
+    template <class Clock, class Duration>
+    std::optional<T> recv_until(std::chrono::time_point<Clock, Duration> t) {
+        return recv_slow(detail::deadline_at(t), nullptr);
+    }
+
+    // close says that nothing more will be sent. Receivers get what is left, then nothing; senders that wait get
+    // channel_closed. Throws usage_error if it is closed already, or default-constructed. Linear in those that wait.
+    void close() { detail::channel_close(c_); }
+
+    // closed, len (values that lie ready) and cap: as of a moment ago, if others use the channel.
+    bool closed() const noexcept { return c_ && c_->closed.load(std::memory_order_relaxed); }
+    std::size_t len() const noexcept { return c_ ? c_->count.load(std::memory_order_relaxed) : 0; }
+    std::size_t cap() const noexcept { return c_ ? c_->cap : 0; }
+
+    // True of all but default-constructed and moved-from ones.
+    explicit operator bool() const noexcept { return c_ != nullptr; }
+    friend bool operator==(const channel& a, const channel& b) noexcept { return a.c_ == b.c_; }
+
+    // for (T& value : ch) receives until the channel is closed and drained.
+    class iterator {
+    public:
+        using iterator_concept = std::input_iterator_tag;
+        using value_type = T;
+        using difference_type = std::ptrdiff_t;
+
+        iterator() noexcept = default;
+        T& operator*() const noexcept { return *value_; }
+        T* operator->() const noexcept { return &*value_; }
+        iterator& operator++() {
+            value_.reset();
+            if (std::optional<T> next = from_->recv()) value_.emplace(std::move(*next));
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return !i.value_; }
+
+    private:
+        friend channel;
+        explicit iterator(channel& from) : from_(&from) { ++*this; }
+        channel* from_ = nullptr;
+        mutable std::optional<T> value_;
+    };
+    iterator begin() { return iterator(*this); }
+    std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+    friend detail::channel_access;
+
+    void send_slow(T&& value, std::int64_t deadline, const std::stop_token* stop) {
+        if constexpr (!detail::boxed<T>)
+            if (c_ && c_->push_quietly(value)) return;
+        detail::value_slot<T> slot;
+        slot.put(std::move(value));
+        owner held{slot};
+        switch (detail::channel_send(c_, slot.bytes, deadline, stop)) {
+            case detail::channel_result::done: held.full = false; return;
+            case detail::channel_result::closed: throw channel_closed();
+            case detail::channel_result::not_now: return;
+        }
+    }
+
+    bool send_if(T&& value, std::int64_t deadline) {
+        if constexpr (!detail::boxed<T>)
+            if (c_ && c_->push_quietly(value)) return true;
+        detail::value_slot<T> slot;
+        slot.put(std::move(value));
+        owner held{slot};
+        const auto result = detail::channel_send(c_, slot.bytes, deadline, nullptr);
+        if (result == detail::channel_result::done) {
+            held.full = false;
+            return true;
+        }
+        give_back(value, slot);
+        if (result == detail::channel_result::closed) throw channel_closed();
+        return false;
+    }
+
+    static void give_back(T& value, detail::value_slot<T>& slot) {
+        if constexpr (!detail::boxed<T>) {
+            std::destroy_at(&value);
+            std::construct_at(&value, std::move(slot.get()));
+        } else if constexpr (std::is_move_assignable_v<T>) {
+            value = std::move(*slot.get());
+        }
+    }
+
+    std::optional<T> recv_slow(std::int64_t deadline, const std::stop_token* stop) {
+        detail::value_slot<T> slot;
+        if (c_ && c_->pop_quietly(slot)) return slot.take();
+        if (detail::channel_recv(c_, slot.bytes, deadline, stop) == detail::channel_result::done) return slot.take();
+        return std::nullopt;
+    }
+
+    struct owner {
+        detail::value_slot<T>& slot;
+        bool full = true;
+        ~owner() {
+            if (full) std::destroy_at(&slot.get());
+        }
+    };
+
+    detail::channel_of<T>* c_ = nullptr;
+};
+
+}  // namespace handoff

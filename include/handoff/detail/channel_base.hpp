@@ -1,0 +1,60 @@
+// What a channel is, but for the type of its values. The algorithm is in src/sync/channel.cpp.
+#pragma once
+
+#include <handoff/detail/atomic.hpp>
+#include <handoff/detail/export.hpp>
+#include <handoff/detail/spin_lock.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+
+namespace handoff::detail {
+
+struct wait_node;
+
+// A queue of waiting goroutines and threads (src/sync/wait.hpp).
+struct wait_list {
+    base::atomic<wait_node*> first{nullptr};   // written under the owner's lock, relaxed; read without as a hint
+    wait_node* last = nullptr;
+
+    bool empty() const noexcept { return first.load(std::memory_order_relaxed) == nullptr; }
+};
+
+// How values of a channel are moved and destroyed. All noexcept: values whose move may throw are kept in boxes.
+struct value_ops {
+    std::size_t size;
+    void (*relocate)(void* to, void* from) noexcept;   // moves from `from` into raw memory, and destroys `from`
+    void (*destroy)(void* value) noexcept;
+    void (*free_channel)(struct channel_base*) noexcept;
+};
+
+struct channel_base {
+    channel_base(const value_ops& o, std::size_t capacity, std::byte* buffer) noexcept
+        : ops(&o), cap(capacity), ring(buffer) {}
+    channel_base(const channel_base&) = delete;
+    channel_base& operator=(const channel_base&) = delete;
+
+    spin_lock lock;
+    base::atomic<bool> closed{false};      // under lock; read without as a hint
+    base::atomic<std::size_t> count{0};    // values in the ring; likewise
+    const value_ops* const ops;
+    const std::size_t cap;
+    std::byte* const ring;
+    std::size_t head = 0, tail = 0;        // under lock
+    wait_list receivers, senders;          // under lock
+    base::atomic<std::size_t> refs{1};     // handles
+};
+
+enum class channel_result : std::uint8_t { done, closed, not_now };
+
+// channel_send and channel_recv move *value into the channel, or the next value to *slot, raw memory. `deadline`: see
+// time.hpp. A null channel is never ready. Unless the result is `done` *value stays as it was, and *slot raw.
+// Throw `cancelled` and std::bad_alloc.
+HANDOFF_API channel_result channel_send(channel_base* c, void* value, std::int64_t deadline, const std::stop_token* stop);
+HANDOFF_API channel_result channel_recv(channel_base* c, void* slot, std::int64_t deadline, const std::stop_token* stop);
+
+// channel_close throws usage_error if the channel is closed, or null.
+HANDOFF_API void channel_close(channel_base* c);
+
+}  // namespace handoff::detail

@@ -1,0 +1,246 @@
+// select: wait for the first of several channel operations.
+//
+//     select(on_recv(requests, [](std::optional<request> r) { ... }),
+//            on_send(log, line, [] { ... }),
+//            on_timeout(1s, [] { ... }));
+#pragma once
+
+#include <handoff/channel.hpp>
+
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+namespace handoff {
+
+namespace detail {
+
+enum class case_kind : std::uint8_t { recv, send, timeout, stop, otherwise };
+
+// One case, as select's algorithm (src/sync/select.cpp) sees it.
+struct case_base {
+    explicit case_base(case_kind k, channel_base* c = nullptr) noexcept : kind(k), base(c) {}
+    case_base(case_base&&) noexcept = default;
+    virtual ~case_base() = default;
+
+    // slot: the value to send, or raw memory for the one received.
+    virtual void* slot() noexcept { return nullptr; }
+
+    // fire calls the program's function. `moved`: the value was moved; else the channel is closed.
+    virtual void fire(bool moved) = 0;
+
+    case_kind kind;
+    channel_base* base;            // null: never ready
+    std::int64_t deadline = 0;     // of a timeout
+    std::stop_token stop{};        // of a stop
+};
+
+struct select_result {
+    std::size_t index;
+    bool moved;
+};
+
+// select_wait carries out one of the cases. Throws `cancelled` and std::bad_alloc.
+HANDOFF_API select_result select_wait(case_base* const* cases, std::size_t n);
+
+struct channel_access {
+    template <class T>
+    static channel_base* of(const channel<T>& ch) noexcept {
+        return ch.c_;
+    }
+};
+
+struct do_nothing {
+    template <class... Args>
+    void operator()(Args&&...) const noexcept {}
+};
+
+template <class T, class F>
+class recv_case final : public case_base {
+public:
+    // `kept` is ch, or empty if somebody else keeps it alive.
+    recv_case(const channel<T>& ch, channel<T> kept, F f)
+        : case_base(case_kind::recv, channel_access::of(ch)), kept_(std::move(kept)), f_(std::move(f)) {}
+    // Before it has fired.
+    recv_case(recv_case&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
+        : case_base(std::move(other)), kept_(std::move(other.kept_)), f_(std::move(other.f_)) {}
+
+    void* slot() noexcept override { return slot_.bytes; }
+    void fire(bool moved) override {
+        if (moved) std::invoke(f_, slot_.take());
+        else std::invoke(f_, std::optional<T>());
+    }
+
+private:
+    channel<T> kept_;
+    value_slot<T> slot_;
+    [[no_unique_address]] F f_;
+};
+
+template <class T, class F>
+class send_case final : public case_base {
+public:
+    template <class V>
+    send_case(const channel<T>& ch, channel<T> kept, V&& value, F f)
+        : case_base(case_kind::send, channel_access::of(ch)), kept_(std::move(kept)), f_(std::move(f)) {
+        slot_.put(std::forward<V>(value));
+        full_ = true;
+    }
+    send_case(send_case&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
+        : case_base(std::move(other)), kept_(std::move(other.kept_)), full_(std::exchange(other.full_, false)),
+          f_(std::move(other.f_)) {
+        if (full_) channel_of<T>::relocate(slot_.bytes, other.slot_.bytes);
+    }
+    ~send_case() override {
+        if (full_) std::destroy_at(&slot_.get());
+    }
+
+    void* slot() noexcept override { return slot_.bytes; }
+    void fire(bool moved) override {
+        if (!moved) throw channel_closed();
+        full_ = false;
+        std::invoke(f_);
+    }
+
+    // value gives back what was not sent; empty if it was.
+    std::optional<T> value() {
+        if (!std::exchange(full_, false)) return std::nullopt;
+        return slot_.take();
+    }
+
+private:
+    channel<T> kept_;
+    value_slot<T> slot_;
+    bool full_ = false;
+    [[no_unique_address]] F f_;
+};
+
+template <class F>
+class plain_case final : public case_base {
+public:
+    plain_case(case_kind k, F f, std::int64_t until = 0, std::stop_token token = {})
+        : case_base(k), f_(std::move(f)) {
+        deadline = until;
+        stop = std::move(token);
+    }
+    void fire(bool) override { std::invoke(f_); }
+
+private:
+    [[no_unique_address]] F f_;
+};
+
+}  // namespace detail
+
+// The cases. Each is one operation, for one select; it can be moved before. A case refers to its channel, which must
+// outlive it; given a temporary, it keeps that alive.
+
+// on_recv: f(std::optional<T>) gets what was received, empty if the channel is closed and drained.
+template <class T, std::invocable<std::optional<T>> F>
+auto on_recv(const channel<T>& ch, F f) {
+    return detail::recv_case<T, F>(ch, {}, std::move(f));
+}
+template <class T, std::invocable<std::optional<T>> F>
+auto on_recv(channel<T>&& ch, F f) {
+    return detail::recv_case<T, F>(ch, ch, std::move(f));
+}
+// Without a function the value goes to `to`, or nowhere.
+template <class T>
+auto on_recv(const channel<T>& ch, std::optional<T>& to) {
+    auto store = [&to](std::optional<T> v) {
+        to.reset();
+        if (v) to.emplace(std::move(*v));
+    };
+    return detail::recv_case<T, decltype(store)>(ch, {}, store);
+}
+template <class T>
+auto on_recv(const channel<T>& ch) {
+    return detail::recv_case<T, detail::do_nothing>(ch, {}, {});
+}
+template <class T>
+auto on_recv(channel<T>&& ch) {
+    return detail::recv_case<T, detail::do_nothing>(ch, ch, {});
+}
+
+// on_send: f() is called once the value, copied or moved from, is sent. select throws channel_closed if it chooses this
+// case and the channel is closed. A value that was not sent is destroyed with the case, or taken back from it by value().
+template <class T, class V, std::invocable F = detail::do_nothing>
+    requires std::constructible_from<T, V&&>
+auto on_send(const channel<T>& ch, V&& value, F f = {}) {
+    return detail::send_case<T, F>(ch, {}, std::forward<V>(value), std::move(f));
+}
+template <class T, class V, std::invocable F = detail::do_nothing>
+    requires std::constructible_from<T, V&&>
+auto on_send(channel<T>&& ch, V&& value, F f = {}) {
+    return detail::send_case<T, F>(ch, ch, std::forward<V>(value), std::move(f));
+}
+
+// on_timeout and on_deadline: f() is called if no other case was ready in time; d counts from the making of the case.
+template <class Rep, class Period, std::invocable F = detail::do_nothing>
+auto on_timeout(std::chrono::duration<Rep, Period> d, F f = {}) {
+    return detail::plain_case<F>(detail::case_kind::timeout, std::move(f), detail::deadline_after(d));
+}
+template <class Clock, class Duration, std::invocable F = detail::do_nothing>
+auto on_deadline(std::chrono::time_point<Clock, Duration> t, F f = {}) {
+    return detail::plain_case<F>(detail::case_kind::timeout, std::move(f), detail::deadline_at(t));
+}
+
+// on_stop: f() is called once a stop has been requested.
+template <std::invocable F = detail::do_nothing>
+auto on_stop(std::stop_token token, F f = {}) {
+    return detail::plain_case<F>(detail::case_kind::stop, std::move(f), 0, std::move(token));
+}
+
+// otherwise: f() is called if no case is ready at once; select then does not wait.
+template <std::invocable F = detail::do_nothing>
+auto otherwise(F f = {}) {
+    return detail::plain_case<F>(detail::case_kind::otherwise, std::move(f));
+}
+
+// select waits until one of the cases is ready, carries out that one and no other, calls its function, and returns its
+// index. Among several that are ready it chooses at random, all with the same chance. The function runs after the
+// operation, and may do anything; what it throws comes out of select. The same channel may stand in several cases; a
+// select never receives what it sends itself. Without a case it waits forever. A cancellation point, if it waits.
+// Any thread. Linear in the cases; those ready at once are found without a lock on the others.
+template <std::derived_from<detail::case_base>... Cases>
+std::size_t select(Cases&&... cases) {
+    const std::array<detail::case_base*, sizeof...(cases)> all{&cases...};
+    const detail::select_result chosen = detail::select_wait(all.data(), all.size());
+    all[chosen.index]->fire(chosen.moved);
+    return chosen.index;
+}
+
+// select_case holds any case, for a number of them that is known only at run time:
+//
+//     std::vector<select_case> cases;
+//     for (auto& ch : channels) cases.push_back(on_recv(ch, f));
+//     std::size_t i = select(cases);
+class select_case {
+public:
+    template <std::derived_from<detail::case_base> Case>
+    select_case(Case c) : c_(std::make_unique<Case>(std::move(c))) {}
+
+private:
+    friend std::size_t select(std::span<select_case>);
+    std::unique_ptr<detail::case_base> c_;
+};
+
+// As above; every case may be used again only if it was not the one that fired.
+inline std::size_t select(std::span<select_case> cases) {
+    std::vector<detail::case_base*> all;
+    all.reserve(cases.size());
+    for (select_case& c : cases) all.push_back(c.c_.get());
+    const detail::select_result chosen = detail::select_wait(all.data(), all.size());
+    all[chosen.index]->fire(chosen.moved);
+    return chosen.index;
+}
+inline std::size_t select(std::vector<select_case>& cases) { return select(std::span<select_case>(cases)); }
+
+}  // namespace handoff

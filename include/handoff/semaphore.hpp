@@ -1,0 +1,82 @@
+// counting_semaphore: a number of permits.
+#pragma once
+
+#include <handoff/detail/atomic.hpp>
+#include <handoff/detail/export.hpp>
+#include <handoff/detail/time.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <stop_token>
+
+namespace handoff {
+
+namespace detail {
+
+class semaphore_base {
+public:
+    explicit constexpr semaphore_base(std::uint64_t permits) noexcept : word_(permits << 1) {}
+    semaphore_base(const semaphore_base&) = delete;
+    semaphore_base& operator=(const semaphore_base&) = delete;
+
+    bool try_take() noexcept {
+        std::uint64_t seen = word_.load(std::memory_order_relaxed);
+        // acquire: with give's release.
+        while (seen >= one)
+            if (word_.compare_exchange_weak(seen, seen - one, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        return false;
+    }
+    HANDOFF_API bool take_slow(std::int64_t deadline, const std::stop_token* stop);
+    HANDOFF_API void give(std::uint64_t n, std::uint64_t most);
+
+private:
+    static constexpr std::uint64_t parked = 1, one = 2;
+
+    // The permits, doubled, and whether somebody waits (then there are none; changed under his bucket's lock).
+    base::atomic<std::uint64_t> word_;
+};
+
+}  // namespace detail
+
+// With the members of its std namesake. Permits go to those that wait in the order of coming. acquire() and its timed
+// forms are cancellation points. Eight bytes; may be destroyed by who has acquired the last permit that is ever released.
+// Any thread, threads and goroutines that did not acquire included.
+template <std::ptrdiff_t Max = std::numeric_limits<std::ptrdiff_t>::max()>
+class counting_semaphore {
+    static_assert(Max >= 0);
+
+public:
+    // 0 <= permits <= max().
+    explicit constexpr counting_semaphore(std::ptrdiff_t permits) noexcept : base_(static_cast<std::uint64_t>(permits)) {}
+
+    static constexpr std::ptrdiff_t max() noexcept { return Max; }
+
+    // release adds n permits. Throws usage_error if n is negative or there would be more than max(); nothing has
+    // changed then. Linear in those that it wakes.
+    void release(std::ptrdiff_t n = 1) { base_.give(static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(Max)); }
+
+    void acquire() {
+        if (!base_.try_take()) base_.take_slow(detail::no_deadline, nullptr);
+    }
+    void acquire(const std::stop_token& stop) {
+        if (!base_.try_take()) base_.take_slow(detail::no_deadline, &stop);
+    }
+    bool try_acquire() noexcept { return base_.try_take(); }
+    template <class Rep, class Period>
+    bool try_acquire_for(std::chrono::duration<Rep, Period> d) {
+        return base_.try_take() || base_.take_slow(detail::deadline_after(d), nullptr);
+    }
+    template <class Clock, class Duration>
+    bool try_acquire_until(std::chrono::time_point<Clock, Duration> t) {
+        return base_.try_take() || base_.take_slow(detail::deadline_at(t), nullptr);
+    }
+
+private:
+    detail::semaphore_base base_;
+};
+
+using binary_semaphore = counting_semaphore<1>;
+
+}  // namespace handoff

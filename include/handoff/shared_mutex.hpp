@@ -1,0 +1,86 @@
+// shared_mutex: many readers or one writer.
+#pragma once
+
+#include <handoff/detail/atomic.hpp>
+#include <handoff/detail/export.hpp>
+#include <handoff/detail/time.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <shared_mutex>
+
+namespace handoff {
+
+// Satisfies SharedTimedLockable: std::shared_lock and std::unique_lock take it. Who waits is served in the order of
+// coming, readers that stand next to each other together: once a writer waits, readers that come later stand behind it,
+// so neither starves. (A goroutine must therefore not take a second shared lock while it holds one.) It is handed over,
+// not fought for. Not recursive; no upgrade. Four bytes. No cancellation points. Any thread.
+class shared_mutex {
+public:
+    constexpr shared_mutex() noexcept = default;
+    shared_mutex(const shared_mutex&) = delete;
+    shared_mutex& operator=(const shared_mutex&) = delete;
+
+    void lock() {
+        if (!try_lock()) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
+    }
+    bool try_lock() noexcept {
+        std::uint32_t free = 0;
+        // acquire: with the releases of both unlocks.
+        return word_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
+    }
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> d) {
+        return try_lock() || lock_slow(exclusive, detail::deadline_after(d));
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(std::chrono::time_point<Clock, Duration> t) {
+        return try_lock() || lock_slow(exclusive, detail::deadline_at(t));
+    }
+    // unlock and unlock_shared end the process with a message if it is not locked in that way.
+    void unlock() noexcept {
+        std::uint32_t mine = writer;
+        if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
+            unlock_slow();
+    }
+
+    void lock_shared() {
+        if (!try_lock_shared()) [[unlikely]] lock_slow(shared, detail::no_deadline);
+    }
+    bool try_lock_shared() noexcept {
+        std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        while ((seen & (writer | parked)) == 0)
+            if (word_.compare_exchange_weak(seen, seen + reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        return false;
+    }
+    template <class Rep, class Period>
+    bool try_lock_shared_for(std::chrono::duration<Rep, Period> d) {
+        return try_lock_shared() || lock_slow(shared, detail::deadline_after(d));
+    }
+    template <class Clock, class Duration>
+    bool try_lock_shared_until(std::chrono::time_point<Clock, Duration> t) {
+        return try_lock_shared() || lock_slow(shared, detail::deadline_at(t));
+    }
+    void unlock_shared() noexcept {
+        std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        // The last reader of a lock for which others wait has to let them in.
+        while (seen >= reader && (seen & parked) == 0)
+            if (word_.compare_exchange_weak(seen, seen - reader, std::memory_order_release, std::memory_order_relaxed)) return;
+        unlock_shared_slow();
+    }
+
+private:
+    // writer: one has it. parked: somebody waits; set and cleared under his bucket's lock. reader: counts those who have it.
+    static constexpr std::uint32_t writer = 1, parked = 2, reader = 4;
+    static constexpr std::uint32_t exclusive = 0, shared = 1;   // kinds of waiters
+
+    HANDOFF_API bool lock_slow(std::uint32_t kind, std::int64_t deadline);
+    HANDOFF_API void unlock_slow() noexcept;
+    HANDOFF_API void unlock_shared_slow() noexcept;
+    template <class Waiting, class Won>
+    void let_in(Waiting& waiting, Won& won) noexcept;
+
+    base::atomic<std::uint32_t> word_{0};
+};
+
+}  // namespace handoff

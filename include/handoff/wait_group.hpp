@@ -1,0 +1,92 @@
+// wait_group: wait until a number of things are done.
+#pragma once
+
+#include <handoff/detail/atomic.hpp>
+#include <handoff/detail/export.hpp>
+#include <handoff/detail/time.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+
+namespace handoff {
+
+namespace detail {
+
+// A counter that others wait for to become zero: wait_group and latch.
+class countdown {
+public:
+    // 0 <= n < 2^62
+    explicit constexpr countdown(std::int64_t n) noexcept : word_(n * one) {}
+    countdown(const countdown&) = delete;
+    countdown& operator=(const countdown&) = delete;
+
+    std::int64_t count() const noexcept { return word_.load(std::memory_order_acquire) >> 1; }
+
+    // add changes the count by n, and wakes those that wait if it is zero then; false, with nothing changed, if it
+    // would be negative or too large.
+    bool add(std::int64_t n) noexcept {
+        std::int64_t seen = word_.load(std::memory_order_relaxed);
+        while ((seen & parked) == 0 || (seen >> 1) + n > 0) {
+            if (n > most || (seen >> 1) + n < 0 || (seen >> 1) + n > most) return false;
+            // release: what was done, for those that wait; acquire: what others did, for who brings it to zero.
+            if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+        }
+        return add_slow(n);
+    }
+
+    // Acquires what was done before the count became zero.
+    bool done() const noexcept { return count() == 0; }
+    HANDOFF_API bool wait(std::uint8_t why, std::int64_t deadline, const std::stop_token* stop);
+
+private:
+    static constexpr std::int64_t parked = 1, one = 2, most = std::int64_t{1} << 60;
+
+    HANDOFF_API bool add_slow(std::int64_t n) noexcept;
+
+    // The count, doubled, and whether somebody waits (changed under his bucket's lock).
+    base::atomic<std::int64_t> word_;
+};
+
+HANDOFF_API extern const std::uint8_t why_wait_group, why_latch;
+
+[[noreturn]] HANDOFF_API void bad_count(const char* what);
+
+}  // namespace detail
+
+// As Go's sync.WaitGroup: add() before what is to be waited for begins, done() at its end, wait() for all. It may be used
+// again once wait() has returned, and destroyed by whoever returned from it. Eight bytes. wait is a cancellation point.
+// Any thread.
+class wait_group {
+public:
+    constexpr wait_group() noexcept = default;
+
+    // add and done throw usage_error if the count would become negative; nothing has changed then. Linear in those that
+    // it wakes.
+    void add(std::ptrdiff_t n = 1) {
+        if (!count_.add(n)) detail::bad_count("a wait_group is counted below zero, or too far");
+    }
+    void done() { add(-1); }
+
+    void wait() { wait(detail::no_deadline, nullptr); }
+    void wait(const std::stop_token& stop) { wait(detail::no_deadline, &stop); }
+    // wait_for and wait_until return false if the time was over first. Never early.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> d) {
+        return wait(detail::deadline_after(d), nullptr);
+    }
+    template <class Clock, class Duration>
+    bool wait_until(std::chrono::time_point<Clock, Duration> t) {
+        return wait(detail::deadline_at(t), nullptr);
+    }
+
+private:
+    bool wait(std::int64_t deadline, const std::stop_token* stop) {
+        return count_.done() || count_.wait(detail::why_wait_group, deadline, stop);
+    }
+
+    detail::countdown count_{0};
+};
+
+}  // namespace handoff

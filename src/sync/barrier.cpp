@@ -1,0 +1,47 @@
+// The barrier. Those that wait stand at the address of the phase; who arrives last changes it and wakes them. Before the
+// change nobody can arrive in the next phase but him, so the counts are his alone until then.
+#include <handoff/barrier.hpp>
+
+#include "sync/parking_lot.hpp"
+
+#include <handoff/error.hpp>
+
+namespace handoff::detail {
+
+std::uint64_t barrier_base::arrive(std::ptrdiff_t n, bool drop, void (*complete)(void*), void* arg) {
+    // Relaxed: it can't change before we have arrived.
+    const std::uint64_t phase = phase_.load(std::memory_order_relaxed);
+    // Before arriving, so that the last one sees it.
+    if (drop) expected_.fetch_sub(1, std::memory_order_relaxed);
+    std::ptrdiff_t left = left_.load(std::memory_order_relaxed);
+    do {
+        if (n <= 0 || n > left) {
+            if (drop) expected_.fetch_add(1, std::memory_order_relaxed);
+            throw usage_error("handoff: more arrive at a barrier than it expects");
+        }
+        // release: what was done before; acquire: what the others did, for the completion and those that wait.
+    } while (!left_.compare_exchange_weak(left, left - n, std::memory_order_acq_rel, std::memory_order_relaxed));
+    if (left != n) return phase;
+    complete(arg);
+    left_.store(expected_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    with_parked(&phase_, [&](parked_waiters waiting, wake_list& won) {
+        phase_.store(phase + 1, std::memory_order_release);
+        // From here on one of the others may have returned, and destroyed it.
+        while (waiting.release_first(0, won)) {
+        }
+    });
+    return phase;
+}
+
+void barrier_base::wait(std::uint64_t phase, const std::stop_token* stop) {
+    if (phase_.load(std::memory_order_acquire) != phase) return;
+    park_request r{&phase_, wait_reason::barrier};
+    r.limits = {no_deadline, stop, true};
+    check_cancelled(r.limits);
+    M* m = enter_current();
+    const park_result end = park_if(m, r, [&] { return phase_.load(std::memory_order_acquire) == phase; });
+    leave_current(m);
+    throw_if_cancelled(end.end);
+}
+
+}  // namespace handoff::detail

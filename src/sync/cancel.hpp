@@ -1,0 +1,35 @@
+// Cancellation of goroutines in task groups.
+//
+// Each goroutine of a group has a cancel_scope, on its stack, that its G points to. An armed wait shows itself there
+// under the scope's lock, and takes itself out again before it ends; who cancels sets the flag and wins the wait under
+// the same lock. So a wait that began before the cancellation is found, and one that begins after it sees the flag.
+// Locks are taken from the outer to the inner: group, scope, nested group, ...
+#pragma once
+
+#include "sync/wait.hpp"
+
+#include <boost/intrusive/list.hpp>
+
+namespace handoff::detail {
+
+struct group_state;
+
+using scope_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+
+struct cancel_scope {
+    spin_lock lock;
+    base::atomic<bool> cancelled{false};   // set under the lock; the owner reads it without, as a hint
+    waiter* current = nullptr;             // under the lock: the owner's armed wait
+    group_state* nested = nullptr;         // under the lock: list of the groups that the owner has open, by `outer`
+    unsigned blocked = 0;                  // owner: nesting of cancellation_blockers
+    scope_hook link;                       // in the group's list, under the group's lock
+};
+
+// The scope under which waits of m's current goroutine end early; null if there is none, or it is blocked.
+inline cancel_scope* active_scope(M* m) noexcept {
+    if (!m) return nullptr;
+    cancel_scope* s = m->curg.load(std::memory_order_relaxed)->scope;
+    return s && s->blocked == 0 ? s : nullptr;
+}
+
+}  // namespace handoff::detail

@@ -1,0 +1,24 @@
+// What select and tickers share with channels. All under the channel's lock.
+#pragma once
+
+#include "sync/wait.hpp"
+
+#include <optional>
+
+namespace handoff::detail {
+
+inline constexpr std::uint32_t delivered = 1;   // wait_node::token: the value was moved; else the channel was closed
+
+// first_waiter takes nodes out of l until it has won the waiter of one, and returns that; null if there is none.
+wait_node* first_waiter(wait_list& l, wake_list& won) noexcept;
+
+// send_now and recv_now do what can be done at once: `done`, `closed`, or nothing. Those whom it concerns are in `won`.
+std::optional<channel_result> send_now(channel_base& c, void* value, wake_list& won) noexcept;
+std::optional<channel_result> recv_now(channel_base& c, void* slot, wake_list& won) noexcept;
+
+void close_and_wake(channel_base& c, wake_list& won) noexcept;
+
+void push_ring(channel_base& c, void* value) noexcept;
+void pop_ring(channel_base& c, void* slot) noexcept;
+
+}  // namespace handoff::detail

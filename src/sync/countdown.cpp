@@ -1,0 +1,52 @@
+// What wait_group and latch count with.
+#include <handoff/wait_group.hpp>
+
+#include "sync/parking_lot.hpp"
+
+#include <handoff/error.hpp>
+
+#include <string>
+
+namespace handoff::detail {
+
+const std::uint8_t why_wait_group = static_cast<std::uint8_t>(wait_reason::wait_group);
+const std::uint8_t why_latch = static_cast<std::uint8_t>(wait_reason::latch);
+
+void bad_count(const char* what) { throw usage_error(std::string("handoff: ") + what); }
+
+bool countdown::add_slow(std::int64_t n) noexcept {
+    bool fits = true;
+    with_parked(this, [&](parked_waiters waiting, wake_list& won) {
+        std::int64_t seen = word_.load(std::memory_order_relaxed);
+        std::int64_t next;
+        do {
+            fits = (seen >> 1) + n >= 0;
+            if (!fits) return;
+            next = (seen >> 1) + n == 0 ? 0 : seen + n * one;   // zero: nobody waits any more
+        } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
+        // From here on one of those that wait may have returned, and destroyed it.
+        while (next == 0 && waiting.release_first(0, won)) {
+        }
+    });
+    return fits;
+}
+
+bool countdown::wait(std::uint8_t why, std::int64_t deadline, const std::stop_token* stop) {
+    park_request r{this, static_cast<wait_reason>(why)};
+    r.limits = {deadline, stop, true};
+    check_cancelled(r.limits);
+    M* m = enter_current();
+    const park_result end = park_if(m, r, [&] {
+        std::int64_t seen = word_.load(std::memory_order_acquire);
+        do {
+            if (seen >> 1 == 0) return false;
+        } while (!word_.compare_exchange_weak(seen, seen | parked, std::memory_order_acquire, std::memory_order_acquire));
+        return true;
+    });
+    leave_current(m);
+    throw_if_cancelled(end.end);
+    if (end.end == wait_end::timed_out) return false;
+    return true;
+}
+
+}  // namespace handoff::detail

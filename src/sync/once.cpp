@@ -1,0 +1,36 @@
+#include <handoff/once.hpp>
+
+#include "sync/parking_lot.hpp"
+
+namespace handoff {
+
+using namespace detail;
+
+bool once_flag::begin() {
+    park_request r{this, wait_reason::once};
+    r.limits.cancellable = false;
+    for (;;) {
+        std::uint32_t seen = fresh;
+        if (state_.compare_exchange_strong(seen, running, std::memory_order_acquire, std::memory_order_acquire)) return true;
+        if (seen == done) return false;
+        M* m = enter_current();
+        park_if(m, r, [&] {
+            seen = running;
+            return state_.compare_exchange_strong(seen, contended, std::memory_order_relaxed) || seen == contended;
+        });
+        leave_current(m);
+    }
+}
+
+void once_flag::end(std::uint32_t state) noexcept {
+    std::uint32_t seen = running;
+    // release: what the function did, for those that look at the state.
+    if (state_.compare_exchange_strong(seen, state, std::memory_order_release, std::memory_order_relaxed)) return;
+    with_parked(this, [&](parked_waiters waiting, wake_list& won) {
+        state_.store(state, std::memory_order_release);
+        while (waiting.release_first(0, won)) {
+        }
+    });
+}
+
+}  // namespace handoff

@@ -1,0 +1,205 @@
+// select. Two ways through.
+//
+// The quick one looks at all cases without locks, chooses one of those that seem ready, and does it under that channel's
+// lock alone, if it still can be done. That is what happens to busy selects, and it is fair: the choice is among all that
+// seem ready, at random.
+//
+// The slow one holds the locks of all channels, in the order of their addresses, so that what it sees is one instant: only
+// then may it say that nothing is ready (`otherwise`), or queue a node at each channel and wait. Its waiter is armed, so
+// only one of those who find a node wins it, and says which under its channel's lock. When it goes on it takes all locks
+// again, one after the other, and its nodes out.
+//
+// All within a runtime section, since entering one may wait for a P.
+#include <handoff/select.hpp>
+
+#include "sync/channel.hpp"
+
+#include <handoff/error.hpp>
+
+#include <algorithm>
+#include <memory>
+
+namespace handoff::detail {
+
+namespace {
+
+constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+// Scratch space for n elements, on the stack if they are few.
+template <class T>
+class scratch {
+public:
+    explicit scratch(std::size_t n) : heap_(n > few ? new T[n] : nullptr) {}
+    T* data() noexcept { return heap_ ? heap_.get() : local_; }
+    T& operator[](std::size_t i) noexcept { return data()[i]; }
+
+private:
+    static constexpr std::size_t few = 8;
+    T local_[few];
+    std::unique_ptr<T[]> heap_;
+};
+
+bool transfers(const case_base& c) noexcept { return c.kind == case_kind::recv || c.kind == case_kind::send; }
+
+// seems_ready without the lock is a guess.
+bool seems_ready(const case_base& c) noexcept {
+    const channel_base* ch = c.base;
+    if (!ch) return false;
+    if (ch->closed.load(std::memory_order_relaxed)) return true;
+    const std::size_t n = ch->count.load(std::memory_order_relaxed);
+    return c.kind == case_kind::recv ? n != 0 || !ch->senders.empty() : n < ch->cap || !ch->receivers.empty();
+}
+
+// choose one of those that seem ready, each with the same chance.
+std::size_t choose(case_base* const* cases, std::size_t n) noexcept {
+    std::size_t chosen = none;
+    std::uint32_t ready = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        if (!transfers(*cases[i]) || !seems_ready(*cases[i])) continue;
+        ++ready;
+        // The k-th replaces the choice with a chance of 1/k.
+        if (ready == 1 || static_cast<std::uint64_t>(random_number()) * ready >> 32 == 0) chosen = i;
+    }
+    return chosen;
+}
+
+std::optional<channel_result> try_case(case_base& c, wake_list& won) noexcept {
+    return c.kind == case_kind::recv ? recv_now(*c.base, c.slot(), won) : send_now(*c.base, c.slot(), won);
+}
+
+// What a select waits for beside channels.
+struct other_cases {
+    std::size_t otherwise = none, timeout = none, stop = none;
+
+    other_cases(case_base* const* cases, std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) {
+            if (cases[i]->kind == case_kind::otherwise) only(otherwise, i);
+            else if (cases[i]->kind == case_kind::stop) only(stop, i);
+            else if (cases[i]->kind == case_kind::timeout && (timeout == none || cases[i]->deadline < cases[timeout]->deadline))
+                timeout = i;
+        }
+    }
+    static void only(std::size_t& place, std::size_t i) {
+        if (place != none) throw usage_error("handoff: a select with two cases of otherwise, or of on_stop");
+        place = i;
+    }
+};
+
+// The channels of a select, each once, in the order in which they are locked.
+class channel_set {
+public:
+    channel_set(case_base* const* cases, std::size_t n) : all_(n) {
+        for (std::size_t i = 0; i < n; ++i)
+            if (transfers(*cases[i]) && cases[i]->base) all_[count_++] = cases[i]->base;
+        std::sort(all_.data(), all_.data() + count_, std::less<channel_base*>());
+        count_ = static_cast<std::size_t>(std::unique(all_.data(), all_.data() + count_) - all_.data());
+    }
+    void lock() noexcept {
+        for (std::size_t i = 0; i < count_; ++i) all_[i]->lock.lock();
+    }
+    void unlock() noexcept {
+        for (std::size_t i = count_; i-- > 0;) all_[i]->lock.unlock();
+    }
+
+private:
+    scratch<channel_base*> all_;
+    std::size_t count_ = 0;
+};
+
+wait_list& list_of(case_base& c) noexcept {
+    return c.kind == case_kind::recv ? c.base->receivers : c.base->senders;
+}
+
+// The quick way; `none` if it did not get through.
+select_result select_quickly(M* m, case_base* const* cases, std::size_t n) noexcept {
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        const std::size_t i = choose(cases, n);
+        if (i == none) break;
+        wake_list won;
+        channel_base& ch = *cases[i]->base;
+        ch.lock.lock();
+        const auto result = try_case(*cases[i], won);
+        ch.lock.unlock();
+        won.wake(m);
+        if (result) return {i, *result == channel_result::done};
+    }
+    return {none, false};
+}
+
+class slow_select {
+public:
+    slow_select(case_base* const* cases, std::size_t n, const other_cases& others)
+        : cases_(cases), n_(n), others_(others), channels_(cases, n), nodes_(n) {}
+
+    // m in a runtime section, or null; returns outside of it.
+    select_result run(M* m) {
+        channels_.lock();
+        wake_list won;
+        // Under the locks what seems ready is, but for waiters that have fired elsewhere: those are gone after a try.
+        for (std::size_t i; (i = choose(cases_, n_)) != none;) {
+            if (const auto result = try_case(*cases_[i], won)) {
+                channels_.unlock();
+                won.wake(m);
+                leave_current(m);
+                return {i, *result == channel_result::done};
+            }
+        }
+        if (others_.otherwise != none) {
+            channels_.unlock();
+            leave_current(m);
+            return {others_.otherwise, true};
+        }
+        return wait(m);
+    }
+
+private:
+    select_result wait(M* m) {
+        waiter w(m, true);
+        for (std::size_t i = 0; i < n_; ++i) {
+            if (!transfers(*cases_[i]) || !cases_[i]->base) continue;
+            wait_node& node = nodes_[i];
+            node.who = &w;
+            node.slot = cases_[i]->slot();
+            push_back(list_of(*cases_[i]), node);
+        }
+        channels_.unlock();
+        wait_limits limits;
+        if (others_.timeout != none) limits.deadline = cases_[others_.timeout]->deadline;
+        if (others_.stop != none) limits.stop = &cases_[others_.stop]->stop;
+        const wait_end end = wait_armed(m, w, wait_reason::select, nullptr, limits);
+        select_result result{none, false};
+        channels_.lock();   // who woke it may still write to a node
+        for (std::size_t i = 0; i < n_; ++i) {
+            if (nodes_[i].queued) erase(list_of(*cases_[i]), nodes_[i]);
+            if (w.fired == &nodes_[i]) result = {i, nodes_[i].token == delivered};
+        }
+        channels_.unlock();
+        leave_current(m);
+        if (end == wait_end::timed_out) return {others_.timeout, true};
+        if (end == wait_end::cancelled && others_.stop != none && limits.stop->stop_requested()) return {others_.stop, true};
+        throw_if_cancelled(end);
+        return result;
+    }
+
+    case_base* const* const cases_;
+    const std::size_t n_;
+    const other_cases& others_;
+    channel_set channels_;
+    scratch<wait_node> nodes_;
+};
+
+}  // namespace
+
+select_result select_wait(case_base* const* cases, std::size_t n) {
+    M* m = enter_current();
+    const select_result quick = select_quickly(m, cases, n);
+    leave_current(m);
+    if (quick.index != none) return quick;
+    const other_cases others(cases, n);
+    if (others.stop != none && cases[others.stop]->stop.stop_requested()) return {others.stop, true};
+    if (others.otherwise == none) check_cancelled({});
+    slow_select slow(cases, n, others);   // may allocate, so not in the section
+    return slow.run(enter_current());
+}
+
+}  // namespace handoff::detail

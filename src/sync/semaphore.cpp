@@ -1,0 +1,49 @@
+// Semaphores. Permits are given to those that wait, one each, and only what is left goes to the word: while somebody
+// waits there are none to be taken past him.
+#include <handoff/semaphore.hpp>
+
+#include "sync/parking_lot.hpp"
+
+#include <handoff/error.hpp>
+
+namespace handoff::detail {
+
+bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* stop) {
+    park_request r{this, wait_reason::semaphore};
+    r.limits = {deadline, stop, true};
+    check_cancelled(r.limits);
+    M* m = enter_current();
+    const park_result end = park_if(m, r, [&] {
+        std::uint64_t seen = word_.load(std::memory_order_relaxed);
+        for (;;) {
+            const bool free = seen >= one;
+            if (word_.compare_exchange_weak(seen, free ? seen - one : parked, std::memory_order_acquire, std::memory_order_relaxed))
+                return !free;
+        }
+    });
+    leave_current(m);
+    throw_if_cancelled(end.end);
+    if (end.end == wait_end::timed_out) return false;
+    return true;
+}
+
+void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
+    const auto fits = [&](std::uint64_t seen) { return n <= most && (seen >> 1) <= most - n; };
+    std::uint64_t seen = word_.load(std::memory_order_relaxed);
+    while ((seen & parked) == 0) {
+        if (!fits(seen)) throw usage_error("handoff: a semaphore is released beyond its maximum");
+        // release: what the releaser did, for who acquires.
+        if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_release, std::memory_order_relaxed)) return;
+    }
+    if (!fits(0)) throw usage_error("handoff: a semaphore is released beyond its maximum");
+    with_parked(this, [&](parked_waiters waiting, wake_list& won) {
+        while (n > 0 && waiting.release_first(0, won)) --n;
+        if (!waiting.empty()) return;
+        // The last waiter is served, or nobody is left. Others may have come by the fast ways if that was so before.
+        seen = word_.load(std::memory_order_relaxed);
+        while (!word_.compare_exchange_weak(seen, (seen & ~parked) + n * one, std::memory_order_release, std::memory_order_relaxed)) {
+        }
+    });
+}
+
+}  // namespace handoff::detail

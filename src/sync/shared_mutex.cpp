@@ -1,0 +1,74 @@
+// The slow ways of shared_mutex. Whenever it becomes free, or free for readers, and somebody waits, it is handed to the
+// first of them, and if that is a reader, to all readers up to the next writer. Since `parked` keeps everybody else from
+// the fast ways, the word changes under the bucket's lock alone while somebody waits, but for readers that leave.
+#include <handoff/shared_mutex.hpp>
+
+#include "base/check.hpp"
+#include "sync/parking_lot.hpp"
+
+namespace handoff {
+
+using namespace detail;
+
+// let_in hands the lock to those at the head of the queue that can have it now, and says in the word whether somebody is
+// left. Under the bucket's lock; the word has `parked`, and no writer.
+template <class Waiting, class Won>
+void shared_mutex::let_in(Waiting& waiting, Won& won) noexcept {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    // Readers that have the lock may leave meanwhile, but the last of them comes by the bucket.
+    while (wait_node* n = waiting.first()) {
+        if (n->kind == exclusive) {
+            if (word >= reader) break;
+            if (!waiting.release(*n, 0, won)) continue;
+            word_.store(writer | (waiting.empty() ? 0 : parked), std::memory_order_release);
+            return;
+        }
+        if (!waiting.release(*n, 0, won)) continue;
+        word = word_.fetch_add(reader, std::memory_order_acq_rel) + reader;
+    }
+    if (waiting.empty()) word_.fetch_and(~parked, std::memory_order_release);
+}
+
+bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
+    park_request r{this, wait_reason::shared_mutex};
+    r.limits = {deadline, nullptr, false};
+    r.kind = kind;
+    M* m = enter_current();
+    const park_result end = park_if(m, r, [&] {
+        std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        for (;;) {
+            const bool free = kind == shared ? (seen & (writer | parked)) == 0 : seen == 0;
+            const std::uint32_t next = !free ? seen | parked : kind == shared ? seen + reader : writer;
+            if (word_.compare_exchange_weak(seen, next, std::memory_order_acquire, std::memory_order_relaxed)) return !free;
+        }
+    });
+    leave_current(m);
+    if (end.end == wait_end::armed || end.end == wait_end::woken) return true;
+    // A writer that gives up may have stood before readers that could go in.
+    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
+        const std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        if ((seen & parked) != 0 && (seen & writer) == 0) let_in(waiting, won);
+    });
+    if (end.end == wait_end::no_memory) throw std::bad_alloc();
+    return false;
+}
+
+void shared_mutex::unlock_slow() noexcept {
+    if ((word_.load(std::memory_order_relaxed) & writer) == 0)
+        base::fatal("shared_mutex %p is unlocked, and was not locked", static_cast<void*>(this));
+    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
+        word_.fetch_and(~writer, std::memory_order_release);
+        let_in(waiting, won);
+    });
+}
+
+void shared_mutex::unlock_shared_slow() noexcept {
+    if (word_.load(std::memory_order_relaxed) < reader)
+        base::fatal("shared_mutex %p is unlocked by a reader, and no reader had it", static_cast<void*>(this));
+    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
+        const std::uint32_t left = word_.fetch_sub(reader, std::memory_order_acq_rel) - reader;
+        if (left < reader && (left & parked) != 0) let_in(waiting, won);
+    });
+}
+
+}  // namespace handoff

@@ -1,0 +1,177 @@
+#include "sync/wait.hpp"
+
+#include "os/clock.hpp"
+#include "os/cpus.hpp"
+#include "sync/cancel.hpp"
+
+#include <handoff/error.hpp>
+
+#include <exception>
+#include <new>
+#include <optional>
+#include <sched.h>
+#include <time.h>
+
+namespace handoff::detail {
+
+namespace {
+
+constinit thread_local std::uint64_t random_state __attribute__((tls_model("initial-exec"))) = 0;
+
+void commit_unlock(M*, G*, void* lock) noexcept { static_cast<spin_lock*>(lock)->unlock(); }
+
+void commit_armed(M* m, G* g, void* arg) noexcept {
+    auto& w = *static_cast<waiter*>(arg);
+    wait_end armed = wait_end::armed;
+    // release: g's context, for whoever wins it from now on; acquire, on failure: what the winner did before.
+    if (!w.state.compare_exchange_strong(armed, wait_end::parked, std::memory_order_release, std::memory_order_acquire))
+        ready(m, g);
+}
+
+// The timer of an armed wait is due; under the heap's lock. Returns who is to be readied.
+G* due_waiter(timer* t) noexcept {
+    auto& w = *static_cast<waiter*>(t->arg);
+    wait_end seen = w.state.load(std::memory_order_relaxed);
+    do {
+        if (seen > wait_end::parked) return nullptr;
+        // As in wake_list::claim.
+    } while (!w.state.compare_exchange_weak(seen, wait_end::timed_out, std::memory_order_acq_rel, std::memory_order_relaxed));
+    return seen == wait_end::parked ? w.g : nullptr;
+}
+
+// Runs on the thread that requests the stop, which may be any: it must not enter a runtime section, since the stop
+// state goes by the thread's id.
+struct stop_waiter {
+    waiter* w;
+    void operator()() const noexcept {
+        wake_list won;
+        won.claim(*w, wait_end::cancelled);
+        won.wake(nullptr);
+    }
+};
+
+// A goroutine or thread ends its own wait before it has begun.
+void end_early(waiter& w, wait_end how) noexcept {
+    wait_end armed = wait_end::armed;
+    w.state.compare_exchange_strong(armed, how, std::memory_order_relaxed, std::memory_order_relaxed);
+}
+
+bool show_to_scope(cancel_scope& scope, waiter& w) noexcept {
+    spin_guard hold(scope.lock);
+    if (scope.cancelled.load(std::memory_order_relaxed)) return false;
+    scope.current = &w;
+    return true;
+}
+
+void park_armed(M*& m, waiter& w, wait_reason why, const void* object, const wait_limits& limits) noexcept {
+    timer t;
+    if (limits.deadline != no_deadline) {
+        t.when = limits.deadline;
+        t.due = due_waiter;
+        t.arg = &w;
+        try {
+            m->p.load(std::memory_order_relaxed)->timers.add(&t);
+        } catch (const std::bad_alloc&) {
+            end_early(w, wait_end::no_memory);
+        }
+    }
+    cancel_scope* scope = limits.cancellable ? active_scope(m) : nullptr;
+    if (scope && !show_to_scope(*scope, w)) end_early(w, wait_end::cancelled);
+    // acquire: with who won it.
+    if (w.state.load(std::memory_order_acquire) == wait_end::armed) {
+        w.g->waits_on.store(object, std::memory_order_relaxed);
+        m = park(m, why, commit_armed, &w);
+    }
+    if (scope) {
+        spin_guard hold(scope->lock);
+        scope->current = nullptr;
+    }
+    timer_heap::remove_anywhere(&t);
+}
+
+void block_thread(waiter& w, std::int64_t deadline) noexcept {
+    if (w.note.wait_until(deadline)) return;
+    wait_end armed = wait_end::armed;
+    if (!w.state.compare_exchange_strong(armed, wait_end::timed_out, std::memory_order_acquire, std::memory_order_acquire))
+        w.note.wait();   // won at the last moment
+}
+
+}  // namespace
+
+void spin_lock::lock_slow() noexcept {
+    for (unsigned round = 0;; ++round) {
+        for (int i = 0; i < 64; ++i) {
+            if (word_.load(std::memory_order_relaxed) == 0 && word_.exchange(1, std::memory_order_acquire) == 0) return;
+            base::cpu_relax();
+        }
+        // Its holder has lost its core: to somebody of our priority, or, if yielding does not help, of a lower one.
+        if (round < 64) {
+            ::sched_yield();
+        } else {
+            const timespec a_moment{0, 50'000};
+            ::clock_nanosleep(CLOCK_MONOTONIC, 0, &a_moment, nullptr);
+        }
+    }
+}
+
+bool may_spin() noexcept {
+    static const bool several_cores = os::affinity_cpus() > 1;
+    if (!several_cores) return false;
+    const M* m = current_m();
+    if (!m) return true;
+    // Others run, and nobody waits for our processor.
+    const P* p = m->p.load(std::memory_order_relaxed);
+    return m->s->npidle.load(std::memory_order_relaxed) + 1 < m->s->nprocs.load(std::memory_order_relaxed) &&
+           p && !p->runq.owner_sees_work();
+}
+
+HANDOFF_OPAQUE std::uint32_t random_number() noexcept {
+    __asm__ volatile("");
+    std::uint64_t x = random_state;
+    if (x == 0) x = (reinterpret_cast<std::uintptr_t>(&random_state) ^ static_cast<std::uint64_t>(os::nanotime())) | 1;
+    x ^= x >> 12;   // xorshift64*, Vigna
+    x ^= x << 25;
+    x ^= x >> 27;
+    random_state = x;
+    return static_cast<std::uint32_t>((x * 0x2545F4914F6CDD1Du) >> 32);
+}
+
+bool wait_limits::needs_arming(M* m) const noexcept {
+    return deadline != no_deadline || stop != nullptr || (cancellable && active_scope(m));
+}
+
+M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_lock& held) noexcept {
+    if (m) {
+        w.g->waits_on.store(object, std::memory_order_relaxed);
+        return park(m, why, commit_unlock, &held);
+    }
+    held.unlock();
+    w.note.wait();
+    return nullptr;
+}
+
+wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const wait_limits& limits) noexcept {
+    std::optional<std::stop_callback<stop_waiter>> on_stop;
+    if (limits.stop) on_stop.emplace(*limits.stop, stop_waiter{&w});   // calls it at once if that is so
+    if (m) park_armed(m, w, why, object, limits);
+    else block_thread(w, limits.deadline);
+    on_stop.reset();   // waits for a callback that runs elsewhere
+    return w.state.load(std::memory_order_acquire);   // with the winner
+}
+
+void check_cancelled(const wait_limits& limits) {
+    if (limits.stop && limits.stop->stop_requested()) throw cancelled();
+    if (!limits.cancellable) return;
+    M* m = current_m();
+    if (!m) return;
+    const cancel_scope* scope = active_scope(m);
+    // Clean-up code waits as if nothing had happened: an exception out of it would end the process.
+    if (scope && scope->cancelled.load(std::memory_order_relaxed) && std::uncaught_exceptions() == 0) throw cancelled();
+}
+
+void throw_if_cancelled(wait_end how) {
+    if (how == wait_end::cancelled) throw cancelled();
+    if (how == wait_end::no_memory) throw std::bad_alloc();
+}
+
+}  // namespace handoff::detail

@@ -1,0 +1,172 @@
+// Waiting: what a goroutine or a thread does until another lets it go on. Channels, select, the parking lot (and with it
+// every lock), joins and sleeps wait this way.
+//
+// A `waiter` is one wait of one goroutine or thread; a `wait_node` is its place in one queue. Both live on the waiting
+// side's stack. There are two kinds of waits.
+//
+// Plain: one queue, no deadline, nothing that could cancel. The node is queued under the queue's spin lock, which is
+// kept until the context is saved (park's commit unlocks it). Whoever takes the node out of the queue is the only one
+// who could wake its waiter, and does: no atomic operation beside the lock's.
+//
+// Armed: several may want to wake it (queues, a timer, a cancellation), so `state` decides. The order is
+//
+//     waiter:  state = armed;  queue nodes, add timer, register;  park: CAS armed -> parked, on the other context
+//     waker:   CAS armed | parked -> woken, timed_out, ...;  the winner alone wakes, and only if it found `parked`
+//
+// A waker that found `armed` must not touch the waiter again: the waiter's own CAS fails, and it goes on by itself. The
+// waiter then takes its nodes out of all queues, its timer out of the heap, and itself out of its cancellation scope,
+// each under the lock under which its waker would find it: after that nobody knows it any more. What a waker writes into
+// a node it therefore writes under the queue's lock, before or after it has won. A thread has no context to save; it is
+// woken through its note in any case, and does not go on before.
+//
+// Being woken orders what the waker did before what the woken does, either way: by the CAS on `state`, by the run queue
+// (release when a goroutine is queued, acquire when it is taken), or by the note.
+#pragma once
+
+#include "os/note.hpp"
+#include "sched/sched.hpp"
+
+#include <handoff/detail/channel_base.hpp>
+#include <handoff/detail/spin_lock.hpp>
+#include <handoff/detail/time.hpp>
+
+#include <cstdint>
+#include <stop_token>
+
+namespace handoff::detail {
+
+struct cancel_scope;
+
+enum class wait_end : std::uint32_t { armed, parked, woken, timed_out, cancelled, no_memory };
+
+struct waiter {
+    // m: the calling thread's M, null on a thread that is none.
+    explicit waiter(M* m, bool is_armed) noexcept : g(m ? m->curg.load(std::memory_order_relaxed) : nullptr), contested(is_armed) {}
+    waiter(const waiter&) = delete;
+    waiter& operator=(const waiter&) = delete;
+
+    G* const g;                 // null: a thread, that sleeps on `note`
+    os::note note;
+    const bool contested;       // armed, not plain
+    base::atomic<wait_end> state{wait_end::armed};
+    wait_node* fired = nullptr; // the node that a queue woke it for; under that queue's lock
+    waiter* next_to_wake = nullptr;
+};
+
+struct wait_node {
+    wait_node* next = nullptr;
+    wait_node* prev = nullptr;
+    waiter* who = nullptr;
+    void* slot = nullptr;            // channels: where the value is, or goes
+    const void* address = nullptr;   // parking lot
+    std::int64_t since = 0;          // parking lot: when the wait began
+    std::uint32_t kind = 0;          // parking lot: of the waiter, for who wakes
+    std::uint32_t token = 0;         // what the waker told it
+    bool queued = false;             // under the queue's lock
+};
+
+// A queue of wait_nodes, first in, first out. Under its owner's lock; `empty` is a hint without it.
+inline void push_back(wait_list& l, wait_node& n) noexcept {
+    n.next = nullptr;
+    n.prev = l.last;
+    if (l.last) l.last->next = &n;
+    else l.first.store(&n, std::memory_order_relaxed);
+    l.last = &n;
+    n.queued = true;
+}
+inline void push_front(wait_list& l, wait_node& n) noexcept {
+    wait_node* first = l.first.load(std::memory_order_relaxed);
+    n.prev = nullptr;
+    n.next = first;
+    if (first) first->prev = &n;
+    else l.last = &n;
+    l.first.store(&n, std::memory_order_relaxed);
+    n.queued = true;
+}
+inline void erase(wait_list& l, wait_node& n) noexcept {
+    if (n.prev) n.prev->next = n.next;
+    else l.first.store(n.next, std::memory_order_relaxed);
+    if (n.next) n.next->prev = n.prev;
+    else l.last = n.prev;
+    n.queued = false;
+}
+
+// Those that a waker has won, to be woken once it holds no lock. They stay where they are until then.
+class wake_list {
+public:
+    // claim wins w for the caller, or says that another was faster. In the former case w is woken by wake().
+    bool claim(waiter& w, wait_end how) noexcept {
+        if (w.contested) {
+            wait_end seen = w.state.load(std::memory_order_relaxed);
+            do {
+                if (seen > wait_end::parked) return false;
+                // acquire: with the CAS armed -> parked in the commit: the context is saved. release: what the waker
+                // did before, for the waiter.
+            } while (!w.state.compare_exchange_weak(seen, how, std::memory_order_acq_rel, std::memory_order_relaxed));
+            if (w.g && seen == wait_end::armed) return true;   // it sees for itself
+        }
+        w.next_to_wake = nullptr;
+        if (last_) last_->next_to_wake = &w;
+        else first_ = &w;
+        last_ = &w;
+        return true;
+    }
+
+    bool empty() const noexcept { return first_ == nullptr; }
+
+    // wake lets them go on. m: the calling thread's M if it is in a runtime section, else null.
+    void wake(M* m) noexcept {
+        while (waiter* w = first_) {
+            first_ = w->next_to_wake;
+            if (w->g) ready(m, w->g);
+            else w->note.wake();
+        }
+        last_ = nullptr;
+    }
+
+private:
+    waiter* first_ = nullptr;
+    waiter* last_ = nullptr;
+};
+
+// What may end an armed wait beside its queues.
+struct wait_limits {
+    std::int64_t deadline = no_deadline;
+    const std::stop_token* stop = nullptr;
+    bool cancellable = true;   // by the goroutine's cancellation scope
+
+    // needs_arming says whether a wait of m's current goroutine (or of a thread) has to be armed.
+    bool needs_arming(M* m) const noexcept;
+};
+
+// wait_plain parks the goroutine, or blocks the thread, until it is woken, and unlocks `held` once it may be found.
+// m in a runtime section, or null; returns the M to go on with.
+M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_lock& held) noexcept;
+
+// wait_armed waits until somebody won the waiter; its nodes are queued already and may be found. On return timer, stop
+// token and cancellation scope have forgotten it; the caller takes its nodes out. m as above.
+wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const wait_limits& limits) noexcept;
+
+// current_section enters the runtime if the caller is a goroutine; leave_section leaves it again.
+inline M* enter_current() noexcept {
+    M* m = current_m();
+    return m ? enter(m) : nullptr;
+}
+inline void leave_current(M* m) noexcept {
+    if (m) leave(m);
+}
+
+// check_cancelled throws `cancelled` if the calling goroutine's scope is, or the token was triggered. Outside of
+// runtime sections.
+void check_cancelled(const wait_limits& limits);
+
+// throw_unless_woken turns what ended a wait into an exception where it is one. Outside of runtime sections.
+void throw_if_cancelled(wait_end how);
+
+// may_spin says whether it makes sense to wait for somebody else to get on: he may be running.
+bool may_spin() noexcept;
+
+// random_number of the calling thread's own generator.
+std::uint32_t random_number() noexcept;
+
+}  // namespace handoff::detail
