@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -81,6 +82,25 @@ std::vector<double> per_operation(const settings& s, std::size_t operations, Run
     return samples;
 }
 
+// per_round times run() several times over. The result is in milliseconds, a value a sample.
+template <class Run>
+std::vector<double> per_round(const settings& s, Run run) {
+    run();  // warm-up
+    std::vector<double> samples;
+    for (unsigned i = 0, rounds = s.quick ? 3 : 5; i < rounds; ++i) {
+        const double start = now_ns();
+        run();
+        samples.push_back((now_ns() - start) * 1e-6);
+    }
+    return samples;
+}
+
+// check_sum is for works that pass the numbers from 0 to n - 1 on, and add up what arrives.
+inline void check_sum(std::int64_t sum, std::size_t n) {
+    const auto count = static_cast<std::int64_t>(n);
+    if (sum != count * (count - 1) / 2) throw std::runtime_error("the items add up to " + std::to_string(sum));
+}
+
 // pause_lengths is a fixed pseudo-random sequence of 0 to 100 µs, the same in every language: rounds that are spaced
 // by it don't fall into step with a monitor's tick.
 class pause_lengths {
@@ -93,6 +113,16 @@ public:
 private:
     std::uint32_t state_ = 12345;
 };
+
+// scramble is the few nanoseconds of work that the contenders for a lock do with what it guards: two steps of xorshift,
+// each operation of which waits for the one before.
+inline void scramble(std::uint32_t& state) {
+    for (int i = 0; i < 2; ++i) {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+    }
+}
 
 // spin_for computes for that long; it makes no call that blocks.
 inline void spin_for(double ns) {

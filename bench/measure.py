@@ -26,6 +26,21 @@ GROUPS = [
     [run("handoff", "brackets"), run("go", "brackets")],
     [run("handoff", "yield"), run("go", "yield"), run("boost_fiber", "yield")],
     [run("handoff", "spawn"), run("go", "spawn"), run("boost_fiber", "spawn"), run("std_thread", "spawn")],
+    [run("handoff", "chan_unbuffered"), run("go", "chan_unbuffered"), run("boost_fiber", "chan_unbuffered")],
+    [run("handoff", "chan_buffered"), run("go", "chan_buffered"), run("boost_fiber", "chan_buffered")],
+    [run("handoff", "chan_buffered_2p"), run("go", "chan_buffered_2p"), run("boost_fiber", "chan_buffered_2p")],
+    [run("handoff", "select2"), run("go", "select2")],
+    [
+        run("handoff", "mutex_uncontended"),
+        run("go", "mutex_uncontended"),
+        run("boost_fiber", "mutex_uncontended"),
+        run("std_mutex", "mutex_uncontended"),
+    ],
+    [run("handoff", "mutex_contended"), run("go", "mutex_contended"), run("boost_fiber", "mutex_contended")],
+    [run("handoff", "rwmutex_read"), run("go", "rwmutex_read")],
+    [run("handoff", "wait_group"), run("go", "wait_group")],
+    [run("handoff", "skynet"), run("go", "skynet"), run("boost_fiber", "skynet")],
+    [run("handoff", "sleep_100k"), run("go", "sleep_100k"), run("boost_fiber", "sleep_100k")],
     [
         run("handoff", "handoff_sysmon"),
         run("go", "handoff_sysmon"),
@@ -47,17 +62,24 @@ GROUPS = [
 ]
 
 # The subjects that handoff_bench itself measures.
-IN_HANDOFF_BENCH = {"handoff", "std_thread", "linux"}
+IN_HANDOFF_BENCH = {"handoff", "std_thread", "std_mutex", "linux"}
 
 # What Go has instead: all its blocking calls wait for sysmon.
 GO_COUNTERPART = {"handoff_immediate": "handoff_sysmon", "handoff_adaptive": "handoff_sysmon"}
 
-# At most so much, in the work's unit; at least so many times better than Go in the same run.
-Goal = namedtuple("Goal", "most times_go")
+# At most so much, in the work's unit; at least so many times better than Go in the same run; at most so many times
+# what std_mutex takes in it.
+Goal = namedtuple("Goal", "most times_go most_std_mutex", defaults=[None])
 GOALS = {
     "brackets": Goal(3, 4),
     "yield": Goal(15, 3.5),
     "spawn": Goal(25, 4.5),
+    "chan_unbuffered": Goal(80, 3),
+    "chan_buffered": Goal(15, 2),
+    "select2": Goal(None, 2.5),
+    "mutex_uncontended": Goal(None, 1, 1.3),
+    "skynet": Goal(150, 4),
+    "sleep_100k": Goal(40, 2),
     "handoff_sysmon": Goal(None, 3),
     "handoff_immediate": Goal(None, 15),
     "handoff_adaptive": Goal(None, 15),
@@ -276,13 +298,16 @@ def amount(value, unit):
     return f"{value:,.{digits}f} {unit}"
 
 
-def goal_text(goal, unit, value, ratio):
+def goal_text(goal, unit, value, ratio, std_mutex):
     parts = []
     if goal.most is not None:
         parts.append(f"≤ {goal.most:,} {unit}: {'met' if value <= goal.most else 'missed'}")
     if goal.times_go is not None:
         verdict = "?" if ratio is None else "met" if ratio >= goal.times_go else "missed"
         parts.append(f"≥ {goal.times_go:g}x: {verdict}")
+    if goal.most_std_mutex is not None:
+        verdict = "?" if std_mutex is None else "met" if value <= goal.most_std_mutex * std_mutex else "missed"
+        parts.append(f"≤ {goal.most_std_mutex:g}x std_mutex: {verdict}")
     return ", ".join(parts)
 
 
@@ -294,13 +319,14 @@ def table(entries):
         ours = by_key.get((row.work, "handoff"), {})
         go = by_key.get((row.go_work, "go"), {})
         value, go_value = ours.get(row.key), go.get(row.go_key)
+        std_mutex = by_key.get((row.work, "std_mutex"), {}).get("value")
         ratio = go_value / value if value is not None and go_value is not None and value > 0 else None
         return (
             row.label,
             "–" if value is None else amount(value, ours["unit"]),
             "–" if go_value is None else amount(go_value, go["unit"]),
             "–" if ratio is None else f"{ratio:.1f}x" if ratio >= 1 else f"{ratio:.2f}x",
-            goal_text(goal, ours["unit"], value, ratio) if goal and value is not None else "",
+            goal_text(goal, ours["unit"], value, ratio, std_mutex) if goal and value is not None else "",
         )
 
     rows = []

@@ -258,8 +258,11 @@ private:
         return false;
     }
 
+    // By assignment, if that can't fail: `value` may be the base of an object that has to stay whole.
     static void give_back(T& value, detail::value_slot<T>& slot) {
-        if constexpr (!detail::boxed<T>) {
+        if constexpr (!detail::boxed<T> && std::is_nothrow_move_assignable_v<T>) {
+            value = std::move(slot.get());
+        } else if constexpr (!detail::boxed<T>) {
             std::destroy_at(&value);
             std::construct_at(&value, std::move(slot.get()));
         } else if constexpr (std::is_move_assignable_v<T>) {

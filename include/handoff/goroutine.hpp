@@ -38,7 +38,7 @@ struct spawn_site {
 // leaves `task` alone.
 HANDOFF_API G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site);
 
-HANDOFF_API void join(G* g);                                   // waits until g ended
+HANDOFF_API bool join(G* g, std::int64_t deadline);            // waits until g ended; false: the time was over
 HANDOFF_API bool ended(const G* g) noexcept;
 HANDOFF_API goroutine_id id_of(const G* g) noexcept;
 HANDOFF_API std::exception_ptr take_exception(G* g) noexcept;  // after join
@@ -70,9 +70,9 @@ public:
     // join waits until the goroutine ended, then returns its result or rethrows its exception. From a goroutine it
     // parks, from any other thread it blocks that thread. Afterwards the handle is empty.
     // Throws std::system_error: invalid_argument for an empty handle, resource_deadlock_would_occur for a goroutine
-    // that joins itself.
+    // that joins itself. A cancellation point: after `cancelled` the handle is as it was.
     R join() {
-        detail::join(g_);
+        detail::join(g_, detail::no_deadline);
         struct releaser {
             detail::G*& g;
             ~releaser() { detail::release(std::exchange(g, nullptr)); }
@@ -83,6 +83,17 @@ public:
 
     // joinable says whether the handle holds a goroutine, running or ended.
     bool joinable() const noexcept { return g_ != nullptr; }
+
+    // wait_for and wait_until wait until the goroutine ended, but no longer than that: true if it has. Never early. The
+    // handle stays as it is. They throw as join() does, but not what the goroutine threw.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> d) {
+        return detail::join(g_, detail::deadline_after(d));
+    }
+    template <class Clock, class Duration>
+    bool wait_until(std::chrono::time_point<Clock, Duration> t) {
+        return detail::join(g_, detail::deadline_at(t));
+    }
 
     // done says whether join() would return at once. Empty handle: false.
     bool done() const noexcept { return g_ && detail::ended(g_); }

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <handoff/barrier.hpp>
+#include <handoff/cancellation.hpp>
 #include <handoff/channel.hpp>
 #include <handoff/condition_variable.hpp>
 #include <handoff/error.hpp>
 #include <handoff/goroutine.hpp>
+#include <handoff/goroutine_local.hpp>
 #include <handoff/latch.hpp>
 #include <handoff/mutex.hpp>
 #include <handoff/once.hpp>
@@ -18,5 +20,7 @@
 #include <handoff/shared_mutex.hpp>
 #include <handoff/stats.hpp>
 #include <handoff/syscall.hpp>
+#include <handoff/task_group.hpp>
+#include <handoff/timer.hpp>
 #include <handoff/version.hpp>
 #include <handoff/wait_group.hpp>

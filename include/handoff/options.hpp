@@ -70,6 +70,14 @@ struct options {
     // threads have been called lately; only while a core is free. 0 turns spinning off.
     std::chrono::nanoseconds spin_before_sleep{100us};
 
+    // If not 0: a report when for that long every goroutine of the runtime has waited for another, none computes or is in
+    // a call, and no timer is set. Opt-in, since a thread outside the runtime may yet wake one. At least 1 ms.
+    std::chrono::nanoseconds deadlock_after{0};
+
+    // Called once for each such standstill, on a thread of the runtime that runs no goroutine, with the report: who waits
+    // for what, since when, created where. It must not wait for goroutines of this runtime. Default: prints it to stderr.
+    std::function<void(const std::string& report)> on_deadlock{};
+
     // Called when an exception leaves a goroutine that nobody joins, on that goroutine's stack (or by the last
     // handle, when it is dropped unjoined after the end). Default: a message with the goroutine's name, then
     // std::terminate. An exception that this function throws terminates the process.

@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -95,8 +96,8 @@ public:
         full_ = true;
     }
     send_case(send_case&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
-        : case_base(std::move(other)), kept_(std::move(other.kept_)), full_(std::exchange(other.full_, false)),
-          f_(std::move(other.f_)) {
+        : case_base(std::move(other)), kept_(std::move(other.kept_)), f_(std::move(other.f_)) {
+        full_ = std::exchange(other.full_, false);   // now that nothing can throw
         if (full_) channel_of<T>::relocate(slot_.bytes, other.slot_.bytes);
     }
     ~send_case() override {
@@ -209,7 +210,8 @@ auto otherwise(F f = {}) {
 // operation, and may do anything; what it throws comes out of select. The same channel may stand in several cases; a
 // select never receives what it sends itself. Without a case it waits forever. A cancellation point, if it waits.
 // Any thread. Linear in the cases; those ready at once are found without a lock on the others.
-template <std::derived_from<detail::case_base>... Cases>
+template <class... Cases>
+    requires(std::derived_from<std::remove_reference_t<Cases>, detail::case_base> && ...)
 std::size_t select(Cases&&... cases) {
     const std::array<detail::case_base*, sizeof...(cases)> all{&cases...};
     const detail::select_result chosen = detail::select_wait(all.data(), all.size());

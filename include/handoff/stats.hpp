@@ -84,6 +84,7 @@ enum class processor_state { idle, running, syscall };
 struct goroutine_info {
     goroutine_name who;
     goroutine_state state{};
+    const void* object = nullptr;                          // that it waits for, if that is one: a channel, a mutex, …
     const char* waits_for = "";                            // "join", "sleep", …; empty unless waiting
     std::chrono::steady_clock::time_point since{};         // start of the wait, true to a monitor's round (10 ms)
     int thread = -1;                                       // thread_info::id that runs it, or -1

@@ -83,6 +83,7 @@ goroutine_info info_of(sched& s, const G& g, g_state state) {
     } else if (state == g_state::waiting) {
         i.state = goroutine_state::waiting;
         i.waits_for = name_of(g.reason.load(std::memory_order_relaxed));
+        i.object = g.waits_on.load(std::memory_order_relaxed);
         i.since = std::chrono::steady_clock::time_point(
             std::chrono::nanoseconds(g.since.load(std::memory_order_relaxed)));
     } else {
@@ -134,7 +135,7 @@ scheduler_snapshot sched::snapshot() {
     for_each_p([&](const P& p) {
         if (p.status.load(std::memory_order_relaxed) != p_status::dead) all.processors.push_back(info_of(p));
     });
-    all.queued_globally = globq_size.load(std::memory_order_relaxed);
+    all.queued_globally = globq.size();
     return all;
 }
 
@@ -207,7 +208,9 @@ std::string text_of(const scheduler_snapshot& all, std::int64_t now) {
         append(text, ": %s", to_string(g.state));
         if (g.state == goroutine_state::waiting) {
             const std::int64_t waited = now - g.since.time_since_epoch().count();
-            append(text, " for %s since %.0f ms", g.waits_for, static_cast<double>(waited > 0 ? waited : 0) / 1e6);
+            append(text, " for %s", g.waits_for);
+            if (g.object) append(text, " %p", g.object);
+            append(text, " since %.0f ms", static_cast<double>(waited > 0 ? waited : 0) / 1e6);
         }
         if (g.thread >= 0) append(text, " thread=%d", g.thread);
         if (g.locked_to_thread) text += " locked";
@@ -218,6 +221,8 @@ std::string text_of(const scheduler_snapshot& all, std::int64_t now) {
 }
 
 }  // namespace
+
+std::string sched::describe_all() { return text_of(snapshot(), os::nanotime()); }
 
 // trace prints the line that HANDOFF_DEBUG=schedtrace asks for, when its time has come.
 void sched::trace(std::int64_t now) {
@@ -230,7 +235,7 @@ void sched::trace(std::int64_t now) {
            "handoffs=%llu/%llu/%llu/%llu switches=%llu [",
            static_cast<long long>((now - started) / 1'000'000), t.procs, npidle.load(std::memory_order_relaxed), t.threads,
            t.threads_idle, nmspinning.load(std::memory_order_relaxed), static_cast<unsigned long long>(t.goroutines),
-           globq_size.load(std::memory_order_relaxed), static_cast<unsigned long long>(t.handoffs_sysmon),
+           globq.size(), static_cast<unsigned long long>(t.handoffs_sysmon),
            static_cast<unsigned long long>(t.handoffs_immediate), static_cast<unsigned long long>(t.handoffs_unguarded),
            static_cast<unsigned long long>(t.handoffs_computing), static_cast<unsigned long long>(t.switches));
     const char* space = "";

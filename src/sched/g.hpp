@@ -10,10 +10,6 @@
 #include <cstdint>
 #include <exception>
 
-namespace handoff::os {
-class note;
-}
-
 namespace handoff::detail {
 
 struct M;
@@ -42,11 +38,7 @@ inline std::uint8_t predict_after(std::uint8_t predict, bool blocked) noexcept {
     return predict > 0 ? predict - 1 : 0;
 }
 
-// Who waits for a goroutine's end: a goroutine, or a thread on a note.
-struct join_waiter {
-    G* g = nullptr;
-    os::note* thread = nullptr;
-};
+struct join_waiter;   // who waits for a goroutine's end; spawn.cpp
 
 // G::join_word says who still needs the G:
 //   0            runs; a handle exists, nobody waits
@@ -54,7 +46,7 @@ struct join_waiter {
 //   detached     runs; no handle: the end of the goroutine frees the G
 //   ended        ended; the handle's release frees the G
 //   orphaned     ended, and so did its runtime: the handle's release frees the store, if it is the last
-// 0 -> pointer, detached or ended; pointer -> ended; ended -> orphaned or, by the handle as it frees the G, detached.
+// 0 -> pointer, detached or ended; pointer -> ended, or 0 if it gives up; ended -> orphaned or, by the handle as it frees the G, detached.
 // Whoever leaves the word
 // stores with release, whoever then frees or reads the result loads with acquire.
 inline constexpr std::uintptr_t join_running = 0, join_detached = 1, join_ended = 2, join_orphaned = 3;

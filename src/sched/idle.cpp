@@ -66,6 +66,17 @@ void sched::cover_timer(std::int64_t when, deferred_wake& wake) noexcept {
     wake.set(monitor_note);
 }
 
+// add_timer_outside gives t to the first P. If that is idle now, somebody has to wake in time; if it becomes so later, it
+// is with t in its heap.
+void sched::add_timer_outside(timer* t) {
+    const std::int64_t when = t->when;
+    P& p = *allp[0].load(std::memory_order_acquire);
+    p.timers.add(t);
+    deferred_wake wake;
+    base::lock_guard hold(lock);
+    if (p.status.load(std::memory_order_relaxed) == p_status::idle) cover_timer(when, wake);
+}
+
 // take_idle_m takes the M that went to sleep last, but the timekeeper only if there is no other.
 M* sched::take_idle_m(deferred_wake& wake) noexcept {
     if (midle.empty()) return nullptr;
@@ -130,7 +141,7 @@ void sched::startm(P* p, bool spinning) noexcept {
 // handoffp finds a new M for p, which is in the caller's hands, if there is anything that it could run.
 void sched::handoffp(P* p) noexcept {
     const bool surplus = p->id >= nprocs.load(std::memory_order_relaxed);
-    if (surplus || p->runq.owner_sees_work() || globq_size.load(std::memory_order_relaxed) != 0 ||
+    if (surplus || p->runq.owner_sees_work() || !globq.empty() ||
         (p->timers.first() != os::never && p->timers.first() <= os::nanotime())) {
         startm(p, false);
         return;

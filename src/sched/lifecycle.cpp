@@ -95,6 +95,7 @@ options checked(options o) {
     check_duration("retake_running_after", o.retake_running_after, 1us);
     check_duration("idle_thread_timeout", o.idle_thread_timeout, 0ns);
     check_duration("spin_before_sleep", o.spin_before_sleep, 0ns);
+    if (o.deadlock_after != 0ns) check_duration("deadlock_after", o.deadlock_after, 1ms);
     return o;
 }
 
@@ -108,7 +109,8 @@ bool in_forked_child() noexcept { return forked_child.load(std::memory_order_rel
 
 sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
-      cores(os::affinity_cpus()), started(os::nanotime()), store(new g_store), stacks(opts.stack_size) {
+      cores(os::affinity_cpus()), started(os::nanotime()), store(new g_store), link(std::make_shared<sched_link>(this)),
+      stacks(opts.stack_size) {
     store->on_unhandled_exception = opts.on_unhandled_exception;
     membarrier_in_use.store(os::membarrier_available(), std::memory_order_relaxed);   // the same answer each time
     coarse_now.store(started, std::memory_order_relaxed);
@@ -119,6 +121,15 @@ sched::sched(options o)
 
 sched::~sched() {
     context::remove_overflow_handler();
+    {
+        spin_guard hold(link->lock);
+        link->s = nullptr;
+    }
+    for_each_p([](P& p) {
+        // What is left are timer objects.
+        g_queue none;
+        while (timer* t = p.timers.take_due(os::never - 1, 1, none)) t->run(t, nullptr);
+    });
     pidle.clear();
     for_each_p([](P& p) {
         // Stacks belong to the pool, Gs to the store.
@@ -267,9 +278,7 @@ void sched::release_idle_ms() {
 void sched::empty_p(P* p) noexcept {
     deferred_wake wake;
     base::lock_guard hold(lock);
-    std::uint32_t n = 0;
-    for (G* g; (g = p->runq.take_next()) || (g = p->runq.pop()); ++n) globq.push(g);
-    globq_size.store(globq_size.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    for (G* g; (g = p->runq.take_next()) || (g = p->runq.pop());) globq.push(g);
     store->give(std::exchange(p->free_gs, nullptr));
     p->free_g_count = 0;
     stacks.give(std::exchange(p->free_stacks, nullptr));

@@ -22,6 +22,7 @@
 #include "sched/sched.hpp"
 
 #include <algorithm>
+#include <unistd.h>
 
 namespace handoff::detail {
 
@@ -203,7 +204,7 @@ P* take(round& r) noexcept {
         s.watch.last_find = r.now;
         P& p = *c.p;
         const bool work = p.runq.owner_sees_work() || p.timers.first() <= r.now ||
-                          s.globq_size.load(std::memory_order_relaxed) != 0;
+                          !s.globq.empty();
         if (c.as == retake::taken_slice) {
             // It may have left the call in which it was seen.
             (c.call % 2 != 0 ? s.handoffs_sysmon : s.handoffs_computing).add();
@@ -307,6 +308,10 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
                !work_anywhere() && stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
         if (deep) until = first < timekeeper_until ? std::max(first, watch.short_of_threads_until) : os::never;
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);
+        if (!deep || opts.deadlock_after.count() == 0 || !all_wait()) watch.stalled_since = 0, watch.stall_reported = false;
+        else if (watch.stalled_since == 0) watch.stalled_since = now;
+        if (watch.stalled_since != 0 && !watch.stall_reported)
+            until = std::min(until, watch.stalled_since + opts.deadlock_after.count());
         monitor_deep = deep;
         monitor_until = until;
     }
@@ -317,8 +322,36 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
         monitor_until = os::never;   // awake: it looks again before it sleeps
     }
     if (deep && woken) monitor_wakes_up();
+    else if (watch.stalled_since != 0 && !woken) report_stall();
     if (debug.schedtrace.count() != 0) trace(os::nanotime());
     return true;
+}
+
+// all_wait says whether nothing in this runtime can go on by itself: all Ps are idle, no timer is set, no M has a
+// goroutine (which would be in a call, or compute), and there are some.
+bool sched::all_wait() const noexcept {
+    if (outsiders.load(std::memory_order_relaxed) != 0 || all_ended()) return false;
+    bool timers = false;
+    for_each_p([&](const P& p) { timers |= p.timers.first() != os::never; });
+    return !timers && std::none_of(allm.begin(), allm.end(), [](const auto& m) {
+        return m->curg.load(std::memory_order_relaxed) != nullptr;
+    });
+}
+
+// report_stall tells of a standstill that has lasted for long enough; once.
+void sched::report_stall() noexcept {
+    if (watch.stall_reported || os::nanotime() < watch.stalled_since + opts.deadlock_after.count()) return;
+    {
+        base::lock_guard hold(lock);
+        if (npidle.load(std::memory_order_relaxed) != live_procs || !all_wait()) return;
+    }
+    watch.stall_reported = true;
+    const std::string report = "handoff: all goroutines wait for each other\n" + describe_all();
+    if (opts.on_deadlock) {
+        opts.on_deadlock(report);
+        return;
+    }
+    [[maybe_unused]] const auto written = ::write(2, report.data(), report.size());
 }
 
 // give_memory_back trims the stacks of an idle runtime, some at a time; true if there may be more.
@@ -368,7 +401,6 @@ void sched::start_hog() noexcept {
         G* g = take_hog();
         if (!g) return;
         globq.push(g);
-        globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
     wakep_any();
 }
@@ -408,7 +440,6 @@ void sched::retry_starved() noexcept {
         base::lock_guard hold(lock);
         for (G* g = stackless.pop(); g; g = stackless.pop()) {
             globq.push(g);
-            globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
             again = true;
         }
     }

@@ -49,6 +49,7 @@ struct alignas(64) P {
 
     // Owner only from here on, unless said otherwise.
     std::uint32_t until_global = 1;                 // picks until the next that looks further than its own front
+    std::uint32_t looks = 0;                        // that found something in the global queue
     std::uint64_t rng;
     G* free_gs = nullptr;
     unsigned free_g_count = 0;

@@ -2,15 +2,12 @@
 
 namespace handoff::detail {
 
-bool run_queue::take_half(g_queue& out) noexcept {
+bool run_queue::take_half(G** out) noexcept {
     std::uint32_t h = head_.load(std::memory_order_acquire);
     const std::uint32_t n = (tail_.load(std::memory_order_relaxed) - h) / 2;
     if (n < capacity / 2) return false;
-    G* batch[capacity / 2];
-    for (std::uint32_t i = 0; i < n; ++i) batch[i] = ring_[(h + i) % capacity].load(std::memory_order_relaxed);
-    if (!head_.compare_exchange_strong(h, h + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return false;
-    for (std::uint32_t i = 0; i < n; ++i) out.push(batch[i]);
-    return true;
+    for (std::uint32_t i = 0; i < n; ++i) out[i] = ring_[(h + i) % capacity].load(std::memory_order_relaxed);
+    return head_.compare_exchange_strong(h, h + n, std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 
 // grab takes the older half of the ring, at least one, into out[0..capacity/2).

@@ -54,7 +54,10 @@ public:
             if (tail_.load(std::memory_order_relaxed) == h) return nullptr;
             G* g = ring_[h % capacity].load(std::memory_order_relaxed);
             // release: our read of the slot comes before its reuse (push's acquire of head).
-            if (head_.compare_exchange_weak(h, h + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return g;
+            if (!head_.compare_exchange_weak(h, h + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+            // The one after the next: where many wait they have left the caches. A stale pointer does no harm.
+            prefetch(ring_[(h + 2) % capacity].load(std::memory_order_relaxed));
+            return g;
         }
     }
 
@@ -63,8 +66,8 @@ public:
         return capacity - (tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire));
     }
 
-    // take_half moves the older half of a full ring to `out`; false if thieves were faster.
-    bool take_half(g_queue& out) noexcept;
+    // take_half moves the older half of a full ring to out[0..capacity/2); false if thieves were faster.
+    bool take_half(G** out) noexcept;
 
     // Any thread.
 
@@ -96,6 +99,10 @@ public:
     }
 
 private:
+    static void prefetch(const G* g) noexcept {
+        const char* line = reinterpret_cast<const char*>(g);
+        for (std::size_t i = 0; i < sizeof(G); i += 64) __builtin_prefetch(line + i);
+    }
     std::uint32_t grab(G** out, bool also_next) noexcept;
 
     alignas(64) base::atomic<std::uint32_t> head_{0};

@@ -24,9 +24,11 @@
 #include "os/note.hpp"
 #include "os/thread.hpp"
 #include "sched/g.hpp"
+#include "sched/global_queue.hpp"
 #include "sched/m.hpp"
 #include "sched/p.hpp"
 
+#include <handoff/detail/spin_lock.hpp>
 #include <handoff/options.hpp>
 #include <handoff/stats.hpp>
 
@@ -100,6 +102,13 @@ using midle_list = boost::intrusive::list<M, boost::intrusive::member_hook<M, mi
 using pidle_list = boost::intrusive::list<P, boost::intrusive::member_hook<P, pidle_hook, &P::idle_link>,
                                           boost::intrusive::constant_time_size<false>>;
 
+// sched_link is how objects that may outlive their runtime find it.
+struct sched_link {
+    explicit sched_link(sched* of) noexcept : s(of) {}
+    spin_lock lock;
+    sched* s;   // under the lock: null once the runtime has ended
+};
+
 struct debug_options {
     std::chrono::milliseconds schedtrace{0};
     bool scheddetail = false;
@@ -143,8 +152,8 @@ struct sched {
     void put_global(G* g) noexcept HANDOFF_EXCLUDES(lock);
     unsigned run_timers(M* m, P* p, std::int64_t now) noexcept;
     G* steal_work(M* m) noexcept;
-    G* take_global(P* p, unsigned most) noexcept HANDOFF_REQUIRES(lock);
-    G* take_global_locked(P* p, unsigned most) noexcept HANDOFF_EXCLUDES(lock);
+    G* take_global(P* p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_REQUIRES(lock);
+    G* take_global_locked(P* p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_EXCLUDES(lock);
     bool work_anywhere() const noexcept;
 
     // --- idle.cpp ---
@@ -164,6 +173,7 @@ struct sched {
     M* take_idle_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     std::int64_t first_idle_timer() const noexcept;
     void cover_timer(std::int64_t when, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
+    void add_timer_outside(timer* t) HANDOFF_EXCLUDES(lock);   // by threads that are none of ours; throws std::bad_alloc
     void reap() noexcept HANDOFF_EXCLUDES(lock);        // joins threads that exited
     bool a_core_is_free() const noexcept;
     void thread_exits(M* m) noexcept HANDOFF_EXCLUDES(lock);
@@ -186,8 +196,12 @@ struct sched {
     P* take_idle_p_with_timer(std::int64_t first) noexcept HANDOFF_REQUIRES(lock);
     bool give_memory_back() noexcept HANDOFF_EXCLUDES(lock);
     void retry_starved() noexcept HANDOFF_EXCLUDES(lock);
+    bool all_wait() const noexcept HANDOFF_REQUIRES(lock);
+    void report_stall() noexcept HANDOFF_EXCLUDES(lock);
 
     // --- spawn.cpp ---
+    G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site, bool detached);
+    void spawn_detached(M* m, const task_ops& ops, void* task, const spawn_site& site);
     G* new_g(P* p);                    // throws std::bad_alloc
     void refill_gs(P* p);
     void free_g(P* p, G* g) noexcept;
@@ -201,6 +215,7 @@ struct sched {
     struct stats stats();
     scheduler_snapshot snapshot();
     void trace(std::int64_t now);
+    std::string describe_all();
 
     // Immutable after construction.
     const options opts;
@@ -210,7 +225,7 @@ struct sched {
     const std::int64_t started;
 
     base::mutex lock;
-    g_queue globq HANDOFF_GUARDED_BY(lock);
+    global_queue globq;                           // changed under the lock
     g_queue hogs HANDOFF_GUARDED_BY(lock);        // fresh Gs that wait for others of their kind to end (monitor.cpp)
     g_queue stackless HANDOFF_GUARDED_BY(lock);   // fresh Gs that no stack could be had for
     midle_list midle HANDOFF_GUARDED_BY(lock);
@@ -235,7 +250,6 @@ struct sched {
     // above makes good.
     alignas(64) base::atomic<std::uint32_t> npidle{0};
     base::atomic<std::uint32_t> nmspinning{0};
-    base::atomic<std::uint32_t> globq_size{0};
     alignas(64) base::atomic<std::uint32_t> nprocs{0};   // wanted
     base::atomic<std::uint32_t> nallp{0};                // ever made; allp[0..nallp) are set
     std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
@@ -247,6 +261,8 @@ struct sched {
     base::atomic<std::int64_t> spin_time{0};             // of an idle M
     base::atomic<std::int64_t> coarse_now{0};            // the monitor's clock
     base::atomic<std::uint32_t> starved{0};              // Ps that an M could not be made for, since last looked
+
+    const std::shared_ptr<sched_link> link;
 
     os::note monitor_note;
     os::note drained;
@@ -267,6 +283,8 @@ struct sched {
         std::int64_t hog_started = 0;      // when a hog was last let through
         std::int64_t short_of_threads_until = 0;   // when to look again at timers that no thread could be had for
         std::int64_t next_trace = 0;
+        std::int64_t stalled_since = 0;    // when all goroutines were first seen to wait for each other; 0: they don't
+        bool stall_reported = false;
     } watch;
 
     base::mutex unguarded_lock;
@@ -301,6 +319,13 @@ M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcep
 
 // ready makes a waiting goroutine runnable. `m`: the calling thread's M in a runtime section, or null.
 void ready(M* m, G* g) noexcept;
+
+// report_exception tells the handler, or else stderr before it ends the process, of an exception that nobody will see.
+using exception_handler = std::function<void(const goroutine_name&, std::exception_ptr)>;
+void report_exception(const goroutine_name& who, std::exception_ptr e, const exception_handler& handler) noexcept;
+
+// destroy_locals destroys the values of a goroutine that ends; its destructors are user code. goroutine_local.cpp.
+void destroy_locals(local_values* values) noexcept;
 
 M* finish_switch(context::switcher* s) noexcept;
 void goroutine_main(context::switcher* s) noexcept;

@@ -19,6 +19,9 @@ constexpr std::uint32_t global_every = 61;
 // where the others yield to each other the P's own queue never runs dry.
 constexpr std::uint32_t global_every_if_used = 7;
 
+// To how many it fills the ring then.
+constexpr std::uint32_t topped_up_to = 64;
+
 constexpr unsigned timers_at_once = 64;
 
 void commit_yield(M* m, G* g, void*) noexcept {
@@ -43,13 +46,12 @@ void sched::put_local(M* m, G* g) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
     if (p->runq.set_next(g)) return;
     while (!p->runq.push(g)) {
-        g_queue half;
-        if (!p->runq.take_half(half)) continue;   // thieves made room
-        half.push(g);
+        G* batch[global_queue::batch_size];
+        if (!p->runq.take_half(batch)) continue;   // thieves made room
+        static_assert(global_queue::batch_size == run_queue::capacity / 2 + 1);
+        batch[run_queue::capacity / 2] = g;
         base::lock_guard hold(lock);
-        globq.append(half);
-        globq_size.store(globq_size.load(std::memory_order_relaxed) + run_queue::capacity / 2 + 1,
-                         std::memory_order_relaxed);
+        globq.push_batch(batch, global_queue::batch_size);
         return;
     }
 }
@@ -57,29 +59,28 @@ void sched::put_local(M* m, G* g) noexcept {
 void sched::put_global(G* g) noexcept {
     base::lock_guard hold(lock);
     globq.push(g);
-    globq_size.store(globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 // take_global takes p's share of the global queue, at most `most`: returns one, queues the others locally.
-G* sched::take_global(P* p, unsigned most) noexcept {
-    const std::uint32_t size = globq_size.load(std::memory_order_relaxed);
+G* sched::take_global(P* p, unsigned most, bool oldest_batch) noexcept {
+    const std::uint32_t size = globq.size();
     if (size == 0) return nullptr;
-    std::uint32_t n = std::min(size / std::max(nprocs.load(std::memory_order_relaxed), 1u) + 1, size);
-    // One runs at once, so one more than has room: nobody goes back to the end of the queue.
-    n = std::min({n, most, run_queue::capacity / 2, p->runq.room() + 1});
-    globq_size.store(size - n, std::memory_order_relaxed);
-    G* g = globq.pop();
-    for (std::uint32_t i = 1; i < n; ++i) HANDOFF_CHECK(p->runq.push(globq.pop()));
-    return g;
+    const std::uint32_t share = size / std::max(nprocs.load(std::memory_order_relaxed), 1u) + 1;
+    // One runs at once, so one more than has room: nobody goes back.
+    G* taken[run_queue::capacity / 2];
+    const std::uint32_t n =
+        globq.take(taken, std::min({share, most, p->runq.room() + 1, run_queue::capacity / 2}), oldest_batch);
+    for (std::uint32_t i = 1; i < n; ++i) HANDOFF_CHECK(p->runq.push(taken[i]));
+    return taken[0];
 }
 
-G* sched::take_global_locked(P* p, unsigned most) noexcept {
+G* sched::take_global_locked(P* p, unsigned most, bool oldest_batch) noexcept {
     base::lock_guard hold(lock);
-    return take_global(p, most);
+    return take_global(p, most, oldest_batch);
 }
 
 bool sched::work_anywhere() const noexcept {
-    if (globq_size.load(std::memory_order_relaxed) != 0) return true;
+    if (!globq.empty()) return true;
     const std::uint32_t n = nallp.load(std::memory_order_acquire);
     for (std::uint32_t i = 0; i < n; ++i)
         if (!allp[i].load(std::memory_order_acquire)->runq.empty()) return true;
@@ -106,7 +107,7 @@ unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
 G* sched::pick_rarely(M* m, P* p) noexcept {
     const bool look_further = p->until_global == 0;
     if (look_further)
-        p->until_global = globq_size.load(std::memory_order_relaxed) == 0 ? global_every : global_every_if_used;
+        p->until_global = globq.empty() ? global_every : global_every_if_used;
     if (p->id >= nprocs.load(std::memory_order_relaxed)) return nullptr;
     if (p->timers.first() != os::never) {
         const std::int64_t now = os::nanotime();
@@ -116,8 +117,11 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
         if (G* g = p->runq.take_next()) return g;
         return p->runq.pop();
     }
-    if (globq_size.load(std::memory_order_relaxed) != 0)
-        if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
+    if (!globq.empty()) {
+        // What a fuller ring took would only be in the way of those that are spawned next.
+        const std::uint32_t queued = run_queue::capacity - p->runq.room();
+        if (G* g = take_global_locked(p, queued < topped_up_to ? topped_up_to - queued : 1, ++p->looks % 4 == 0)) return g;
+    }
     G* g = p->runq.pop();
     G* next = p->runq.take_next();
     if (!g) return next;
@@ -174,7 +178,7 @@ G* sched::find_runnable(M* m) noexcept {
             return nullptr;
         }
         if (G* g = pick(m)) return g;
-        if (globq_size.load(std::memory_order_relaxed) != 0)
+        if (!globq.empty())
             if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
         const std::uint32_t idle = npidle.load(std::memory_order_relaxed), procs = nprocs.load(std::memory_order_relaxed);
         if (!m->spinning && 2 * nmspinning.load(std::memory_order_relaxed) < procs - std::min(idle, procs)) {
@@ -357,7 +361,7 @@ inline M* sched::yield_inline(M* m) noexcept {
     G* next = nullptr;
     bool leaves;   // for g0, if there is no `next`
     if (m->locked_g) [[unlikely]] {
-        leaves = p->runq.owner_sees_work() || globq_size.load(std::memory_order_relaxed) != 0 ||
+        leaves = p->runq.owner_sees_work() || !globq.empty() ||
                  p->timers.first() != os::never;
     } else {
         next = pick_inline(m, p);

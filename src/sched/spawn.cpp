@@ -1,13 +1,22 @@
 // Birth and death of goroutines: Gs, their stacks, what runs on a stack, joining.
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
+#include "sync/wait.hpp"
 
 #include <handoff/error.hpp>
 
 #include <cstring>
 #include <system_error>
+#include <thread>
 
 namespace handoff::detail {
+
+// On the stack of who waits; G::join_word points to it.
+struct join_waiter {
+    explicit join_waiter(M* m) noexcept : w(m, true) {}
+    waiter w;
+    base::atomic<bool> forgotten{false};   // the goroutine that ended has found that w had given up
+};
 
 namespace {
 
@@ -80,17 +89,18 @@ G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options*
         base::lock_guard hold(s->lock);
         ++s->spawned_outside;
         s->globq.push(g);
-        s->globq_size.store(s->globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
     s->wakep_any();
     return g;
 }
 
-// The end of a joined wait: a goroutine or a thread.
+// wake_joiner is the last that a goroutine's end does with who waits for it.
 void wake_joiner(M* m, std::uintptr_t word) noexcept {
-    auto* w = reinterpret_cast<join_waiter*>(word);
-    if (w->thread) w->thread->wake();
-    else ready(m, w->g);
+    auto* j = reinterpret_cast<join_waiter*>(word);
+    wake_list won;
+    // If it has given up it is on its way to take its pointer back, and waits until we have done with it.
+    if (!won.claim(j->w, wait_end::woken)) j->forgotten.store(true, std::memory_order_release);
+    won.wake(m);
 }
 
 void destroy_task(G* g) noexcept {
@@ -99,11 +109,19 @@ void destroy_task(G* g) noexcept {
 
 // What a goroutine threw and nobody will ever see.
 void report_unhandled(G* g, g_store& store) noexcept {
-    std::exception_ptr e = std::move(g->exception);
-    g->exception = nullptr;
-    const goroutine_name who = store.describe(g);
-    if (store.on_unhandled_exception) {
-        store.on_unhandled_exception(who, std::move(e));   // noexcept: what it throws terminates
+    report_exception(store.describe(g), std::exchange(g->exception, nullptr), store.on_unhandled_exception);
+}
+
+void drop_outcome(G* g, g_store& store) noexcept {
+    if (g->exception) report_unhandled(g, store);
+    destroy_task(g);
+}
+
+}  // namespace
+
+void report_exception(const goroutine_name& who, std::exception_ptr e, const exception_handler& handler) noexcept {
+    if (handler) {
+        handler(who, std::move(e));   // noexcept: what it throws terminates
         return;
     }
     const char* what = "an exception that is no std::exception";
@@ -117,6 +135,8 @@ void report_unhandled(G* g, g_store& store) noexcept {
     std::terminate();
 }
 
+namespace {
+
 void run_task(G* g) noexcept {
     g->predict = g->s->kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed);
     try {
@@ -125,6 +145,7 @@ void run_task(G* g) noexcept {
     } catch (...) {
         g->exception = std::current_exception();
     }
+    if (g->locals) destroy_locals(std::exchange(g->locals, nullptr));
 }
 
 // untie ends g's hold on the thread of m, on which it runs; true if it had one.
@@ -135,11 +156,6 @@ bool untie(M* m, G* g) noexcept {
     m->locked_g = nullptr;
     g->locked.store(false, std::memory_order_relaxed);
     return true;
-}
-
-void drop_outcome(G* g, g_store& store) noexcept {
-    if (g->exception) report_unhandled(g, store);
-    destroy_task(g);
 }
 
 // end_goroutine publishes the end of g, the current goroutine, and frees it if nobody needs it any more. Called in
@@ -336,6 +352,36 @@ void goroutine_main(context::switcher* arrived) noexcept {
     }
 }
 
+// spawn_here is spawn in m's runtime section. A detached goroutine has no handle. Throws as spawn does.
+inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site,
+                            bool detached) {
+    P* p = m->p.load(std::memory_order_relaxed);
+    G* g = new_g(p);
+    try {
+        apply(this, g, o);
+    } catch (...) {
+        base::lock_guard hold(lock);
+        g->next = nullptr;
+        store->give(g);
+        throw;
+    }
+    if (p->next_id == p->end_id) {
+        p->next_id = reserve_ids(ids_at_once);
+        p->end_id = p->next_id + ids_at_once;
+    }
+    g->id.store(p->next_id++, std::memory_order_relaxed);
+    fill(g, this, ops, task, site);
+    if (detached) g->join_word.store(join_detached, std::memory_order_relaxed);
+    p->spawned.add();
+    put_local(m, g);
+    wakep();
+    return g;
+}
+
+void sched::spawn_detached(M* m, const task_ops& ops, void* task, const spawn_site& site) {
+    spawn_here(m, ops, task, nullptr, site, true);
+}
+
 G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
     M* m = current_m();
     if (!m) {
@@ -344,32 +390,11 @@ G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, c
     }
     if (s && s != m->s) return spawn_outside(s, ops, task, opts, site);
     m = enter(m);
-    s = m->s;
-    P* p = m->p.load(std::memory_order_relaxed);
-    G* g = nullptr;
-    try {
-        g = s->new_g(p);
-        apply(s, g, opts);
-    } catch (...) {
-        if (g) {
-            base::lock_guard hold(s->lock);
-            g->next = nullptr;
-            s->store->give(g);
-        }
-        leave(m);
-        throw;
-    }
-    if (p->next_id == p->end_id) {
-        p->next_id = reserve_ids(ids_at_once);
-        p->end_id = p->next_id + ids_at_once;
-    }
-    g->id.store(p->next_id++, std::memory_order_relaxed);
-    fill(g, s, ops, task, site);
-    p->spawned.add();
-    s->put_local(m, g);
-    s->wakep();
-    leave(m);
-    return g;
+    struct section {
+        M* m;
+        ~section() { leave(m); }
+    } here{m};
+    return m->s->spawn_here(m, ops, task, opts, site, false);
 }
 
 bool ended(const G* g) noexcept {
@@ -383,44 +408,38 @@ void* task_of(G* g) noexcept { return g->ops->on_heap ? *reinterpret_cast<void**
 
 std::exception_ptr take_exception(G* g) noexcept { return std::exchange(g->exception, nullptr); }
 
-namespace {
-
-struct join_request {
-    G* target;
-    join_waiter waiter;
-};
-
-bool announce(join_request& r) noexcept {
-    std::uintptr_t running = join_running;
-    // release: the waiter; acquire, on failure: the result. Partner: the exchange in end_goroutine.
-    return r.target->join_word.compare_exchange_strong(running, reinterpret_cast<std::uintptr_t>(&r.waiter),
-                                                       std::memory_order_acq_rel, std::memory_order_acquire);
-}
-
-void commit_join(M* m, G* g, void* arg) noexcept {
-    if (!announce(*static_cast<join_request*>(arg))) ready(m, g);   // ended meanwhile
-}
-
-}  // namespace
-
-void join(G* g) {
+bool join(G* g, std::int64_t deadline) {
     if (!g)
         throw std::system_error(std::make_error_code(std::errc::invalid_argument), "handoff: join of an empty join_handle");
-    if (ended(g)) return;
-    join_request r{g, {}};
-    if (M* m = current_m()) {
-        if (m->curg.load(std::memory_order_relaxed) == g)
-            throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
-                                    "handoff: a goroutine joins itself");
-        m = enter(m);
-        r.waiter.g = m->curg.load(std::memory_order_relaxed);
-        leave(park(m, wait_reason::join, commit_join, &r));
-        return;
+    if (ended(g)) return true;
+    if (deadline == at_once) return false;
+    const wait_limits limits{deadline, nullptr, true};
+    check_cancelled(limits);
+    M* m = current_m();
+    if (m && m->curg.load(std::memory_order_relaxed) == g)
+        throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                                "handoff: a goroutine joins itself");
+    if (!m && in_forked_child()) throw usage_error("handoff: a forked child can only exec; join would never return");
+    m = enter_current();
+    join_waiter j(m);
+    std::uintptr_t word = join_running;
+    // release: the waiter; acquire, on failure: the result. Partner: the exchange in end_goroutine.
+    if (!g->join_word.compare_exchange_strong(word, reinterpret_cast<std::uintptr_t>(&j), std::memory_order_acq_rel,
+                                              std::memory_order_acquire)) {
+        leave_current(m);
+        return true;   // ended meanwhile
     }
-    if (in_forked_child()) throw usage_error("handoff: a forked child can only exec; join would never return");
-    os::note done;
-    r.waiter.thread = &done;
-    if (announce(r)) done.wait();
+    const wait_end end = wait_armed(m, j.w, wait_reason::join, nullptr, limits);
+    bool is_over = end == wait_end::woken;
+    if (!is_over) {
+        word = reinterpret_cast<std::uintptr_t>(&j);
+        is_over = !g->join_word.compare_exchange_strong(word, join_running, std::memory_order_acq_rel, std::memory_order_acquire);
+        // It ended just now, and has our pointer: a matter of instructions.
+        while (is_over && !j.forgotten.load(std::memory_order_acquire)) std::this_thread::yield();
+    }
+    leave_current(m);
+    if (!is_over) throw_if_cancelled(end);
+    return is_over;
 }
 
 void release(G* g) noexcept {

@@ -54,13 +54,11 @@ void commit_exit(M* m, G* g, void* old) noexcept {
         // A tied goroutine is started by a P that finds it; ours will, at once.
         if (!p->runq.set_next(g) && !p->runq.push(g)) {
             s->globq.push(g);
-            s->globq_size.store(s->globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         }
         return;
     }
     s->exits_queued.add();
     s->globq.push(g);
-    s->globq_size.store(s->globq_size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 // regain gets the current goroutine a P: its old one if idle, any idle one, else it waits in the global queue.

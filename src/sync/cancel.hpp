@@ -3,7 +3,7 @@
 // Each goroutine of a group has a cancel_scope, on its stack, that its G points to. An armed wait shows itself there
 // under the scope's lock, and takes itself out again before it ends; who cancels sets the flag and wins the wait under
 // the same lock. So a wait that began before the cancellation is found, and one that begins after it sees the flag.
-// Locks are taken from the outer to the inner: group, scope, nested group, ...
+// Lock order: group, then scope.
 #pragma once
 
 #include "sync/wait.hpp"
@@ -17,10 +17,12 @@ struct group_state;
 using scope_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
 struct cancel_scope {
+    explicit cancel_scope(group_state& of) noexcept : group(of) {}
+
+    group_state& group;
     spin_lock lock;
     base::atomic<bool> cancelled{false};   // set under the lock; the owner reads it without, as a hint
     waiter* current = nullptr;             // under the lock: the owner's armed wait
-    group_state* nested = nullptr;         // under the lock: list of the groups that the owner has open, by `outer`
     unsigned blocked = 0;                  // owner: nesting of cancellation_blockers
     scope_hook link;                       // in the group's list, under the group's lock
 };

@@ -24,7 +24,8 @@ class timer_heap;
 struct timer {
     std::int64_t when = 0;                        // steady clock, ns
     G* (*due)(timer*) noexcept = nullptr;         // under the lock; returns a goroutine to be readied, or null
-    void (*run)(timer*, M*) noexcept = nullptr;   // instead: without the lock, in a runtime section of that M
+    void (*run)(timer*, M*) noexcept = nullptr;   // instead: without the lock, in a runtime section of that M; null: the
+                                                  // runtime ends
     void* arg = nullptr;
     timer* next_due = nullptr;                    // list of those to run
     std::uint32_t index = 0;                      // place in the heap, for removal

@@ -83,6 +83,39 @@ func perOperation(s settings, operations int, run func(int)) []float64 {
 	return samples
 }
 
+// perRound times run() several times over, in milliseconds.
+func perRound(s settings, run func()) []float64 {
+	rounds := 5
+	if s.quick {
+		rounds = 3
+	}
+	run() // warm-up
+	var samples []float64
+	for i := 0; i < rounds; i++ {
+		start := nowNS()
+		run()
+		samples = append(samples, (nowNS()-start)*1e-6)
+	}
+	return samples
+}
+
+// operationsOn and roundsOn are works whose value is one of perOperation and of perRound.
+func operationsOn(procs int, name string, operations int, run func(int)) func(settings) []figure {
+	return func(s settings) []figure {
+		runtime.GOMAXPROCS(procs)
+		samples := perOperation(s, operations, run)
+		return []figure{{name, procs, median(samples), "ns", spreadOf(samples)}}
+	}
+}
+
+func roundsOn(procs int, name string, run func()) func(settings) []figure {
+	return func(s settings) []figure {
+		runtime.GOMAXPROCS(procs)
+		samples := perRound(s, run)
+		return []figure{{name, procs, median(samples), "ms", spreadOf(samples)}}
+	}
+}
+
 // pauseLengths is the pseudo-random sequence of 0 to 100 µs of figures.hpp.
 type pauseLengths uint32
 
@@ -157,12 +190,6 @@ func yieldPair(n int) {
 	both.Wait()
 }
 
-func yield(s settings) []figure {
-	runtime.GOMAXPROCS(1)
-	samples := perOperation(s, 1_000_000, yieldPair)
-	return []figure{{"yield", 1, median(samples), "ns", spreadOf(samples)}}
-}
-
 // ---- spawn
 
 const spawnBatch = 128
@@ -179,12 +206,6 @@ func spawnBatches(n int) {
 			runtime.Gosched()
 		}
 	}
-}
-
-func spawn(s settings) []figure {
-	runtime.GOMAXPROCS(1)
-	samples := perOperation(s, spawnBatch*4096, spawnBatches)
-	return []figure{{"spawn", 1, median(samples), "ns", spreadOf(samples)}}
 }
 
 // ---- handoff_sysmon: Go's only way. Its syscall.Read tells the scheduler, and sysmon takes the P.
@@ -333,10 +354,25 @@ func parkedMemory(s settings) []figure {
 
 func main() {
 	works := map[string]func(settings) []figure{
-		"brackets": brackets, "yield": yield, "spawn": spawn, "handoff_sysmon": handoffSysmon,
-		"blocking_storm": blockingStorm, "blocking_storm_warm": blockingStorm,
+		"brackets":            brackets,
+		"yield":               operationsOn(1, "yield", 1_000_000, yieldPair),
+		"spawn":               operationsOn(1, "spawn", spawnBatch*4096, spawnBatches),
+		"chan_unbuffered":     operationsOn(1, "chan_unbuffered", 250_000, roundTrips),
+		"chan_buffered":       operationsOn(1, "chan_buffered", 1_000_000, produceAndConsume),
+		"chan_buffered_2p":    operationsOn(2, "chan_buffered_2p", 1_000_000, produceAndConsume),
+		"select2":             operationsOn(1, "select2", 400_000, selectItems),
+		"mutex_uncontended":   operationsOn(1, "mutex_uncontended", 4_000_000, lockPairs),
+		"mutex_contended":     operationsOn(2, "mutex_contended", 2_000_000, contend),
+		"rwmutex_read":        operationsOn(1, "rwmutex_read", 4_000_000, readLockPairs),
+		"wait_group":          operationsOn(1, "wait_group", 400_000, waitForBatches),
+		"skynet":              roundsOn(2, "skynet", skynetOnce),
+		"sleep_100k":          roundsOn(2, "sleep_100k", sleepAll),
+		"handoff_sysmon":      handoffSysmon,
+		"blocking_storm":      blockingStorm,
+		"blocking_storm_warm": blockingStorm,
 		"blocking_storm_busy": blockingStormBusy,
-		"parked_memory":       parkedMemory, "parked_page_tables": parkedMemory,
+		"parked_memory":       parkedMemory,
+		"parked_page_tables":  parkedMemory,
 	}
 	var s settings
 	name := flag.String("work", "", "the work to measure")

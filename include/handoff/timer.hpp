@@ -1,0 +1,114 @@
+// Timers that are objects: timer, ticker, after. For waiting with a limit see the timed forms of every wait.
+#pragma once
+
+#include <handoff/channel.hpp>
+#include <handoff/detail/export.hpp>
+
+#include <chrono>
+#include <functional>
+#include <utility>
+
+namespace handoff {
+
+namespace detail {
+
+struct timer_state;
+
+struct timer_handle {
+    timer_handle() noexcept = default;
+    // A null function: the timer sends the time to `ch`. period 0: once. Starts it.
+    HANDOFF_API timer_handle(channel<std::chrono::steady_clock::time_point> ch, std::function<void()> f, std::int64_t when,
+                             std::int64_t period);
+    timer_handle(timer_handle&& other) noexcept : s(std::exchange(other.s, nullptr)) {}
+    timer_handle& operator=(timer_handle&& other) noexcept {
+        std::swap(s, other.s);
+        return *this;
+    }
+    HANDOFF_API ~timer_handle();   // stops it
+
+    HANDOFF_API bool stop() noexcept;
+    HANDOFF_API bool start(std::int64_t when, std::int64_t period);
+    HANDOFF_API void let_go() noexcept;   // it goes on by itself
+
+    timer_state* s = nullptr;
+};
+
+}  // namespace detail
+
+// timer does something once, later: it sends the time to its channel, or calls a function in a goroutine of its own. It
+// belongs to the runtime of the goroutine that makes it, else to the default one; it does not keep a runtime alive, and
+// one whose runtime has ended never fires. Movable; dropping it stops it. Nanosecond deadlines on the steady clock, never
+// early. A timer takes no goroutine and no thread while it waits.
+//
+// Functions may be called from any thread, by one at a time. start and reset throw std::bad_alloc, and usage_error if
+// the runtime has ended.
+class timer {
+public:
+    using time_point = std::chrono::steady_clock::time_point;
+
+    template <class Rep, class Period>
+    explicit timer(std::chrono::duration<Rep, Period> d)
+        : ch_(1), handle_(ch_, nullptr, detail::deadline_after(d), 0) {}
+
+    // f runs in a new goroutine; it may reset this timer.
+    template <class Rep, class Period>
+    timer(std::chrono::duration<Rep, Period> d, std::function<void()> f)
+        : handle_({}, std::move(f), detail::deadline_after(d), 0) {}
+
+    // Where the time is sent; never ready if the timer calls a function.
+    const channel<time_point>& chan() const noexcept { return ch_; }
+
+    // stop: true if the timer will not fire now; false if it had fired, or been stopped, before. After it nothing old
+    // is left in the channel.
+    bool stop() noexcept { return handle_.stop(); }
+
+    // reset starts it anew; true if it had been running.
+    template <class Rep, class Period>
+    bool reset(std::chrono::duration<Rep, Period> d) {
+        return handle_.start(detail::deadline_after(d), 0);
+    }
+
+private:
+    channel<time_point> ch_;
+    detail::timer_handle handle_;
+};
+
+// ticker sends the time to its channel again and again. A receiver that is slow misses ticks: one lies ready at most. The
+// times are start + n * period. Otherwise as timer.
+class ticker {
+public:
+    using time_point = std::chrono::steady_clock::time_point;
+
+    // Throws usage_error unless period > 0.
+    template <class Rep, class Period>
+    explicit ticker(std::chrono::duration<Rep, Period> period)
+        : ch_(1), handle_(ch_, nullptr, detail::deadline_after(checked(period)), checked(period).count()) {}
+
+    const channel<time_point>& chan() const noexcept { return ch_; }
+    void stop() noexcept { handle_.stop(); }
+    template <class Rep, class Period>
+    void reset(std::chrono::duration<Rep, Period> period) {
+        handle_.start(detail::deadline_after(checked(period)), checked(period).count());
+    }
+
+private:
+    template <class Rep, class Period>
+    static std::chrono::nanoseconds checked(std::chrono::duration<Rep, Period> period) {
+        const auto ns = std::chrono::ceil<std::chrono::nanoseconds>(period);
+        if (ns.count() <= 0) throw usage_error("handoff: a ticker's period is not positive");
+        return ns;
+    }
+
+    channel<time_point> ch_;
+    detail::timer_handle handle_;
+};
+
+// after returns a channel on which the time is sent once, after d.
+template <class Rep, class Period>
+channel<std::chrono::steady_clock::time_point> after(std::chrono::duration<Rep, Period> d) {
+    channel<std::chrono::steady_clock::time_point> ch(1);
+    detail::timer_handle(ch, nullptr, detail::deadline_after(d), 0).let_go();
+    return ch;
+}
+
+}  // namespace handoff

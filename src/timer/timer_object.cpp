@@ -1,0 +1,255 @@
+// Timers that are objects: they outlive the call that starts them, and may be stopped while they fire.
+//
+// A timer_state is referred to by its handle, and by the heap that it is in; the latter reference passes to whoever takes
+// it out because it is due. Its lock decides between those and the handle. Between being taken out of the heap and running
+// it is in flight: part of somebody's list, so that it can't be added anywhere; who starts it anew leaves that to run().
+// Lock order: link, state, then heap or channel.
+#include <handoff/timer.hpp>
+
+#include "base/check.hpp"
+#include "os/clock.hpp"
+#include "sync/channel.hpp"
+
+#include <handoff/goroutine.hpp>
+#include <handoff/select.hpp>
+
+#include <algorithm>
+
+namespace handoff::detail {
+
+using steady_time = std::chrono::steady_clock::time_point;
+
+struct timer_state : timer {
+    timer_state(channel<steady_time> c, std::function<void()> function, std::shared_ptr<sched_link> l)
+        : ch(std::move(c)), f(std::move(function)), link(std::move(l)) {
+        run = run_state;
+    }
+
+    void drop() noexcept {
+        // acq_rel: all uses come before the end.
+        if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+    static void run_state(timer* t, M* m) noexcept { static_cast<timer_state*>(t)->fire(m); }
+
+    bool stop_locked() noexcept;
+    void start_locked(M* m, std::int64_t at, std::int64_t every);
+    void add(M* m);
+    void fire(M* m) noexcept;
+    void send(wake_list& won) noexcept;
+    void drain() noexcept;
+    void call(M* m);
+    void again(M* m, std::int64_t at) noexcept;
+
+    const channel<steady_time> ch;
+    const std::function<void()> f;
+    const std::shared_ptr<sched_link> link;
+    base::atomic<std::uint32_t> refs{1};
+
+    spin_lock lock;            // guards what follows
+    bool pending = false;      // it is to fire
+    bool out = false;          // in a heap, or in flight
+    bool restart = false;      // in flight, and started anew: for `next`
+    std::int64_t next = 0;
+    std::int64_t period = 0;   // 0: once
+};
+
+namespace {
+
+// What the goroutine of a timer's function runs.
+struct call_function {
+    timer_state* t;
+    explicit call_function(timer_state* of) noexcept : t(of) {}
+    call_function(call_function&& other) noexcept : t(std::exchange(other.t, nullptr)) {}
+    ~call_function() {
+        if (t) t->drop();
+    }
+    void operator()() const { t->f(); }
+};
+
+// The runtime of a timer, for as long as this is held: the calling goroutine's, or one that is kept from ending.
+class held_runtime {
+public:
+    explicit held_runtime(timer_state& t) : m_(enter_current()), link_(*t.link) {
+        if (m_ && m_->s->link == t.link) {
+            s_ = m_->s;
+            return;
+        }
+        link_.lock.lock();
+        locked_ = true;
+        s_ = link_.s;
+        foreign_ = m_;
+        m_ = nullptr;
+    }
+    ~held_runtime() {
+        if (locked_) link_.lock.unlock();
+        leave_current(m_ ? m_ : foreign_);
+    }
+    held_runtime(const held_runtime&) = delete;
+    held_runtime& operator=(const held_runtime&) = delete;
+
+    sched* get() const noexcept { return s_; }
+    M* m() const noexcept { return m_; }   // null: not one of its threads
+
+private:
+    M* m_;
+    M* foreign_ = nullptr;   // of another runtime
+    sched_link& link_;
+    sched* s_ = nullptr;
+    bool locked_ = false;
+};
+
+}  // namespace
+
+// The heap gets a reference.
+void timer_state::add(M* m) {
+    refs.fetch_add(1, std::memory_order_relaxed);
+    try {
+        if (m) m->p.load(std::memory_order_relaxed)->timers.add(this);
+        else link->s->add_timer_outside(this);
+    } catch (...) {
+        refs.fetch_sub(1, std::memory_order_relaxed);
+        throw;
+    }
+    out = true;
+}
+
+bool timer_state::stop_locked() noexcept {
+    restart = false;
+    if (out && timer_heap::remove_anywhere(this)) {
+        out = false;
+        refs.fetch_sub(1, std::memory_order_relaxed);   // the handle has one
+    }
+    return std::exchange(pending, false);
+}
+
+void timer_state::start_locked(M* m, std::int64_t at, std::int64_t every) {
+    next = at;
+    period = every;
+    if (out) {
+        restart = true;
+    } else {
+        when = at;
+        add(m);
+    }
+    pending = true;
+}
+
+// send is what a timer with a channel does; what nobody has received is missed. Under the lock, so that stop() finds
+// nothing that comes after it.
+void timer_state::send(wake_list& won) noexcept {
+    value_slot<steady_time> now;
+    now.put(steady_time(std::chrono::nanoseconds(os::nanotime())));
+    channel_base& c = *channel_access::of(ch);
+    spin_guard hold(c.lock);
+    send_now(c, now.bytes, won);
+}
+
+void timer_state::drain() noexcept {
+    if (!ch) return;
+    channel_base& c = *channel_access::of(ch);
+    spin_guard hold(c.lock);
+    while (c.count.load(std::memory_order_relaxed) != 0) {
+        value_slot<steady_time> old;
+        pop_ring(c, old.bytes);
+    }
+}
+
+// call spawns the goroutine of a timer's function.
+void timer_state::call(M* m) {
+    using box = task<call_function, void>;
+    static_assert(box::fits_inline);
+    alignas(task_inline_align) std::byte buffer[task_inline_size];
+    refs.fetch_add(1, std::memory_order_relaxed);
+    ::new (static_cast<void*>(buffer)) box(std::in_place, call_function(this));
+    try {
+        m->s->spawn_detached(m, box::ops, buffer, {});
+    } catch (...) {
+        box::abandon(buffer);   // drops the reference
+        throw;
+    }
+}
+
+// again puts a timer that has just fired back into a heap, of m's P.
+void timer_state::again(M* m, std::int64_t at) noexcept {
+    when = at;
+    try {
+        add(m);
+    } catch (const std::bad_alloc&) {
+        pending = false;
+        base::warn("no memory to start a timer again: it is stopped");
+    }
+}
+
+// fire is what follows from being due, by whoever took it out of the heap; null: the runtime ends.
+void timer_state::fire(M* m) noexcept {
+    wake_list won;
+    bool calls = false;
+    {
+        spin_guard hold(lock);
+        out = false;
+        if (!m) {
+            pending = restart = false;
+        } else if (std::exchange(restart, false)) {
+            again(m, next);
+        } else if (pending) {
+            if (f) calls = true;
+            else send(won);
+            pending = period != 0;
+            // Ticks that are over already are missed.
+            if (pending) again(m, when + period * (1 + std::max<std::int64_t>(os::nanotime() - when, 0) / period));
+        }
+    }
+    won.wake(m);
+    if (calls) {
+        try {
+            call(m);
+        } catch (const std::bad_alloc&) {
+            spin_guard hold(lock);
+            if (!pending) {   // else it has been started anew
+                pending = true;
+                again(m, os::nanotime() + 1'000'000);
+            }
+        }
+    }
+    drop();
+}
+
+timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std::int64_t when, std::int64_t period) {
+    M* m = current_m();
+    const std::shared_ptr<sched_link> link = (m ? m->s : default_sched())->link;
+    s = new timer_state(std::move(ch), std::move(f), link);
+    try {
+        start(when, period);
+    } catch (...) {
+        std::exchange(s, nullptr)->drop();
+        throw;
+    }
+}
+
+timer_handle::~timer_handle() {
+    if (!s) return;
+    stop();
+    s->drop();
+}
+
+void timer_handle::let_go() noexcept { std::exchange(s, nullptr)->drop(); }
+
+bool timer_handle::stop() noexcept {
+    const held_runtime runtime(*s);
+    spin_guard hold(s->lock);
+    const bool was = s->stop_locked();
+    s->drain();
+    return was;
+}
+
+bool timer_handle::start(std::int64_t when, std::int64_t period) {
+    const held_runtime runtime(*s);
+    if (!runtime.get()) throw usage_error("handoff: the runtime of a timer has ended");
+    spin_guard hold(s->lock);
+    const bool was = s->stop_locked();
+    s->drain();
+    s->start_locked(runtime.m(), when, period);
+    return was;
+}
+
+}  // namespace handoff::detail
