@@ -20,6 +20,17 @@ std::string goroutine_name::describe() const {
 
 namespace handoff::detail {
 
+void code_address(const void* address, char* text, std::size_t size) noexcept {
+    Dl_info where{};
+    if (::dladdr(address, &where) == 0 || !where.dli_fname) {
+        std::snprintf(text, size, "%p", address);
+        return;
+    }
+    const char* object = std::strrchr(where.dli_fname, '/');
+    std::snprintf(text, size, "%s+0x%lx", object ? object + 1 : where.dli_fname,
+                  static_cast<unsigned long>(static_cast<const char*>(address) - static_cast<const char*>(where.dli_fbase)));
+}
+
 namespace {
 
 // created_at writes where g was spawned, without allocating: it serves the overflow report too.
@@ -34,15 +45,7 @@ void created_at(const G* g, char* text, std::size_t size) noexcept {
         std::snprintf(text, size, "%s:%u", file, line);
         return;
     }
-    Dl_info where{};
-    if (::dladdr(site, &where) == 0 || !where.dli_fname) {
-        std::snprintf(text, size, "%p", site);
-        return;
-    }
-    // What addr2line takes.
-    const char* object = std::strrchr(where.dli_fname, '/');
-    std::snprintf(text, size, "%s+0x%lx", object ? object + 1 : where.dli_fname,
-                  static_cast<unsigned long>(static_cast<const char*>(site) - static_cast<const char*>(where.dli_fbase)));
+    code_address(site, text, size);
 }
 
 std::string call_text(long call) {

@@ -51,6 +51,18 @@ struct join_waiter;   // who waits for a goroutine's end; spawn.cpp
 // stores with release, whoever then frees or reads the result loads with acquire.
 inline constexpr std::uintptr_t join_running = 0, join_detached = 1, join_ended = 2, join_orphaned = 3;
 
+#if HANDOFF_CHECK_HELD_MUTEXES
+// debug/held_mutexes.hpp: more than these are not noted.
+struct held_set {
+    static constexpr unsigned most = 8;
+    struct {
+        const void* mutex;
+        const void* by;   // the caller of pthread_mutex_lock
+    } what[most];
+    unsigned n;
+};
+#endif
+
 struct alignas(16) G {
     // Owner: the M that runs it; else whoever took it out of a queue.
     context::execution exec;
@@ -63,6 +75,9 @@ struct alignas(16) G {
     std::exception_ptr exception;            // written before `ended`, read after
     cancel_scope* scope = nullptr;           // if it belongs to a task group; sync/cancel.hpp
     local_values* locals = nullptr;          // of its goroutine_local variables
+#if HANDOFF_CHECK_HELD_MUTEXES
+    held_set held{};                         // while it does not run
+#endif
 
     // Relaxed: written by the owner, read by snapshots, which want a value and no order.
     base::atomic<g_state> state{g_state::idle};

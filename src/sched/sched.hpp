@@ -320,6 +320,9 @@ M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcep
 // ready makes a waiting goroutine runnable. `m`: the calling thread's M in a runtime section, or null.
 void ready(M* m, G* g) noexcept;
 
+// code_address writes "program+0x1234", which addr2line takes. Does not allocate.
+void code_address(const void* address, char* text, std::size_t size) noexcept;
+
 // report_exception tells the handler, or else stderr before it ends the process, of an exception that nobody will see.
 using exception_handler = std::function<void(const goroutine_name&, std::exception_ptr)>;
 void report_exception(const goroutine_name& who, std::exception_ptr e, const exception_handler& handler) noexcept;

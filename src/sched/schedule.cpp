@@ -2,6 +2,7 @@
 //
 // A goroutine that parks or ends switches straight to the next one of its P; only when the P's own queues are empty,
 // or a tied thread is in play, does the switch go through g0, the context in which find_runnable searches the rest.
+#include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
 
@@ -35,6 +36,7 @@ void commit_yield(M* m, G* g, void*) noexcept {
 // finish_switch does on the side that was reached what the side that was left could not do itself.
 M* finish_switch(context::switcher* s) noexcept {
     M* m = static_cast<M*>(s);
+    held_mutexes::arrive(m->curg.load(std::memory_order_relaxed));
     if (auto commit = m->commit) {
         m->commit = nullptr;
         commit(m, m->commit_g, m->commit_arg);
@@ -284,6 +286,7 @@ inline M* sched::switch_inline(M* m, context::execution& from, G* next, context:
             next = nullptr;
         }
     }
+    held_mutexes::leave(m->curg.load(std::memory_order_relaxed));
     m->curg.store(next, std::memory_order_relaxed);
     return finish_switch(context::jump(from, next ? next->exec : m->g0, m, how));
 }
@@ -330,6 +333,7 @@ void sched::thread_loop(M* m) noexcept {
 
 M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
+    held_mutexes::check_park(g, why);
     g->reason.store(why, std::memory_order_relaxed);
     g->since.store(m->s->coarse_now.load(std::memory_order_relaxed), std::memory_order_relaxed);
     g->transition(g_state::running, g_state::waiting);

@@ -1,4 +1,5 @@
 // Birth and death of goroutines: Gs, their stacks, what runs on a stack, joining.
+#include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
 #include "sync/wait.hpp"
@@ -51,6 +52,7 @@ goroutine_id reserve_ids(goroutine_id n) noexcept {
     const auto type = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&ops) / 16);
     g->kind.store(static_cast<std::uint8_t>(type * 0x9E3779B1u >> 24), std::memory_order_relaxed);
     g->has_result = g->let_through = false;
+    held_mutexes::forget(g);
     g->transition(g_state::idle, g_state::runnable);
 }
 
