@@ -9,6 +9,7 @@
 #include "sync/wait.hpp"
 
 #include <boost/intrusive/list.hpp>
+#include <exception>
 
 namespace handoff::detail {
 
@@ -27,11 +28,12 @@ struct cancel_scope {
     scope_hook link;                       // in the group's list, under the group's lock
 };
 
-// The scope under which waits of m's current goroutine end early; null if there is none, or it is blocked.
+// The scope under which waits of m's current goroutine end early; null if there is none, or it is blocked. While an
+// exception unwinds the stack clean-up code waits as if nothing had happened: another one would end the process.
 inline cancel_scope* active_scope(M* m) noexcept {
     if (!m) return nullptr;
     cancel_scope* s = m->curg.load(std::memory_order_relaxed)->scope;
-    return s && s->blocked == 0 ? s : nullptr;
+    return s && s->blocked == 0 && std::uncaught_exceptions() == 0 ? s : nullptr;
 }
 
 }  // namespace handoff::detail

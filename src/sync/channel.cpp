@@ -125,11 +125,11 @@ channel_result wait_in(channel_base& c, wait_list& list, M* m, void* slot, const
     return channel_result::not_now;
 }
 
-template <class Now>
-channel_result transfer(channel_base* c, void* slot, const wait_limits& limits, wait_reason why, wait_list channel_base::*list,
-                        Now now) {
-    if (limits.deadline != at_once) check_cancelled(limits);
-    if (!c) return never_ready(limits);
+// transfer does what `now` can do at once, or waits in `list`. An operation that need not wait does not look whether it
+// was cancelled; one that does finds out as it begins to.
+template <auto now, wait_list channel_base::*list>
+channel_result transfer(channel_base* c, void* slot, std::int64_t deadline, const std::stop_token* stop, wait_reason why) {
+    if (!c) return never_ready({deadline, stop, true});
     M* m = enter_current();
     wake_list won;
     c->lock.lock();
@@ -139,22 +139,22 @@ channel_result transfer(channel_base* c, void* slot, const wait_limits& limits, 
         leave_current(m);
         return *result;
     }
-    if (limits.deadline == at_once) {
+    if (deadline == at_once) {
         c->lock.unlock();
         leave_current(m);
         return channel_result::not_now;
     }
-    return wait_in(*c, c->*list, m, slot, limits, why);
+    return wait_in(*c, c->*list, m, slot, {deadline, stop, true}, why);
 }
 
 }  // namespace
 
 channel_result channel_send(channel_base* c, void* value, std::int64_t deadline, const std::stop_token* stop) {
-    return transfer(c, value, {deadline, stop, true}, wait_reason::send, &channel_base::senders, send_now);
+    return transfer<send_now, &channel_base::senders>(c, value, deadline, stop, wait_reason::send);
 }
 
 channel_result channel_recv(channel_base* c, void* slot, std::int64_t deadline, const std::stop_token* stop) {
-    return transfer(c, slot, {deadline, stop, true}, wait_reason::receive, &channel_base::receivers, recv_now);
+    return transfer<recv_now, &channel_base::receivers>(c, slot, deadline, stop, wait_reason::receive);
 }
 
 void channel_close(channel_base* c) {

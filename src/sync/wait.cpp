@@ -6,7 +6,6 @@
 
 #include <handoff/error.hpp>
 
-#include <exception>
 #include <new>
 #include <optional>
 #include <sched.h>
@@ -165,8 +164,7 @@ void check_cancelled(const wait_limits& limits) {
     M* m = current_m();
     if (!m) return;
     const cancel_scope* scope = active_scope(m);
-    // Clean-up code waits as if nothing had happened: an exception out of it would end the process.
-    if (scope && scope->cancelled.load(std::memory_order_relaxed) && std::uncaught_exceptions() == 0) throw cancelled();
+    if (scope && scope->cancelled.load(std::memory_order_relaxed)) throw cancelled();
 }
 
 void throw_if_cancelled(wait_end how) {
