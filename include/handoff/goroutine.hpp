@@ -27,7 +27,7 @@ struct G;
 struct sched;
 
 // Where go() was called: a source location, or, where the argument list leaves no room for one (file is null), the
-// return address.
+// return address; functions that take that are not inlined, else it would be their caller's.
 struct spawn_site {
     call_site where{};
     const void* caller = nullptr;
@@ -170,7 +170,7 @@ auto go(F&& f, call_site site = call_site::current()) {
 
 template <detail::not_spawn_options F, class Arg, class... Args>
     requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
-auto go(F&& f, Arg&& arg, Args&&... args) {
+[[gnu::noinline]] auto go(F&& f, Arg&& arg, Args&&... args) {
     return detail::spawn_call(nullptr, nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
                               std::forward<Arg>(arg), std::forward<Args>(args)...);
 }

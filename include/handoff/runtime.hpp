@@ -34,7 +34,7 @@ public:
     // returns its result or rethrows its exception.
     template <class F, class... Args>
         requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
-    auto run(F&& f, Args&&... args) {
+    [[gnu::noinline]] auto run(F&& f, Args&&... args) {
         return detail::spawn_call(impl_.get(), nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
                                   std::forward<Args>(args)...)
             .join();
@@ -48,7 +48,7 @@ public:
     }
     template <detail::not_spawn_options F, class Arg, class... Args>
         requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
-    auto go(F&& f, Arg&& arg, Args&&... args) {
+    [[gnu::noinline]] auto go(F&& f, Arg&& arg, Args&&... args) {
         return detail::spawn_call(impl_.get(), nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
                                   std::forward<Arg>(arg), std::forward<Args>(args)...);
     }

@@ -65,11 +65,18 @@ public:
 
     // go starts f() as a goroutine of the group; its result is dropped. In a group that is cancelled f is not called.
     // Throws std::bad_alloc.
-    template <class F>
+    template <detail::not_spawn_options F>
         requires std::invocable<std::decay_t<F>>
     void go(F&& f, call_site site = call_site::current()) {
         detail::group_member member(s_);
         detail::spawn_callable(nullptr, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, nullptr, {site, nullptr});
+    }
+
+    template <class F>
+        requires std::invocable<std::decay_t<F>>
+    void go(const spawn_options& opts, F&& f) {
+        detail::group_member member(s_);
+        detail::spawn_callable(nullptr, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, &opts, {opts.site, nullptr});
     }
 
     // wait returns once all goroutines have ended. Rethrows the first exception that left one of them; else throws

@@ -56,7 +56,7 @@ public:
         : handle_({}, std::move(f), detail::deadline_after(d), 0) {}
 
     // Where the time is sent; never ready if the timer calls a function.
-    const channel<time_point>& chan() const noexcept { return ch_; }
+    channel<time_point> chan() const noexcept { return ch_; }
 
     // stop: true if the timer will not fire now; false if it had fired, or been stopped, before. After it nothing old
     // is left in the channel.
@@ -84,7 +84,7 @@ public:
     explicit ticker(std::chrono::duration<Rep, Period> period)
         : ch_(1), handle_(ch_, nullptr, detail::deadline_after(checked(period)), checked(period).count()) {}
 
-    const channel<time_point>& chan() const noexcept { return ch_; }
+    channel<time_point> chan() const noexcept { return ch_; }
     void stop() noexcept { handle_.stop(); }
     template <class Rep, class Period>
     void reset(std::chrono::duration<Rep, Period> period) {

@@ -28,7 +28,7 @@ public:
     // would be negative or too large.
     bool add(std::int64_t n) noexcept {
         std::int64_t seen = word_.load(std::memory_order_relaxed);
-        while ((seen & parked) == 0 || (seen >> 1) + n > 0) {
+        while ((seen & parked) == 0 || n > -(seen >> 1)) {
             if (n > most || (seen >> 1) + n < 0 || (seen >> 1) + n > most) return false;
             // release: what was done, for those that wait; acquire: what others did, for who brings it to zero.
             if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
@@ -69,6 +69,8 @@ public:
     }
     void done() { add(-1); }
 
+    // try_wait says whether all is done. No cancellation point.
+    bool try_wait() const noexcept { return count_.done(); }
     void wait() { wait(detail::no_deadline, nullptr); }
     void wait(const std::stop_token& stop) { wait(detail::no_deadline, &stop); }
     // wait_for and wait_until return false if the time was over first. Never early.

@@ -147,7 +147,7 @@ task_group::task_group(std::int64_t deadline) : task_group() {
 }
 
 task_group::~task_group() {
-    if (!s_->running.wait_for(std::chrono::seconds(0))) cancel();
+    if (!s_->running.try_wait()) cancel();
     wait_for_all(*s_);
     s_->on_deadline.reset();
     s_->on_token.reset();

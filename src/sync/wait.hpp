@@ -97,13 +97,14 @@ public:
     // claim wins w for the caller, or says that another was faster. In the former case w is woken by wake().
     bool claim(waiter& w, wait_end how) noexcept {
         if (w.contested) {
+            const bool parks = w.g != nullptr;   // read now: one that has not parked yet may be gone once we have won it
             wait_end seen = w.state.load(std::memory_order_relaxed);
             do {
                 if (seen > wait_end::parked) return false;
                 // acquire: with the CAS armed -> parked in the commit: the context is saved. release: what the waker
                 // did before, for the waiter.
             } while (!w.state.compare_exchange_weak(seen, how, std::memory_order_acq_rel, std::memory_order_relaxed));
-            if (w.g && seen == wait_end::armed) return true;   // it sees for itself
+            if (parks && seen == wait_end::armed) return true;   // it sees for itself
         }
         w.next_to_wake = nullptr;
         if (last_) last_->next_to_wake = &w;

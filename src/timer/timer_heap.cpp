@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace handoff::detail {
 
@@ -43,19 +44,37 @@ void timer_heap::sift_down(std::size_t i) noexcept {
 }
 
 void timer_heap::erase(std::size_t i) noexcept {
+    const std::uint32_t freed = heap_[i].slot;
+    slots_[freed].index = std::exchange(free_slot_, freed);
     const entry last = heap_.back();
     heap_.pop_back();
     if (i == heap_.size()) return;
     place(i, last);
     sift_down(i);
-    sift_up(last.t->index);
+    sift_up(slots_[last.slot].index);
+}
+
+void timer_heap::add_locked(timer* t) {
+    heap_.push_back({t->when, 0});
+    if (free_slot_ == no_slot) {
+        try {
+            slots_.push_back({nullptr, no_slot});
+        } catch (...) {
+            heap_.pop_back();
+            throw;
+        }
+        free_slot_ = static_cast<std::uint32_t>(slots_.size() - 1);
+    }
+    t->slot = free_slot_;
+    free_slot_ = std::exchange(slots_[t->slot], {t, 0}).index;
+    heap_.back().slot = t->slot;
+    t->heap.store(this, std::memory_order_relaxed);
+    sift_up(heap_.size() - 1);
 }
 
 void timer_heap::add(timer* t) {
     base::lock_guard hold(lock_);
-    heap_.push_back({t->when, t});
-    t->heap.store(this, std::memory_order_relaxed);
-    sift_up(heap_.size() - 1);
+    add_locked(t);
     publish();
 }
 
@@ -64,8 +83,10 @@ timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noe
     timer* head = nullptr;
     timer** tail = &head;
     while (most-- > 0 && !heap_.empty() && heap_[0].when <= now) {
-        timer* t = heap_[0].t;
+        timer* t = slots_[heap_[0].slot].t;
         erase(0);
+        // The next is one of these, and most likely in no cache.
+        for (std::size_t i = 1; i <= arity && i < heap_.size(); ++i) __builtin_prefetch(slots_[heap_[i].slot].t);
         if (t->due) {
             if (G* g = t->due(t)) woken.push(g);
         } else {
@@ -82,7 +103,7 @@ timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noe
 bool timer_heap::remove(timer* t) noexcept {
     base::lock_guard hold(lock_);
     if (t->heap.load(std::memory_order_relaxed) != this) return false;
-    erase(t->index);
+    erase(slots_[t->slot].index);
     t->heap.store(nullptr, std::memory_order_relaxed);
     publish();
     return true;
@@ -90,7 +111,7 @@ bool timer_heap::remove(timer* t) noexcept {
 
 bool timer_heap::remove_anywhere(timer* t) noexcept {
     // It may move to another heap (move_all) until we have the lock of the one that it is in.
-    while (timer_heap* h = t->heap.load(std::memory_order_acquire))   // with erase: t is settled
+    while (timer_heap* h = t->heap.load(std::memory_order_acquire))   // with take_due: t is settled
         if (h->remove(t)) return true;
     return false;
 }
@@ -99,12 +120,10 @@ void timer_heap::move_all(timer_heap& other) {
     // Both at once, in the order of their addresses: a timer is in one of them at any moment.
     base::lock_guard first(this < &other ? lock_ : other.lock_);
     base::lock_guard second(this < &other ? other.lock_ : lock_);
-    for (const entry& e : heap_) {
-        other.heap_.push_back(e);
-        e.t->heap.store(&other, std::memory_order_relaxed);
-        other.sift_up(other.heap_.size() - 1);
-    }
+    for (const entry& e : heap_) other.add_locked(slots_[e.slot].t);
     heap_.clear();
+    slots_.clear();
+    free_slot_ = no_slot;
     publish();
     other.publish();
 }
