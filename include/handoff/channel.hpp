@@ -111,6 +111,8 @@ struct channel_access;
 // Values come out in the order in which they went in. T is movable, move-only types included, and destroyed without
 // exceptions. A default-constructed channel is never ready: sending and receiving wait forever.
 //
+// A handle is const like a pointer: its constness does not extend to the channel.
+//
 // All functions may be called from any thread and from any goroutine of any runtime; those that wait park a goroutine
 // and block a thread. Those that wait, and have to, are cancellation points (cancellation.hpp), and take a
 // std::stop_token, which ends them by the exception `cancelled`. Constant time, but for close.
@@ -141,54 +143,54 @@ public:
 
     // send waits until the value is in the channel, or with a receiver. Throws channel_closed if the channel is closed,
     // before or while it waits; the value is then destroyed.
-    void send(T value) { send_slow(std::move(value), detail::no_deadline, nullptr); }
-    void send(T value, const std::stop_token& stop) { send_slow(std::move(value), detail::no_deadline, &stop); }
+    void send(T value) const { send_slow(std::move(value), detail::no_deadline, nullptr); }
+    void send(T value, const std::stop_token& stop) const { send_slow(std::move(value), detail::no_deadline, &stop); }
 
     // recv waits for a value. Empty once the channel is closed and drained.
-    std::optional<T> recv() { return recv_slow(detail::no_deadline, nullptr); }
-    std::optional<T> recv(const std::stop_token& stop) { return recv_slow(detail::no_deadline, &stop); }
+    std::optional<T> recv() const { return recv_slow(detail::no_deadline, nullptr); }
+    std::optional<T> recv(const std::stop_token& stop) const { return recv_slow(detail::no_deadline, &stop); }
 
     // try_send sends if that takes no waiting; false, with `value` as it was, if it would. (A value whose move throws
-    // is moved to a box first, and back.) Throws channel_closed.
-    bool try_send(T&& value) { return send_if(std::move(value), detail::at_once); }
-    bool try_send(const T& value) { return send_if(T(value), detail::at_once); }
+    // is moved to a box first, and assigned back if it can be.) Throws channel_closed.
+    bool try_send(T&& value) const { return send_if(std::move(value), detail::at_once); }
+    bool try_send(const T& value) const { return send_if(T(value), detail::at_once); }
 
     // try_recv receives if that takes no waiting; empty if it would, or if the channel is closed and drained.
-    std::optional<T> try_recv() { return recv_slow(detail::at_once, nullptr); }
+    std::optional<T> try_recv() const { return recv_slow(detail::at_once, nullptr); }
 
     // send_for and send_until wait no longer than that; false, with `value` as it was, if the time is over. Never early.
     // Throw channel_closed.
     template <class Rep, class Period>
-    bool send_for(T&& value, std::chrono::duration<Rep, Period> d) {
+    bool send_for(T&& value, std::chrono::duration<Rep, Period> d) const {
         return send_if(std::move(value), detail::deadline_after(d));
     }
     template <class Rep, class Period>
-    bool send_for(const T& value, std::chrono::duration<Rep, Period> d) {
+    bool send_for(const T& value, std::chrono::duration<Rep, Period> d) const {
         return send_if(T(value), detail::deadline_after(d));
     }
     template <class Clock, class Duration>
-    bool send_until(T&& value, std::chrono::time_point<Clock, Duration> t) {
+    bool send_until(T&& value, std::chrono::time_point<Clock, Duration> t) const {
         return send_if(std::move(value), detail::deadline_at(t));
     }
     template <class Clock, class Duration>
-    bool send_until(const T& value, std::chrono::time_point<Clock, Duration> t) {
+    bool send_until(const T& value, std::chrono::time_point<Clock, Duration> t) const {
         return send_if(T(value), detail::deadline_at(t));
     }
 
     // recv_for and recv_until wait no longer than that. Empty if the time is over, or if the channel is closed and
-    // drained (ask closed()).
+    // drained: if closed() said so before, it is the latter.
     template <class Rep, class Period>
-    std::optional<T> recv_for(std::chrono::duration<Rep, Period> d) {
+    std::optional<T> recv_for(std::chrono::duration<Rep, Period> d) const {
         return recv_slow(detail::deadline_after(d), nullptr);
     }
     template <class Clock, class Duration>
-    std::optional<T> recv_until(std::chrono::time_point<Clock, Duration> t) {
+    std::optional<T> recv_until(std::chrono::time_point<Clock, Duration> t) const {
         return recv_slow(detail::deadline_at(t), nullptr);
     }
 
     // close says that nothing more will be sent. Receivers get what is left, then nothing; senders that wait get
     // channel_closed. Throws usage_error if it is closed already, or default-constructed. Linear in those that wait.
-    void close() { detail::channel_close(c_); }
+    void close() const { detail::channel_close(c_); }
 
     // closed, len (values that lie ready) and cap: as of a moment ago, if others use the channel.
     bool closed() const noexcept { return c_ && c_->closed.load(std::memory_order_relaxed); }
@@ -219,17 +221,17 @@ public:
 
     private:
         friend channel;
-        explicit iterator(channel& from) : from_(&from) { ++*this; }
-        channel* from_ = nullptr;
+        explicit iterator(const channel& from) : from_(&from) { ++*this; }
+        const channel* from_ = nullptr;
         mutable std::optional<T> value_;
     };
-    iterator begin() { return iterator(*this); }
+    iterator begin() const { return iterator(*this); }
     std::default_sentinel_t end() const noexcept { return {}; }
 
 private:
     friend detail::channel_access;
 
-    void send_slow(T&& value, std::int64_t deadline, const std::stop_token* stop) {
+    void send_slow(T&& value, std::int64_t deadline, const std::stop_token* stop) const {
         if constexpr (!detail::boxed<T>)
             if (c_ && c_->push_quietly(value)) return;
         detail::value_slot<T> slot;
@@ -242,7 +244,7 @@ private:
         }
     }
 
-    bool send_if(T&& value, std::int64_t deadline) {
+    bool send_if(T&& value, std::int64_t deadline) const {
         if constexpr (!detail::boxed<T>)
             if (c_ && c_->push_quietly(value)) return true;
         detail::value_slot<T> slot;
@@ -270,7 +272,7 @@ private:
         }
     }
 
-    std::optional<T> recv_slow(std::int64_t deadline, const std::stop_token* stop) {
+    std::optional<T> recv_slow(std::int64_t deadline, const std::stop_token* stop) const {
         detail::value_slot<T> slot;
         if (c_ && c_->pop_quietly(slot)) return slot.take();
         if (detail::channel_recv(c_, slot.bytes, deadline, stop) == detail::channel_result::done) return slot.take();

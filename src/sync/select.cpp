@@ -43,6 +43,7 @@ bool transfers(const case_base& c) noexcept { return c.kind == case_kind::recv |
 
 // seems_ready without the lock is a guess.
 bool seems_ready(const case_base& c) noexcept {
+    if (c.kind == case_kind::stop) return c.stop.stop_requested();
     const channel_base* ch = c.base;
     if (!ch) return false;
     if (ch->closed.load(std::memory_order_relaxed)) return true;
@@ -55,7 +56,7 @@ std::size_t choose(case_base* const* cases, std::size_t n) noexcept {
     std::size_t chosen = none;
     std::uint32_t ready = 0;
     for (std::size_t i = 0; i < n; ++i) {
-        if (!transfers(*cases[i]) || !seems_ready(*cases[i])) continue;
+        if (!seems_ready(*cases[i])) continue;
         ++ready;
         // The k-th replaces the choice with a chance of 1/k.
         if (ready == 1 || static_cast<std::uint64_t>(random_number()) * ready >> 32 == 0) chosen = i;
@@ -115,6 +116,7 @@ select_result select_quickly(M* m, case_base* const* cases, std::size_t n) noexc
     for (int attempt = 0; attempt < 2; ++attempt) {
         const std::size_t i = choose(cases, n);
         if (i == none) break;
+        if (!transfers(*cases[i])) return {i, true};   // a stop
         wake_list won;
         channel_base& ch = *cases[i]->base;
         ch.lock.lock();
@@ -129,7 +131,7 @@ select_result select_quickly(M* m, case_base* const* cases, std::size_t n) noexc
 class slow_select {
 public:
     slow_select(case_base* const* cases, std::size_t n, const other_cases& others)
-        : cases_(cases), n_(n), others_(others), channels_(cases, n), nodes_(n) {}
+        : cases_(cases), n_(n), others_(others), channels_(cases, n), nodes_(n), order_(n) {}
 
     // m in a runtime section, or null; returns outside of it.
     select_result run(M* m) {
@@ -137,6 +139,11 @@ public:
         wake_list won;
         // Under the locks what seems ready is, but for waiters that have fired elsewhere: those are gone after a try.
         for (std::size_t i; (i = choose(cases_, n_)) != none;) {
+            if (!transfers(*cases_[i])) {   // a stop
+                channels_.unlock();
+                leave_current(m);
+                return {i, true};
+            }
             if (const auto result = try_case(*cases_[i], won)) {
                 channels_.unlock();
                 won.wake(m);
@@ -155,7 +162,14 @@ public:
 private:
     select_result wait(M* m) {
         waiter w(m, true);
-        for (std::size_t i = 0; i < n_; ++i) {
+        // In random order, for cases of the same channel: the first in its queue is the one that fires.
+        for (std::size_t k = 0; k < n_; ++k) {
+            const std::size_t at = static_cast<std::uint64_t>(random_number()) * (k + 1) >> 32;
+            order_[k] = order_[at];
+            order_[at] = k;
+        }
+        for (std::size_t k = 0; k < n_; ++k) {
+            const std::size_t i = order_[k];
             if (!transfers(*cases_[i]) || !cases_[i]->base) continue;
             wait_node& node = nodes_[i];
             node.who = &w;
@@ -186,6 +200,7 @@ private:
     const other_cases& others_;
     channel_set channels_;
     scratch<wait_node> nodes_;
+    scratch<std::size_t> order_;
 };
 
 }  // namespace
