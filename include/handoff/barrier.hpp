@@ -23,6 +23,8 @@ class barrier_base {
 public:
     explicit constexpr barrier_base(std::ptrdiff_t n) noexcept : expected_(n), left_(n) {}
 
+    // arrive returns the phase to wait for; `over` if this was the last to arrive, after which it may be destroyed.
+    static constexpr std::uint64_t over = UINT64_MAX;
     HANDOFF_API std::uint64_t arrive(std::ptrdiff_t n, bool drop, void (*complete)(void*), void* arg);
     HANDOFF_API void wait(std::uint64_t phase, const std::stop_token* stop);
 

@@ -13,7 +13,7 @@ namespace handoff::os {
 
 namespace {
 
-// Waits while *word is `expected`, at most until `deadline`; returns errno or 0. FUTEX_WAIT_BITSET takes an absolute
+// Waits while *word is `expected`, at most until `deadline`; returns what futex set errno to, or 0. errno itself is kept. FUTEX_WAIT_BITSET takes an absolute
 // time on the steady clock.
 int futex_wait(base::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline) noexcept {
     timespec t{};
@@ -23,9 +23,12 @@ int futex_wait(base::atomic<std::uint32_t>& word, std::uint32_t expected, std::i
         t.tv_nsec = static_cast<long>(deadline % 1'000'000'000);
         timeout = &t;
     }
+    const int before = errno;
     const long r = ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET_PRIVATE, expected,
                              timeout, nullptr, FUTEX_BITSET_MATCH_ANY);
-    return r == 0 ? 0 : errno;
+    const int error = r == 0 ? 0 : errno;
+    errno = before;
+    return error;
 }
 
 }  // namespace

@@ -30,11 +30,11 @@ std::uint64_t barrier_base::arrive(std::ptrdiff_t n, bool drop, void (*complete)
         while (waiting.release_first(0, won)) {
         }
     });
-    return phase;
+    return over;
 }
 
 void barrier_base::wait(std::uint64_t phase, const std::stop_token* stop) {
-    if (phase_.load(std::memory_order_acquire) != phase) return;
+    if (phase == over || phase_.load(std::memory_order_acquire) != phase) return;
     park_request r{&phase_, wait_reason::barrier};
     r.limits = {no_deadline, stop, true};
     check_cancelled(r.limits);

@@ -36,14 +36,18 @@ void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
         if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_release, std::memory_order_relaxed)) return;
     }
     if (!fits(0)) throw usage_error("handoff: a semaphore is released beyond its maximum");
+    bool accepted = true;
     with_parked(this, [&](parked_waiters waiting, wake_list& won) {
         while (n > 0 && waiting.release_first(0, won)) --n;
         if (!waiting.empty()) return;
         // The last waiter is served, or nobody is left. Others may have come by the fast ways if that was so before.
         seen = word_.load(std::memory_order_relaxed);
-        while (!word_.compare_exchange_weak(seen, (seen & ~parked) + n * one, std::memory_order_release, std::memory_order_relaxed)) {
-        }
+        do {
+            accepted = fits(seen);   // if not, nobody was served: what served somebody fits
+            if (!accepted) return;
+        } while (!word_.compare_exchange_weak(seen, (seen & ~parked) + n * one, std::memory_order_release, std::memory_order_relaxed));
     });
+    if (!accepted) throw usage_error("handoff: a semaphore is released beyond its maximum");
 }
 
 }  // namespace handoff::detail
