@@ -13,8 +13,8 @@ namespace handoff::os {
 
 namespace {
 
-// Waits while *word is `expected`, at most until `deadline`; returns what futex set errno to, or 0. errno itself is kept. FUTEX_WAIT_BITSET takes an absolute
-// time on the steady clock.
+// Waits while *word is `expected`, at most until `deadline`; returns what futex set errno to, or 0. errno itself is kept.
+// FUTEX_WAIT_BITSET takes an absolute time on the steady clock.
 int futex_wait(base::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline) noexcept {
     timespec t{};
     timespec* timeout = nullptr;
