@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <type_traits>
 #include <utility>
@@ -95,10 +96,17 @@ private:
 
     template <class F>
     struct child {
-        detail::group_member member;
-        F f;
+        detail::group_member member;   // goes last
+        std::optional<F> f;
         void operator()() {
-            detail::run_child(member.group(), [](void* g) { std::invoke(*static_cast<F*>(g)); }, &f);
+            detail::run_child(member.group(), [](void* arg) {
+                auto& f = *static_cast<std::optional<F>*>(arg);
+                struct destroyer {
+                    std::optional<F>& f;
+                    ~destroyer() { f.reset(); }
+                } at_end{f};
+                std::invoke(*f);
+            }, &f);
         }
     };
 

@@ -21,7 +21,8 @@ struct timer_handle {
                              std::int64_t period);
     timer_handle(timer_handle&& other) noexcept : s(std::exchange(other.s, nullptr)) {}
     timer_handle& operator=(timer_handle&& other) noexcept {
-        std::swap(s, other.s);
+        timer_handle old(std::move(*this));   // stops it
+        s = std::exchange(other.s, nullptr);
         return *this;
     }
     HANDOFF_API ~timer_handle();   // stops it

@@ -44,6 +44,7 @@
 namespace handoff::detail {
 
 struct P;
+struct timer;
 
 // Values of M::taken. From `taken_call` on the M has no P; the value says how it lost it.
 enum class retake : std::uint32_t {
@@ -81,6 +82,7 @@ struct alignas(64) M : context::switcher {
     void* commit_arg = nullptr;
     context::execution g0;                 // where the scheduler runs: the thread's own stack
     G* nextg = nullptr;                    // for g0 to run next
+    timer* due = nullptr;                  // timer objects that are to run, once no lock of a parking goroutine is held
     G* locked_g = nullptr;                 // the goroutine that lock_os_thread tied to this thread
     bool spinning = false;                 // counted in sched::nmspinning
     std::int64_t call_began = 0;           // of a call that was handed off by its own goroutine

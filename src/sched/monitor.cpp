@@ -348,7 +348,11 @@ void sched::report_stall() noexcept {
     watch.stall_reported = true;
     const std::string report = "handoff: all goroutines wait for each other\n" + describe_all();
     if (opts.on_deadlock) {
+        // To the library it is a thread like any other: this M has no goroutine for which it could do anything.
+        M* m = current_m();
+        set_current_m(nullptr);
         opts.on_deadlock(report);
+        set_current_m(m);
         return;
     }
     [[maybe_unused]] const auto written = ::write(2, report.data(), report.size());

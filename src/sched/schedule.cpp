@@ -41,7 +41,16 @@ M* finish_switch(context::switcher* s) noexcept {
         m->commit = nullptr;
         commit(m, m->commit_g, m->commit_arg);
     }
+    if (m->due) [[unlikely]] run_due(m);
     return m;
+}
+
+// run_due runs the timer objects that run_timers has found. Not while a goroutine parks: it holds locks until its commit.
+void run_due(M* m) noexcept {
+    while (timer* t = m->due) {
+        m->due = t->next_due;   // t may be gone once it has run
+        t->run(t, m);
+    }
 }
 
 void sched::put_local(M* m, G* g) noexcept {
@@ -89,15 +98,16 @@ bool sched::work_anywhere() const noexcept {
     return false;
 }
 
-// run_timers fires what is due in p's heap; p may be another's. The goroutines become runnable on m's P.
+// run_timers fires what is due in p's heap; p may be another's. The goroutines become runnable on m's P; timer objects
+// wait in m->due for run_due, which has to follow.
 unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
     g_queue woken;
     unsigned n = 0;
-    for (timer* t = p->timers.take_due(now, timers_at_once, woken); t; ++n) {
-        timer* next = t->next_due;   // t may be gone once it has run
-        t->run(t, m);
-        t = next;
-    }
+    timer* objects = p->timers.take_due(now, timers_at_once, woken);
+    timer** end = &m->due;
+    while (*end) end = &(*end)->next_due;
+    *end = objects;
+    for (; objects; objects = objects->next_due) ++n;
     while (G* g = woken.pop()) {
         ready(m, g);
         ++n;
@@ -157,8 +167,10 @@ G* sched::steal_work(M* m) noexcept {
             if (victim == p) continue;
             if (last && victim->timers.first() != os::never) {
                 const std::int64_t now = os::nanotime();
-                if (victim->timers.first() <= now && run_timers(m, victim, now) != 0)
+                if (victim->timers.first() <= now && run_timers(m, victim, now) != 0) {
+                    run_due(m);
                     if (G* g = pick(m)) return g;
+                }
             }
             if (victim->runq.empty()) continue;
             unsigned moved = 0;
@@ -180,6 +192,10 @@ G* sched::find_runnable(M* m) noexcept {
             return nullptr;
         }
         if (G* g = pick(m)) return g;
+        if (m->due) {
+            run_due(m);
+            continue;
+        }
         if (!globq.empty())
             if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
         const std::uint32_t idle = npidle.load(std::memory_order_relaxed), procs = nprocs.load(std::memory_order_relaxed);
@@ -377,6 +393,8 @@ inline M* sched::yield_inline(M* m) noexcept {
         m->commit = commit_yield;
         m->commit_g = g;
         m = switch_inline(m, g->exec, next, context::leaving::to_return);
+    } else if (m->due) [[unlikely]] {
+        run_due(m);
     }
     return m;
 }

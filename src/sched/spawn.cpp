@@ -147,7 +147,7 @@ void run_task(G* g) noexcept {
     } catch (...) {
         g->exception = std::current_exception();
     }
-    if (g->locals) destroy_locals(std::exchange(g->locals, nullptr));
+    destroy_locals(g->locals);
 }
 
 // untie ends g's hold on the thread of m, on which it runs; true if it had one.
@@ -345,6 +345,7 @@ void goroutine_main(context::switcher* arrived) noexcept {
             next->stk = st;
             next->exec = st->idle;
             s->start_here(m, next);
+            if (m->due) [[unlikely]] run_due(m);
             continue;
         }
         m->commit = commit_free_stack;

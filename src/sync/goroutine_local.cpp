@@ -3,6 +3,7 @@
 #include "sched/sched.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace handoff::detail {
@@ -22,9 +23,7 @@ namespace {
 // Those of a thread that runs no goroutine; their end is the thread's.
 struct thread_values {
     local_values* values = nullptr;
-    ~thread_values() {
-        if (values) destroy_locals(std::exchange(values, nullptr));
-    }
+    ~thread_values() { destroy_locals(values); }
 };
 thread_local thread_values of_thread;
 
@@ -69,15 +68,14 @@ void drop_local_value(std::uint64_t key) noexcept {
     dropped.destroy(dropped.value);
 }
 
-void destroy_locals(local_values* l) noexcept {
-    // A destructor may use other variables, and so make new values: those go to a new list, which is the caller's.
-    while (!l->all.empty()) {
+void destroy_locals(local_values*& l) noexcept {
+    // The list stays where it is: a destructor may use older values, and make new ones.
+    while (l && !l->all.empty()) {
         const auto last = l->all.back();
         l->all.pop_back();
         last.destroy(last.value);
     }
-    delete l;
-    if (local_values*& made = current_values()) destroy_locals(std::exchange(made, nullptr));
+    delete std::exchange(l, nullptr);
 }
 
 }  // namespace handoff::detail

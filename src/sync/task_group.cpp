@@ -100,6 +100,7 @@ void run_child(group_state& g, void (*f)(void*), void* arg) noexcept {
         }
     }
     self->scope = nullptr;
+    destroy_locals(self->locals);   // all of it is over before the group hears of it
     spin_guard hold(g.lock);
     g.scopes.erase(g.scopes.iterator_to(scope));
 }

@@ -48,6 +48,7 @@ struct timer_state : timer {
     spin_lock lock;            // guards what follows
     bool pending = false;      // it is to fire
     bool out = false;          // in a heap, or in flight
+    bool busy = false;         // fire() is at work
     bool restart = false;      // in flight, and started anew: for `next`
     std::int64_t next = 0;
     std::int64_t period = 0;   // 0: once
@@ -187,6 +188,7 @@ void timer_state::fire(M* m) noexcept {
     {
         spin_guard hold(lock);
         out = false;
+        busy = true;
         if (!m) {
             pending = restart = false;
         } else if (std::exchange(restart, false)) {
@@ -211,7 +213,14 @@ void timer_state::fire(M* m) noexcept {
             }
         }
     }
-    drop();
+    // The handle waits for this, so that the program's function is never destroyed here, in a runtime section.
+    bool last;
+    {
+        spin_guard hold(lock);
+        busy = false;
+        last = refs.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    }
+    if (last) delete this;
 }
 
 timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std::int64_t when, std::int64_t period) {
@@ -229,6 +238,11 @@ timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std
 timer_handle::~timer_handle() {
     if (!s) return;
     stop();
+    for (;; this_goroutine::yield()) {   // a matter of microseconds, if at all
+        const held_runtime runtime(*s);
+        spin_guard hold(s->lock);
+        if (!s->out && !s->busy) break;
+    }
     s->drop();
 }
 
