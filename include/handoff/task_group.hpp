@@ -100,12 +100,11 @@ private:
         std::optional<F> f;
         void operator()() {
             detail::run_child(member.group(), [](void* arg) {
-                auto& f = *static_cast<std::optional<F>*>(arg);
                 struct destroyer {
-                    std::optional<F>& f;
-                    ~destroyer() { f.reset(); }
-                } at_end{f};
-                std::invoke(*f);
+                    std::optional<F>& call;
+                    ~destroyer() { call.reset(); }
+                } at_end{*static_cast<std::optional<F>*>(arg)};
+                std::invoke(*at_end.call);
             }, &f);
         }
     };

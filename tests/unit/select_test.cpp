@@ -38,13 +38,6 @@ void join_all(H& handles) {
     for (auto& h : handles) h.join();
 }
 
-// expect_even: `hits` of `tries` came with a chance of 1 in `choices`, give or take ten standard deviations.
-void expect_even(std::size_t hits, std::size_t tries, unsigned choices) {
-    const double n = static_cast<double>(tries), p = 1.0 / choices;
-    EXPECT_LT(std::abs(static_cast<double>(hits) - n * p), 10 * std::sqrt(n * p * (1 - p)))
-        << hits << " of " << tries << ", 1 in " << choices;
-}
-
 // ---- One of several -------------------------------------------------------------------------------------------------
 
 TEST_P(selects, take_the_case_that_is_ready) {
