@@ -262,6 +262,7 @@ void sched::learn_spin_time(std::int64_t waited) noexcept {
 
 // stopm puts m, which has no P, to sleep until somebody gives it one, or a part to play. False: the thread should exit.
 bool sched::stopm(M* m) noexcept {
+    HANDOFF_CHECK(!m->due);
     std::int64_t retire_at = os::never, until;
     {
         base::lock_guard hold(lock);

@@ -205,6 +205,10 @@ G* sched::find_runnable(M* m) noexcept {
         }
         if (m->spinning)
             if (G* g = steal_work(m)) return g;
+        if (m->due) {   // it may have looked at m's own timers again
+            run_due(m);
+            continue;
+        }
         {
             deferred_wake wake;
             base::lock_guard hold(lock);
@@ -282,6 +286,7 @@ void sched::execute(M* m, G* g) noexcept {
         wakep();   // submitters may have relied on us; wakep has the fence
     }
     if (g->locked.load(std::memory_order_relaxed) && m->locked_g != g) {
+        run_due(m);   // while it has its P
         start_locked_m(m, g);
         return;
     }

@@ -48,7 +48,7 @@ struct timer_state : timer {
     spin_lock lock;            // guards what follows
     bool pending = false;      // it is to fire
     bool out = false;          // in a heap, or in flight
-    bool busy = false;         // fire() is at work
+    unsigned busy = 0;         // calls of fire() at work; a ticker may be due again during one
     bool restart = false;      // in flight, and started anew: for `next`
     std::int64_t next = 0;
     std::int64_t period = 0;   // 0: once
@@ -188,7 +188,7 @@ void timer_state::fire(M* m) noexcept {
     {
         spin_guard hold(lock);
         out = false;
-        busy = true;
+        ++busy;
         if (!m) {
             pending = restart = false;
         } else if (std::exchange(restart, false)) {
@@ -217,7 +217,7 @@ void timer_state::fire(M* m) noexcept {
     bool last;
     {
         spin_guard hold(lock);
-        busy = false;
+        --busy;
         last = refs.fetch_sub(1, std::memory_order_acq_rel) == 1;
     }
     if (last) delete this;
@@ -241,7 +241,7 @@ timer_handle::~timer_handle() {
     for (;; this_goroutine::yield()) {   // a matter of microseconds, if at all
         const held_runtime runtime(*s);
         spin_guard hold(s->lock);
-        if (!s->out && !s->busy) break;
+        if (!s->out && s->busy == 0) break;
     }
     s->drop();
 }
