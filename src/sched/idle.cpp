@@ -229,10 +229,15 @@ bool sched::newm(P* p, bool spinning, m_role role) noexcept {
 
 // thread_exits is the last that a thread does with the runtime.
 void sched::thread_exits(M* m) noexcept {
+    deferred_wake wake;   // we are joined before the runtime goes
     base::lock_guard hold(lock);
     --nm;
     if (std::exchange(m->leaves, false)) --leaving;
     exited.push_back(m);
+    if (!monitor_deep) return;
+    // It joins us: a thread that was not joined keeps its stack.
+    monitor_deep = false;
+    wake.set(monitor_note);
 }
 
 void sched::reap() noexcept {
