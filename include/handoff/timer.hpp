@@ -29,7 +29,8 @@ struct timer_handle {
 
     HANDOFF_API bool stop() noexcept;
     HANDOFF_API bool start(std::int64_t when, std::int64_t period);
-    HANDOFF_API void let_go() noexcept;   // it goes on by itself
+    HANDOFF_API void let_go() noexcept;   // it goes on by itself; not one with a function
+    void wait_until_quiet(bool stopped) noexcept;
 
     timer_state* s = nullptr;
 };

@@ -45,10 +45,15 @@ struct timer_state : timer {
     const std::shared_ptr<sched_link> link;
     base::atomic<std::uint32_t> refs{1};
 
+    // Calls of fire() at work; a ticker may be due again during one. Raised under the lock; lowered by fire() as the last
+    // that it does with a state whose handle is there (release). The handle waits for 0 (acquire) before it goes, so
+    // that it is never fire(), in a runtime section, that destroys the program's function.
+    base::atomic<std::uint32_t> firing{0};
+
     spin_lock lock;            // guards what follows
     bool pending = false;      // it is to fire
     bool out = false;          // in a heap, or in flight
-    unsigned busy = 0;         // calls of fire() at work; a ticker may be due again during one
+    bool orphan = false;       // the handle is gone, and has left it to itself; it has no function then
     bool restart = false;      // in flight, and started anew: for `next`
     std::int64_t next = 0;
     std::int64_t period = 0;   // 0: once
@@ -188,7 +193,7 @@ void timer_state::fire(M* m) noexcept {
     {
         spin_guard hold(lock);
         out = false;
-        ++busy;
+        firing.fetch_add(1, std::memory_order_relaxed);
         if (!m) {
             pending = restart = false;
         } else if (std::exchange(restart, false)) {
@@ -213,14 +218,18 @@ void timer_state::fire(M* m) noexcept {
             }
         }
     }
-    // The handle waits for this, so that the program's function is never destroyed here, in a runtime section.
-    bool last;
+    bool handle_is_there;
     {
         spin_guard hold(lock);
-        --busy;
-        last = refs.fetch_sub(1, std::memory_order_acq_rel) == 1;
+        handle_is_there = !orphan;
     }
-    if (last) delete this;
+    if (!handle_is_there) {
+        firing.fetch_sub(1, std::memory_order_relaxed);
+        drop();
+        return;
+    }
+    refs.fetch_sub(1, std::memory_order_relaxed);   // the handle has one
+    firing.fetch_sub(1, std::memory_order_release);
 }
 
 timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std::int64_t when, std::int64_t period) {
@@ -238,15 +247,25 @@ timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std
 timer_handle::~timer_handle() {
     if (!s) return;
     stop();
-    for (;; this_goroutine::yield()) {   // a matter of microseconds, if at all
-        const held_runtime runtime(*s);
-        spin_guard hold(s->lock);
-        if (!s->out && s->busy == 0) break;
-    }
+    wait_until_quiet(true);
     s->drop();
 }
 
-void timer_handle::let_go() noexcept { std::exchange(s, nullptr)->drop(); }
+// wait_until_quiet returns once nobody fires the timer, nor, if it has been stopped, is about to. A matter of microseconds,
+// if at all.
+void timer_handle::wait_until_quiet(bool stopped) noexcept {
+    for (;; this_goroutine::yield()) {
+        spin_guard hold(s->lock);
+        if ((stopped && s->out) || s->firing.load(std::memory_order_acquire) != 0) continue;
+        if (!stopped) s->orphan = true;
+        return;
+    }
+}
+
+void timer_handle::let_go() noexcept {
+    wait_until_quiet(false);
+    std::exchange(s, nullptr)->drop();
+}
 
 bool timer_handle::stop() noexcept {
     const held_runtime runtime(*s);
