@@ -37,11 +37,7 @@ void barrier_base::wait(std::uint64_t phase, const std::stop_token* stop) {
     if (phase == over || phase_.load(std::memory_order_acquire) != phase) return;
     park_request r{&phase_, wait_reason::barrier};
     r.limits = {no_deadline, stop, true};
-    check_cancelled(r.limits);
-    M* m = enter_current();
-    const park_result end = park_if(m, r, [&] { return phase_.load(std::memory_order_acquire) == phase; });
-    leave_current(m);
-    throw_if_cancelled(end.end);
+    park_current(r, [&] { return phase_.load(std::memory_order_acquire) == phase; });
 }
 
 }  // namespace handoff::detail

@@ -8,7 +8,6 @@
 // closed. The slow paths enter a runtime section before they take the lock, since entering may wait for a P.
 #include "sync/channel.hpp"
 
-#include "os/clock.hpp"
 #include "sync/wait.hpp"
 
 #include <handoff/error.hpp>

@@ -34,19 +34,14 @@ bool countdown::add_slow(std::int64_t n) noexcept {
 bool countdown::wait(std::uint8_t why, std::int64_t deadline, const std::stop_token* stop) {
     park_request r{this, static_cast<wait_reason>(why)};
     r.limits = {deadline, stop, true};
-    check_cancelled(r.limits);
-    M* m = enter_current();
-    const park_result end = park_if(m, r, [&] {
+    const park_result end = park_current(r, [&] {
         std::int64_t seen = word_.load(std::memory_order_acquire);
         do {
             if (seen >> 1 == 0) return false;
         } while (!word_.compare_exchange_weak(seen, seen | parked, std::memory_order_acquire, std::memory_order_acquire));
         return true;
     });
-    leave_current(m);
-    throw_if_cancelled(end.end);
-    if (end.end == wait_end::timed_out) return false;
-    return true;
+    return end.end != wait_end::timed_out;
 }
 
 }  // namespace handoff::detail

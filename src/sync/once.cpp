@@ -13,12 +13,10 @@ bool once_flag::begin() {
         std::uint32_t seen = fresh;
         if (state_.compare_exchange_strong(seen, running, std::memory_order_acquire, std::memory_order_acquire)) return true;
         if (seen == done) return false;
-        M* m = enter_current();
-        park_if(m, r, [&] {
+        park_current(r, [&] {
             seen = running;
             return state_.compare_exchange_strong(seen, contended, std::memory_order_relaxed) || seen == contended;
         });
-        leave_current(m);
     }
 }
 

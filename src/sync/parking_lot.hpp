@@ -87,6 +87,18 @@ park_result park_if(M*& m, const park_request& r, Wanted wanted) noexcept {
     return finish_park(m, b, r, r.limits.needs_arming(m));
 }
 
+// park_current is park_if for the calling goroutine or thread, outside of runtime sections, as a cancellation point where
+// the limits say so: returns `woken`, `timed_out`, or `armed` if it was not wanted; throws what ended the wait otherwise.
+template <class Wanted>
+park_result park_current(const park_request& r, Wanted wanted) {
+    check_cancelled(r.limits);
+    M* m = enter_current();
+    const park_result end = park_if(m, r, wanted);
+    leave_current(m);
+    throw_if_cancelled(end.end);
+    return end;
+}
+
 // with_parked calls f(waiters, won) under the lock of the bucket, then wakes who was won. Any thread, not in a section.
 template <class F>
 void with_parked(const void* address, F f) noexcept {

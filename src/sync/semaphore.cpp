@@ -11,9 +11,7 @@ namespace handoff::detail {
 bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* stop) {
     park_request r{this, wait_reason::semaphore};
     r.limits = {deadline, stop, true};
-    check_cancelled(r.limits);
-    M* m = enter_current();
-    const park_result end = park_if(m, r, [&] {
+    const park_result end = park_current(r, [&] {
         std::uint64_t seen = word_.load(std::memory_order_relaxed);
         for (;;) {
             const bool free = seen >= one;
@@ -21,10 +19,7 @@ bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* sto
                 return !free;
         }
     });
-    leave_current(m);
-    throw_if_cancelled(end.end);
-    if (end.end == wait_end::timed_out) return false;
-    return true;
+    return end.end != wait_end::timed_out;
 }
 
 void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
