@@ -93,10 +93,8 @@ struct channel_of final : channel_base {
         ::new (to) stored<T>(std::move(old));
         std::destroy_at(&old);
     }
-    static void destroy(void* value) noexcept { std::destroy_at(std::launder(static_cast<stored<T>*>(value))); }
-    static void free_channel(channel_base* c) noexcept { delete static_cast<channel_of*>(c); }
 
-    static constexpr value_ops ops{sizeof(value_slot<T>), relocate, destroy, free_channel};
+    static constexpr value_ops ops{sizeof(value_slot<T>), relocate};
 };
 
 struct channel_access;

@@ -14,6 +14,9 @@ namespace handoff {
 
 namespace detail {
 
+// Which of the two waits, for reports.
+enum class countdown_kind : std::uint8_t { wait_group, latch };
+
 // A counter that others wait for to become zero: wait_group and latch.
 class countdown {
 public:
@@ -38,7 +41,7 @@ public:
 
     // Acquires what was done before the count became zero.
     bool done() const noexcept { return count() == 0; }
-    HANDOFF_API bool wait(std::uint8_t why, std::int64_t deadline, const std::stop_token* stop);
+    HANDOFF_API bool wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop);
 
 private:
     static constexpr std::int64_t parked = 1, one = 2, most = std::int64_t{1} << 60;
@@ -49,18 +52,46 @@ private:
     base::atomic<std::int64_t> word_;
 };
 
-HANDOFF_API extern const std::uint8_t why_wait_group, why_latch;
-
 [[noreturn]] HANDOFF_API void bad_count(const char* what);
+
+// The waits that wait_group and latch have in common. All but try_wait are cancellation points.
+template <countdown_kind who>
+class countdown_waits {
+public:
+    // try_wait says whether all is done.
+    bool try_wait() const noexcept { return count_.done(); }
+    void wait() { wait(no_deadline, nullptr); }
+    void wait(const std::stop_token& stop) { wait(no_deadline, &stop); }
+    // wait_for and wait_until return false if the time was over first. Never early.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> d) {
+        return wait(deadline_after(d), nullptr);
+    }
+    template <class Clock, class Duration>
+    bool wait_until(std::chrono::time_point<Clock, Duration> t) {
+        return wait(deadline_at(t), nullptr);
+    }
+
+protected:
+    explicit constexpr countdown_waits(std::int64_t n) noexcept : count_(n) {}
+    ~countdown_waits() = default;
+
+    countdown count_;
+
+private:
+    bool wait(std::int64_t deadline, const std::stop_token* stop) {
+        return count_.done() || count_.wait(who, deadline, stop);
+    }
+};
 
 }  // namespace detail
 
 // As Go's sync.WaitGroup: add() before what is to be waited for begins, done() at its end, wait() for all. It may be used
 // again once wait() has returned, and destroyed by whoever returned from it. Eight bytes. wait is a cancellation point.
 // Any thread.
-class wait_group {
+class wait_group : public detail::countdown_waits<detail::countdown_kind::wait_group> {
 public:
-    constexpr wait_group() noexcept = default;
+    constexpr wait_group() noexcept : countdown_waits(0) {}
 
     // add and done throw usage_error if the count would become negative; nothing has changed then. Linear in those that
     // it wakes.
@@ -68,27 +99,6 @@ public:
         if (!count_.add(n)) detail::bad_count("a wait_group is counted below zero, or too far");
     }
     void done() { add(-1); }
-
-    // try_wait says whether all is done. No cancellation point.
-    bool try_wait() const noexcept { return count_.done(); }
-    void wait() { wait(detail::no_deadline, nullptr); }
-    void wait(const std::stop_token& stop) { wait(detail::no_deadline, &stop); }
-    // wait_for and wait_until return false if the time was over first. Never early.
-    template <class Rep, class Period>
-    bool wait_for(std::chrono::duration<Rep, Period> d) {
-        return wait(detail::deadline_after(d), nullptr);
-    }
-    template <class Clock, class Duration>
-    bool wait_until(std::chrono::time_point<Clock, Duration> t) {
-        return wait(detail::deadline_at(t), nullptr);
-    }
-
-private:
-    bool wait(std::int64_t deadline, const std::stop_token* stop) {
-        return count_.done() || count_.wait(detail::why_wait_group, deadline, stop);
-    }
-
-    detail::countdown count_{0};
 };
 
 }  // namespace handoff

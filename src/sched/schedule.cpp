@@ -192,10 +192,6 @@ G* sched::find_runnable(M* m) noexcept {
             return nullptr;
         }
         if (G* g = pick(m)) return g;
-        if (m->due) {
-            run_due(m);
-            continue;
-        }
         if (!globq.empty())
             if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
         const std::uint32_t idle = npidle.load(std::memory_order_relaxed), procs = nprocs.load(std::memory_order_relaxed);
@@ -205,7 +201,7 @@ G* sched::find_runnable(M* m) noexcept {
         }
         if (m->spinning)
             if (G* g = steal_work(m)) return g;
-        if (m->due) {   // it may have looked at m's own timers again
+        if (m->due) {   // found on the way; one who got a goroutine runs them once he has switched to it
             run_due(m);
             continue;
         }

@@ -9,9 +9,6 @@
 
 namespace handoff::detail {
 
-const std::uint8_t why_wait_group = static_cast<std::uint8_t>(wait_reason::wait_group);
-const std::uint8_t why_latch = static_cast<std::uint8_t>(wait_reason::latch);
-
 void bad_count(const char* what) { throw usage_error(std::string("handoff: ") + what); }
 
 bool countdown::add_slow(std::int64_t n) noexcept {
@@ -31,8 +28,8 @@ bool countdown::add_slow(std::int64_t n) noexcept {
     return fits;
 }
 
-bool countdown::wait(std::uint8_t why, std::int64_t deadline, const std::stop_token* stop) {
-    park_request r{this, static_cast<wait_reason>(why)};
+bool countdown::wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop) {
+    park_request r{this, who == countdown_kind::latch ? wait_reason::latch : wait_reason::wait_group};
     r.limits = {deadline, stop, true};
     const park_result end = park_current(r, [&] {
         std::int64_t seen = word_.load(std::memory_order_acquire);

@@ -21,12 +21,10 @@ struct wait_list {
     bool empty() const noexcept { return first.load(std::memory_order_relaxed) == nullptr; }
 };
 
-// How values of a channel are moved and destroyed. All noexcept: values whose move may throw are kept in boxes.
+// How values of a channel are moved. noexcept: values whose move may throw are kept in boxes.
 struct value_ops {
     std::size_t size;
     void (*relocate)(void* to, void* from) noexcept;   // moves from `from` into raw memory, and destroys `from`
-    void (*destroy)(void* value) noexcept;
-    void (*free_channel)(struct channel_base*) noexcept;
 };
 
 struct channel_base {
