@@ -27,11 +27,6 @@ namespace {
 class channel_lives : public channel_suite {};
 INSTANTIATE_TEST_SUITE_P(procs, channel_lives, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
-template <class H>
-void join_all(H& handles) {
-    for (auto& h : handles) h.join();
-}
-
 // ---- The life of values and of handles ------------------------------------------------------------------------------
 
 TEST_P(channel_lives, destroy_each_value_once) {

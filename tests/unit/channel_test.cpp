@@ -28,11 +28,6 @@ namespace {
 class channels : public channel_suite {};
 INSTANTIATE_TEST_SUITE_P(procs, channels, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
-template <class H>
-void join_all(H& handles) {
-    for (auto& h : handles) h.join();
-}
-
 // ---- Waiting --------------------------------------------------------------------------------------------------------
 
 TEST_P(channels, send_waits_for_a_receiver) {

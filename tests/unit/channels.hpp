@@ -124,4 +124,9 @@ protected:
     handoff::runtime rt_{{.procs = GetParam()}};
 };
 
+template <class H>
+void join_all(H& handles) {
+    for (auto& h : handles) h.join();
+}
+
 }  // namespace handoff_test

@@ -32,11 +32,6 @@ namespace {
 class select_choices : public channel_suite {};
 INSTANTIATE_TEST_SUITE_P(procs, select_choices, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
-template <class H>
-void join_all(H& handles) {
-    for (auto& h : handles) h.join();
-}
-
 // expect_even: `hits` of `tries` came with a chance of 1 in `choices`, give or take ten standard deviations.
 void expect_even(std::size_t hits, std::size_t tries, unsigned choices) {
     const double n = static_cast<double>(tries), p = 1.0 / choices;

@@ -33,11 +33,6 @@ namespace {
 class selects : public channel_suite {};
 INSTANTIATE_TEST_SUITE_P(procs, selects, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
-template <class H>
-void join_all(H& handles) {
-    for (auto& h : handles) h.join();
-}
-
 // ---- One of several -------------------------------------------------------------------------------------------------
 
 TEST_P(selects, take_the_case_that_is_ready) {
