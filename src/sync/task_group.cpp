@@ -135,7 +135,10 @@ using namespace detail;
 task_group::task_group() : s_(std::make_shared<group_state>()) {
     M* m = current_m();
     const cancel_scope* outer = m ? m->curg.load(std::memory_order_relaxed)->scope : nullptr;
-    if (outer) s_->on_outer.emplace(outer->group.stop.get_token(), group_state::canceller{s_.get()});
+    if (!outer) return;
+    s_->on_outer.emplace(outer->group.stop.get_token(), group_state::canceller{s_.get()});
+    // Who cancels sets the scopes' flags first and requests the stop later; this goroutine may have seen its flag already.
+    if (outer->cancelled.load(std::memory_order_relaxed)) s_->cancel(cancel_reason::outside);
 }
 
 task_group::task_group(std::stop_token stop) : task_group() {
