@@ -94,7 +94,7 @@ struct channel_of final : channel_base {
         std::destroy_at(&old);
     }
 
-    static constexpr value_ops ops{sizeof(value_slot<T>), relocate};
+    static constexpr value_ops ops{sizeof(value_slot<T>), std::is_trivially_copyable_v<stored<T>> ? nullptr : relocate};
 };
 
 struct channel_access;

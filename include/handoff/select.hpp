@@ -35,6 +35,9 @@ struct case_base {
     // slot: the value to send, or raw memory for the one received.
     virtual void* slot() noexcept { return nullptr; }
 
+    // try_quietly does the transfer if that concerns nobody who waits: no runtime section is needed for it.
+    virtual bool try_quietly() noexcept { return false; }
+
     // fire calls the program's function. `moved`: the value was moved; else the channel is closed.
     virtual void fire(bool moved) = 0;
 
@@ -75,6 +78,7 @@ public:
         : case_base(std::move(other)), kept_(std::move(other.kept_)), f_(std::move(other.f_)) {}
 
     void* slot() noexcept override { return slot_.bytes; }
+    bool try_quietly() noexcept override { return static_cast<channel_of<T>*>(base)->pop_quietly(slot_); }
     void fire(bool moved) override {
         if (moved) std::invoke(f_, slot_.take());
         else std::invoke(f_, std::optional<T>());
@@ -105,6 +109,11 @@ public:
     }
 
     void* slot() noexcept override { return slot_.bytes; }
+    bool try_quietly() noexcept override {
+        if (!static_cast<channel_of<T>*>(base)->push_quietly(slot_.get())) return false;
+        std::destroy_at(&slot_.get());
+        return true;
+    }
     void fire(bool moved) override {
         if (!moved) throw channel_closed();
         full_ = false;

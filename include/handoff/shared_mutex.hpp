@@ -48,7 +48,9 @@ public:
         if (!try_lock_shared()) [[unlikely]] lock_slow(shared, detail::no_deadline);
     }
     bool try_lock_shared() noexcept {
-        std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        // A first guess instead of a load: behind the caller's last locked operation that would cost a third more.
+        std::uint32_t seen = 0;
+        if (word_.compare_exchange_strong(seen, reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
         while ((seen & (writer | parked)) == 0)
             if (word_.compare_exchange_weak(seen, seen + reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
         return false;
@@ -62,7 +64,8 @@ public:
         return try_lock_shared() || lock_slow(shared, detail::deadline_at(t));
     }
     void unlock_shared() noexcept {
-        std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        std::uint32_t seen = reader;   // a guess, as above
+        if (word_.compare_exchange_strong(seen, 0, std::memory_order_release, std::memory_order_relaxed)) return;
         // The last reader of a lock for which others wait has to let them in.
         while (seen >= reader && (seen & parked) == 0)
             if (word_.compare_exchange_weak(seen, seen - reader, std::memory_order_release, std::memory_order_relaxed)) return;

@@ -4,7 +4,7 @@
 // timers; a stack pool, the name table and the zombie list are leaves.
 #pragma once
 
-#include <mutex>
+#include <pthread.h>
 
 #if defined(__clang__)
 #define HANDOFF_TSA(x) __attribute__((x))
@@ -20,12 +20,22 @@ namespace handoff::base {
 
 class HANDOFF_TSA(capability("mutex")) mutex {
 public:
-    void lock() HANDOFF_TSA(acquire_capability()) { m_.lock(); }
-    void unlock() HANDOFF_TSA(release_capability()) { m_.unlock(); }
-    bool try_lock() HANDOFF_TSA(try_acquire_capability(true)) { return m_.try_lock(); }
+    mutex() noexcept = default;
+    mutex(const mutex&) = delete;
+    mutex& operator=(const mutex&) = delete;
+    ~mutex() { ::pthread_mutex_destroy(&m_); }
+
+    void lock() noexcept HANDOFF_TSA(acquire_capability()) { ::pthread_mutex_lock(&m_); }
+    void unlock() noexcept HANDOFF_TSA(release_capability()) { ::pthread_mutex_unlock(&m_); }
+    bool try_lock() noexcept HANDOFF_TSA(try_acquire_capability(true)) { return ::pthread_mutex_trylock(&m_) == 0; }
 
 private:
-    std::mutex m_;
+#if defined(PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP)
+    // Spins for a moment before it sleeps, which takes longer than any section that it guards.
+    pthread_mutex_t m_ = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+#else
+    pthread_mutex_t m_ = PTHREAD_MUTEX_INITIALIZER;
+#endif
 };
 
 class HANDOFF_TSA(scoped_lockable) lock_guard {

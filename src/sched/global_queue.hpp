@@ -23,10 +23,11 @@ public:
     // Relaxed: without the lock a hint.
     std::uint32_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
     bool empty() const noexcept { return size() == 0; }
+    bool has_singles() const noexcept { return single_count_.load(std::memory_order_relaxed) != 0; }
 
     void push(G* g) noexcept {
         singles_.push(g);
-        ++single_count_;
+        count_singles(1);
         add(1);
     }
 
@@ -48,7 +49,7 @@ public:
     std::uint32_t take(G** to, std::uint32_t n, bool oldest_batch = false) noexcept {
         std::uint32_t taken = 0;
         if (oldest_batch && !batches_.empty()) taken = take_from(batches_.back(), to, n);
-        else if (single_count_ != 0) taken = take_singles(to, n);
+        else if (has_singles()) taken = take_singles(to, n);
         else if (!batches_.empty()) taken = take_from(batches_.front(), to, n);
         if (!batches_.empty() && batches_.back().empty()) batches_.pop_back();
         if (!batches_.empty() && batches_.front().empty()) batches_.pop_front();
@@ -63,6 +64,9 @@ private:
         bool empty() const noexcept { return begin == end; }
     };
 
+    void count_singles(std::uint32_t n) noexcept {
+        single_count_.store(single_count_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
     void add(std::uint32_t n) noexcept { size_.store(size() + n, std::memory_order_relaxed); }
 
     static std::uint32_t take_from(batch& b, G** to, std::uint32_t n) noexcept {
@@ -72,14 +76,14 @@ private:
         return n;
     }
     std::uint32_t take_singles(G** to, std::uint32_t n) noexcept {
-        n = std::min(n, single_count_);
+        n = std::min(n, single_count_.load(std::memory_order_relaxed));
         for (std::uint32_t i = 0; i < n; ++i) to[i] = singles_.pop();
-        single_count_ -= n;
+        count_singles(0 - n);
         return n;
     }
 
     g_queue singles_;
-    std::uint32_t single_count_ = 0;
+    base::atomic<std::uint32_t> single_count_{0};
     std::deque<batch> batches_;
     base::atomic<std::uint32_t> size_{0};
 };

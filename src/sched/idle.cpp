@@ -15,6 +15,7 @@ namespace handoff::detail {
 
 void sched::acquirep(M* m, P* p) noexcept {
     p->transition(p_status::idle, p_status::running);
+    share_if_not_alone(p);
     p->m.store(m, std::memory_order_release);   // with the monitor's acquire: M::thread
     m->p.store(p, std::memory_order_relaxed);
 }
@@ -91,11 +92,6 @@ M* sched::take_idle_m(deferred_wake& wake) noexcept {
         cover_timer(first_idle_timer(), wake);
     }
     return m;
-}
-
-void sched::wakep() noexcept {
-    if (nallp.load(std::memory_order_relaxed) == 1) return;   // the caller has the only P
-    wakep_any();
 }
 
 void sched::wakep_any() noexcept {

@@ -227,6 +227,7 @@ void sched::set_procs(unsigned n) {
         deferred_wake wake;
         base::lock_guard hold(lock);
         for (unsigned i = nallp.load(std::memory_order_relaxed); i < n; ++i) made.push_back(std::make_unique<P>(i));
+        if (nallp.load(std::memory_order_relaxed) == 0) made.front()->runq.set_alone();
         for (auto& p : made) {
             allp[p->id].store(p.get(), std::memory_order_release);
             p->status.store(p_status::dead, std::memory_order_relaxed);

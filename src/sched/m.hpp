@@ -37,6 +37,8 @@
 #include "os/thread.hpp"
 #include "sched/g.hpp"
 
+#include <handoff/detail/spin_lock.hpp>
+
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <pthread.h>
@@ -77,7 +79,8 @@ struct alignas(64) M : context::switcher {
     base::counter calls_not_own;           // of these, those that did not end with the P still there
 
     // The owner's, in runtime sections and on g0.
-    void (*commit)(M*, G*, void*) = nullptr;   // to run on the side that is switched to
+    spin_lock* held = nullptr;             // to be released by the side that is switched to
+    void (*commit)(M*, G*, void*) = nullptr;   // or this is to run there
     G* commit_g = nullptr;
     void* commit_arg = nullptr;
     context::execution g0;                 // where the scheduler runs: the thread's own stack

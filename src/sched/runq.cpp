@@ -12,6 +12,7 @@ bool run_queue::take_half(G** out) noexcept {
 
 // grab takes the older half of the ring, at least one, into out[0..capacity/2).
 std::uint32_t run_queue::grab(G** out, bool also_next) noexcept {
+    if (alone_.load(std::memory_order_acquire)) return 0;   // with share()
     for (;;) {
         std::uint32_t h = head_.load(std::memory_order_acquire);         // with other consumers' CAS
         const std::uint32_t t = tail_.load(std::memory_order_acquire);   // with push: the slots

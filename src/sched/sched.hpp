@@ -149,6 +149,7 @@ struct sched {
     bool ready_to_run(M* m, P* p, G* g) noexcept;
     bool give_it_a_stack(M* m, G* g) noexcept;
     void put_local(M* m, G* g) noexcept;
+    void put_in_ring(P* p, G* g) noexcept;
     void put_global(G* g) noexcept HANDOFF_EXCLUDES(lock);
     unsigned run_timers(M* m, P* p, std::int64_t now) noexcept;
     G* steal_work(M* m) noexcept;
@@ -157,8 +158,13 @@ struct sched {
     bool work_anywhere() const noexcept;
 
     // --- idle.cpp ---
-    void wakep() noexcept;             // after put_local of an M with a P
+    void wakep() noexcept {            // after put_local of an M with a P
+        if (nallp.load(std::memory_order_relaxed) != 1) wakep_any();   // else the caller has the only one
+    }
     void wakep_any() noexcept;         // after put_global by anyone
+    void share_if_not_alone(P* p) noexcept {   // p's owner; runq.hpp
+        if (p->runq.alone() && nallp.load(std::memory_order_relaxed) != 1) [[unlikely]] p->runq.share();
+    }
     void acquirep(M* m, P* p) noexcept;
     P* releasep(M* m) noexcept;
     P* take_idle_p(P* preferred, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
@@ -317,8 +323,19 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept;
 // the M that runs the goroutine then. In a runtime section.
 M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcept;
 
+// park_holding is park for who holds a spin lock under which it can be found; the lock is released in place of a commit.
+M* park_holding(M* m, wait_reason why, spin_lock& held) noexcept;
+
 // ready makes a waiting goroutine runnable. `m`: the calling thread's M in a runtime section, or null.
-void ready(M* m, G* g) noexcept;
+void ready_outside(G* g) noexcept;
+inline void ready(M* m, G* g) noexcept {
+    g->transition(g_state::waiting, g_state::runnable);
+    sched* s = g->s;
+    P* p = m && m->s == s ? m->p.load(std::memory_order_relaxed) : nullptr;
+    if (!p) [[unlikely]] return ready_outside(g);
+    if (!p->runq.set_next(g)) s->put_in_ring(p, g);
+    s->wakep();
+}
 
 // code_address writes "program+0x1234", which addr2line takes. Does not allocate.
 void code_address(const void* address, char* text, std::size_t size) noexcept;

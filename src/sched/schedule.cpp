@@ -16,8 +16,8 @@ namespace {
 // step with it. In between, goroutines that wake each other through `next` go before the ring: that is their time slice.
 constexpr std::uint32_t global_every = 61;
 
-// And how often once it has found something in the global queue: goroutines that come back from calls wait there, and
-// where the others yield to each other the P's own queue never runs dry.
+// And how often while goroutines that come back from calls wait in the global queue: where the others yield to each other
+// the P's own queue never runs dry.
 constexpr std::uint32_t global_every_if_used = 7;
 
 // To how many it fills the ring then.
@@ -34,16 +34,21 @@ void commit_yield(M* m, G* g, void*) noexcept {
 }  // namespace
 
 // finish_switch does on the side that was reached what the side that was left could not do itself.
-M* finish_switch(context::switcher* s) noexcept {
+static inline M* finish_switch_inline(context::switcher* s) noexcept {
     M* m = static_cast<M*>(s);
     held_mutexes::arrive(m->curg.load(std::memory_order_relaxed));
-    if (auto commit = m->commit) {
+    if (spin_lock* held = m->held) {
+        m->held = nullptr;
+        held->unlock();
+    } else if (auto commit = m->commit) {
         m->commit = nullptr;
         commit(m, m->commit_g, m->commit_arg);
     }
     if (m->due) [[unlikely]] run_due(m);
     return m;
 }
+
+M* finish_switch(context::switcher* s) noexcept { return finish_switch_inline(s); }
 
 // run_due runs the timer objects that run_timers has found. Not while a goroutine parks: it holds locks until its commit.
 void run_due(M* m) noexcept {
@@ -55,7 +60,10 @@ void run_due(M* m) noexcept {
 
 void sched::put_local(M* m, G* g) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
-    if (p->runq.set_next(g)) return;
+    if (!p->runq.set_next(g)) put_in_ring(p, g);
+}
+
+void sched::put_in_ring(P* p, G* g) noexcept {
     while (!p->runq.push(g)) {
         G* batch[global_queue::batch_size];
         if (!p->runq.take_half(batch)) continue;   // thieves made room
@@ -119,7 +127,7 @@ unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
 G* sched::pick_rarely(M* m, P* p) noexcept {
     const bool look_further = p->until_global == 0;
     if (look_further)
-        p->until_global = globq.empty() ? global_every : global_every_if_used;
+        p->until_global = globq.has_singles() ? global_every_if_used : global_every;
     if (p->id >= nprocs.load(std::memory_order_relaxed)) return nullptr;
     if (p->timers.first() != os::never) {
         const std::int64_t now = os::nanotime();
@@ -144,6 +152,7 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
 
 inline G* sched::pick_inline(M* m, P* p) noexcept {
     p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    share_if_not_alone(p);
     if (--p->until_global == 0 || p->timers.first() != os::never) [[unlikely]] return pick_rarely(m, p);
     if (G* g = p->runq.take_next()) return g;
     return p->runq.pop();
@@ -305,7 +314,7 @@ inline M* sched::switch_inline(M* m, context::execution& from, G* next, context:
     }
     held_mutexes::leave(m->curg.load(std::memory_order_relaxed));
     m->curg.store(next, std::memory_order_relaxed);
-    return finish_switch(context::jump(from, next ? next->exec : m->g0, m, how));
+    return finish_switch_inline(context::jump(from, next ? next->exec : m->g0, m, how));
 }
 
 M* sched::switch_for_good(M* m, context::execution& from, G* next) noexcept {
@@ -348,32 +357,41 @@ void sched::thread_loop(M* m) noexcept {
     }
 }
 
-M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcept {
-    G* g = m->curg.load(std::memory_order_relaxed);
+namespace {
+
+inline void begin_wait(M* m, G* g, wait_reason why) noexcept {
     held_mutexes::check_park(g, why);
     g->reason.store(why, std::memory_order_relaxed);
     g->since.store(m->s->coarse_now.load(std::memory_order_relaxed), std::memory_order_relaxed);
     g->transition(g_state::running, g_state::waiting);
+}
+
+}  // namespace
+
+M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcept {
+    G* g = m->curg.load(std::memory_order_relaxed);
+    begin_wait(m, g, why);
     m->commit = commit;
     m->commit_g = g;
     m->commit_arg = arg;
     return m->s->switch_away(m, g->exec);
 }
 
-void ready(M* m, G* g) noexcept {
-    g->transition(g_state::waiting, g_state::runnable);
+M* park_holding(M* m, wait_reason why, spin_lock& held) noexcept {
+    G* g = m->curg.load(std::memory_order_relaxed);
+    begin_wait(m, g, why);
+    m->held = &held;
+    return m->s->switch_away(m, g->exec);
+}
+
+void ready_outside(G* g) noexcept {
     sched* s = g->s;
-    if (m && m->s == s && m->p.load(std::memory_order_relaxed)) {
-        s->put_local(m, g);
-        s->wakep();
-    } else {
-        // g may end its runtime as soon as it is in the queue; we are none of that runtime's threads, so it has to be told
-        // to wait for us.
-        s->outsiders.fetch_add(1, std::memory_order_relaxed);
-        s->put_global(g);
-        s->wakep_any();
-        s->outsiders.fetch_sub(1, std::memory_order_release);   // with the acquire in drain_and_stop
-    }
+    // g may end its runtime as soon as it is in the queue; we are none of that runtime's threads, so it has to be told to
+    // wait for us.
+    s->outsiders.fetch_add(1, std::memory_order_relaxed);
+    s->put_global(g);
+    s->wakep_any();
+    s->outsiders.fetch_sub(1, std::memory_order_release);   // with the acquire in drain_and_stop
 }
 
 // yield_inline puts the current goroutine behind the others of its P, if there are any.

@@ -65,7 +65,7 @@ std::uint32_t checked_stack_pages(std::size_t bytes) {
 }
 
 // Throws before anything has changed.
-void apply(sched* s, G* g, const spawn_options* opts) {
+inline void apply(sched* s, G* g, const spawn_options* opts) {
     g->stack_pages.store(0, std::memory_order_relaxed);
     if (!opts) return;
     g->stack_pages.store(checked_stack_pages(opts->stack_size), std::memory_order_relaxed);
@@ -105,7 +105,7 @@ void wake_joiner(M* m, std::uintptr_t word) noexcept {
     won.wake(m);
 }
 
-void destroy_task(G* g) noexcept {
+inline void destroy_task(G* g) noexcept {
     if (g->ops->destroy) g->ops->destroy(g->storage, g->has_result);
 }
 
@@ -114,7 +114,7 @@ void report_unhandled(G* g, g_store& store) noexcept {
     report_exception(store.describe(g), std::exchange(g->exception, nullptr), store.on_unhandled_exception);
 }
 
-void drop_outcome(G* g, g_store& store) noexcept {
+inline void drop_outcome(G* g, g_store& store) noexcept {
     if (g->exception) report_unhandled(g, store);
     destroy_task(g);
 }
@@ -147,7 +147,7 @@ void run_task(G* g) noexcept {
     } catch (...) {
         g->exception = std::current_exception();
     }
-    destroy_locals(g->locals);
+    if (g->locals) destroy_locals(g->locals);
 }
 
 // untie ends g's hold on the thread of m, on which it runs; true if it had one.

@@ -36,4 +36,8 @@ inline cancel_scope* active_scope(M* m) noexcept {
     return s && s->blocked == 0 && std::uncaught_exceptions() == 0 ? s : nullptr;
 }
 
+inline bool wait_limits::needs_arming(M* m) const noexcept {
+    return deadline != no_deadline || stop != nullptr || (cancellable && active_scope(m));
+}
+
 }  // namespace handoff::detail

@@ -8,25 +8,21 @@
 // closed. The slow paths enter a runtime section before they take the lock, since entering may wait for a P.
 #include "sync/channel.hpp"
 
-#include "sync/wait.hpp"
+#include "sync/cancel.hpp"
 
 #include <handoff/error.hpp>
 
+#include <cstring>
+
 namespace handoff::detail {
 
-// first_waiter returns the first node of l whose waiter the caller has won; null if there is none.
-wait_node* first_waiter(wait_list& l, wake_list& won) noexcept {
-    while (wait_node* n = l.first.load(std::memory_order_relaxed)) {
-        erase(l, *n);
-        if (won.claim(*n->who, wait_end::woken)) {
-            n->who->fired = n;
-            return n;
-        }
-    }
-    return nullptr;
-}
-
 namespace {
+
+void relocate(const channel_base& c, void* to, void* from) noexcept {
+    if (c.ops->relocate) c.ops->relocate(to, from);
+    else if (c.ops->size == sizeof(std::uint64_t)) std::memcpy(to, from, sizeof(std::uint64_t));   // two instructions
+    else std::memcpy(to, from, c.ops->size);
+}
 
 void advance(const channel_base& c, std::size_t& at) noexcept {
     if (++at == c.cap) at = 0;
@@ -39,13 +35,13 @@ void set_count(channel_base& c, std::size_t n) noexcept { c.count.store(n, std::
 }  // namespace
 
 void push_ring(channel_base& c, void* value) noexcept {
-    c.ops->relocate(cell(c, c.tail), value);
+    relocate(c, cell(c, c.tail), value);
     advance(c, c.tail);
     set_count(c, c.count.load(std::memory_order_relaxed) + 1);
 }
 
 void pop_ring(channel_base& c, void* slot) noexcept {
-    c.ops->relocate(slot, cell(c, c.head));
+    relocate(c, slot, cell(c, c.head));
     advance(c, c.head);
     set_count(c, c.count.load(std::memory_order_relaxed) - 1);
 }
@@ -53,7 +49,7 @@ void pop_ring(channel_base& c, void* slot) noexcept {
 std::optional<channel_result> send_now(channel_base& c, void* value, wake_list& won) noexcept {
     if (c.closed.load(std::memory_order_relaxed)) return channel_result::closed;
     if (wait_node* r = first_waiter(c.receivers, won)) {
-        c.ops->relocate(r->slot, value);
+        relocate(c, r->slot, value);
         r->token = delivered;
         return channel_result::done;
     }
@@ -72,7 +68,7 @@ std::optional<channel_result> recv_now(channel_base& c, void* slot, wake_list& w
         return channel_result::done;
     }
     if (wait_node* s = first_waiter(c.senders, won)) {
-        c.ops->relocate(slot, s->slot);
+        relocate(c, slot, s->slot);
         s->token = delivered;
         return channel_result::done;
     }
@@ -101,18 +97,15 @@ channel_result never_ready(const wait_limits& limits) {
     return channel_result::not_now;
 }
 
-// wait_in waits in `list` of c, whose lock the caller holds, until a value was moved from or to `slot`, the channel was
+// wait_armed_in waits in `list` of c, whose lock the caller holds, until a value was moved from or to `slot`, the channel was
 // closed, or the limits ended it.
-channel_result wait_in(channel_base& c, wait_list& list, M* m, void* slot, const wait_limits& limits, wait_reason why) {
-    waiter w(m, limits.needs_arming(m));
+[[gnu::noinline]] channel_result wait_armed_in(channel_base& c, wait_list& list, M* m, void* slot, const wait_limits& limits,
+                                               wait_reason why) {
+    waiter w(m, true);
     wait_node n;
     n.who = &w;
     n.slot = slot;
     push_back(list, n);
-    if (!w.contested) {
-        leave_current(wait_plain(m, w, why, &c, c.lock));
-        return n.token == delivered ? channel_result::done : channel_result::closed;
-    }
     c.lock.unlock();
     const wait_end end = wait_armed(m, w, why, &c, limits);
     c.lock.lock();   // who woke it may still write to the node
@@ -124,36 +117,78 @@ channel_result wait_in(channel_base& c, wait_list& list, M* m, void* slot, const
     return channel_result::not_now;
 }
 
-// transfer does what `now` can do at once, or waits in `list`. An operation that need not wait does not look whether it
-// was cancelled; one that does finds out as it begins to.
+// wait_in is the same without limits.
+inline channel_result wait_in(channel_base& c, wait_list& list, M* m, void* slot, wait_reason why) noexcept {
+    waiter w(m, false);
+    wait_node n;
+    n.who = &w;
+    n.slot = slot;
+    push_back(list, n);
+    leave_current(wait_plain(m, w, why, &c, c.lock));
+    return n.token == delivered ? channel_result::done : channel_result::closed;
+}
+
+// take_plain takes the first of l if that is a goroutine in a plain wait: most are, and nobody else can win one.
+inline wait_node* take_plain(wait_list& l) noexcept {
+    wait_node* n = l.first.load(std::memory_order_relaxed);
+    if (!n || n->who->contested || !n->who->g) return nullptr;
+    pop_front(l, *n);
+    return n;
+}
+
+// meet ends a transfer whose other side was found waiting, and moves the value from hand to hand.
+inline channel_result meet(channel_base& c, M* m, wait_node& other, void* to, void* from) noexcept {
+    relocate(c, to, from);
+    other.token = delivered;
+    G* g = other.who->g;
+    c.lock.unlock();
+    ready(m, g);
+    leave_current(m);
+    return channel_result::done;
+}
+
+// transfer does what `now` can do at once, or waits in `list`; c is locked. An operation that need not wait does not
+// look whether it was cancelled; one that does finds out as it begins to.
 template <auto now, wait_list channel_base::*list>
-channel_result transfer(channel_base* c, void* slot, std::int64_t deadline, const std::stop_token* stop, wait_reason why) {
-    if (!c) return never_ready({deadline, stop, true});
-    M* m = enter_current();
+channel_result transfer(channel_base& c, M* m, void* slot, std::int64_t deadline, const std::stop_token* stop, wait_reason why) {
     wake_list won;
-    c->lock.lock();
-    if (const auto result = now(*c, slot, won)) {
-        c->lock.unlock();
+    if (const auto result = now(c, slot, won)) {
+        c.lock.unlock();
         won.wake(m);
         leave_current(m);
         return *result;
     }
     if (deadline == at_once) {
-        c->lock.unlock();
+        c.lock.unlock();
         leave_current(m);
         return channel_result::not_now;
     }
-    return wait_in(*c, c->*list, m, slot, {deadline, stop, true}, why);
+    const wait_limits limits{deadline, stop, true};
+    if (limits.needs_arming(m)) return wait_armed_in(c, c.*list, m, slot, limits, why);
+    return wait_in(c, c.*list, m, slot, why);
 }
 
 }  // namespace
 
 channel_result channel_send(channel_base* c, void* value, std::int64_t deadline, const std::stop_token* stop) {
-    return transfer<send_now, &channel_base::senders>(c, value, deadline, stop, wait_reason::send);
+    if (!c) [[unlikely]] return never_ready({deadline, stop, true});
+    M* m = enter_current();
+    c->lock.lock();
+    if (wait_node* r = take_plain(c->receivers)) return meet(*c, m, *r, r->slot, value);
+    return transfer<send_now, &channel_base::senders>(*c, m, value, deadline, stop, wait_reason::send);
 }
 
 channel_result channel_recv(channel_base* c, void* slot, std::int64_t deadline, const std::stop_token* stop) {
-    return transfer<recv_now, &channel_base::receivers>(c, slot, deadline, stop, wait_reason::receive);
+    if (!c) [[unlikely]] return never_ready({deadline, stop, true});
+    M* m = enter_current();
+    c->lock.lock();
+    if (c->count.load(std::memory_order_relaxed) == 0) {
+        if (wait_node* s = take_plain(c->senders)) return meet(*c, m, *s, slot, s->slot);
+        const wait_limits limits{deadline, stop, true};
+        if (c->senders.empty() && !c->closed.load(std::memory_order_relaxed) && !limits.needs_arming(m))
+            return wait_in(*c, c->receivers, m, slot, wait_reason::receive);
+    }
+    return transfer<recv_now, &channel_base::receivers>(*c, m, slot, deadline, stop, wait_reason::receive);
 }
 
 void channel_close(channel_base* c) {

@@ -10,7 +10,16 @@ namespace handoff::detail {
 inline constexpr std::uint32_t delivered = 1;   // wait_node::token: the value was moved; else the channel was closed
 
 // first_waiter takes nodes out of l until it has won the waiter of one, and returns that; null if there is none.
-wait_node* first_waiter(wait_list& l, wake_list& won) noexcept;
+inline wait_node* first_waiter(wait_list& l, wake_list& won) noexcept {
+    while (wait_node* n = l.first.load(std::memory_order_relaxed)) {
+        pop_front(l, *n);
+        if (won.claim(*n->who, wait_end::woken)) [[likely]] {
+            n->who->fired = n;
+            return n;
+        }
+    }
+    return nullptr;
+}
 
 // send_now and recv_now do what can be done at once: `done`, `closed`, or nothing. Those whom it concerns are in `won`.
 std::optional<channel_result> send_now(channel_base& c, void* value, wake_list& won) noexcept;

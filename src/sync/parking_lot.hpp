@@ -9,6 +9,7 @@
 // sections (or by threads that have none): entering a section may wait for a P.
 #pragma once
 
+#include "sync/cancel.hpp"
 #include "sync/wait.hpp"
 
 #include <utility>

@@ -112,20 +112,21 @@ wait_list& list_of(case_base& c) noexcept {
 }
 
 // The quick way; `none` if it did not get through.
-select_result select_quickly(M* m, case_base* const* cases, std::size_t n) noexcept {
-    for (int attempt = 0; attempt < 2; ++attempt) {
-        const std::size_t i = choose(cases, n);
-        if (i == none) break;
-        if (!transfers(*cases[i])) return {i, true};   // a stop
-        wake_list won;
-        channel_base& ch = *cases[i]->base;
-        ch.lock.lock();
-        const auto result = try_case(*cases[i], won);
-        ch.lock.unlock();
-        won.wake(m);
-        if (result) return {i, *result == channel_result::done};
-    }
-    return {none, false};
+select_result select_quickly(case_base* const* cases, std::size_t n) noexcept {
+    const std::size_t i = choose(cases, n);
+    if (i == none) return {none, false};
+    if (!transfers(*cases[i])) return {i, true};   // a stop
+    if (cases[i]->try_quietly()) return {i, true};
+    M* m = enter_current();
+    wake_list won;
+    channel_base& ch = *cases[i]->base;
+    ch.lock.lock();
+    const auto result = try_case(*cases[i], won);
+    ch.lock.unlock();
+    won.wake(m);
+    leave_current(m);
+    if (!result) return {none, false};
+    return {i, *result == channel_result::done};
 }
 
 class slow_select {
@@ -206,9 +207,7 @@ private:
 }  // namespace
 
 select_result select_wait(case_base* const* cases, std::size_t n) {
-    M* m = enter_current();
-    const select_result quick = select_quickly(m, cases, n);
-    leave_current(m);
+    const select_result quick = select_quickly(cases, n);
     if (quick.index != none) return quick;
     const other_cases others(cases, n);
     if (others.stop != none && cases[others.stop]->stop.stop_requested()) return {others.stop, true};

@@ -17,8 +17,6 @@ namespace {
 
 constinit thread_local std::uint64_t random_state __attribute__((tls_model("initial-exec"))) = 0;
 
-void commit_unlock(M*, G*, void* lock) noexcept { static_cast<spin_lock*>(lock)->unlock(); }
-
 void commit_armed(M* m, G* g, void* arg) noexcept {
     auto& w = *static_cast<waiter*>(arg);
     wait_end armed = wait_end::armed;
@@ -113,6 +111,17 @@ void spin_lock::lock_slow() noexcept {
     }
 }
 
+wake_list::contest wake_list::contend(waiter& w, wait_end how) noexcept {
+    const bool parks = w.g != nullptr;   // read now: one that has not parked yet may be gone once we have won it
+    wait_end seen = w.state.load(std::memory_order_relaxed);
+    do {
+        if (seen > wait_end::parked) return contest::lost;
+        // acquire: with the CAS armed -> parked in the commit: the context is saved. release: what the waker did before,
+        // for the waiter.
+    } while (!w.state.compare_exchange_weak(seen, how, std::memory_order_acq_rel, std::memory_order_relaxed));
+    return parks && seen == wait_end::armed ? contest::won_early : contest::won;
+}
+
 bool may_spin() noexcept {
     static const bool several_cores = os::affinity_cpus() > 1;
     if (!several_cores) return false;
@@ -133,20 +142,6 @@ HANDOFF_OPAQUE std::uint32_t random_number() noexcept {
     x ^= x >> 27;
     random_state = x;
     return static_cast<std::uint32_t>((x * 0x2545F4914F6CDD1Du) >> 32);
-}
-
-bool wait_limits::needs_arming(M* m) const noexcept {
-    return deadline != no_deadline || stop != nullptr || (cancellable && active_scope(m));
-}
-
-M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_lock& held) noexcept {
-    if (m) {
-        w.g->waits_on.store(object, std::memory_order_relaxed);
-        return park(m, why, commit_unlock, &held);
-    }
-    held.unlock();
-    w.note.wait();
-    return nullptr;
 }
 
 wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const wait_limits& limits) noexcept {

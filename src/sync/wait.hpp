@@ -83,6 +83,12 @@ inline void push_front(wait_list& l, wait_node& n) noexcept {
     l.first.store(&n, std::memory_order_relaxed);
     n.queued = true;
 }
+inline void pop_front(wait_list& l, wait_node& n) noexcept {
+    l.first.store(n.next, std::memory_order_relaxed);
+    if (n.next) n.next->prev = nullptr;
+    else l.last = nullptr;
+    n.queued = false;
+}
 inline void erase(wait_list& l, wait_node& n) noexcept {
     if (n.prev) n.prev->next = n.next;
     else l.first.store(n.next, std::memory_order_relaxed);
@@ -96,15 +102,9 @@ class wake_list {
 public:
     // claim wins w for the caller, or says that another was faster. In the former case w is woken by wake().
     bool claim(waiter& w, wait_end how) noexcept {
-        if (w.contested) {
-            const bool parks = w.g != nullptr;   // read now: one that has not parked yet may be gone once we have won it
-            wait_end seen = w.state.load(std::memory_order_relaxed);
-            do {
-                if (seen > wait_end::parked) return false;
-                // acquire: with the CAS armed -> parked in the commit: the context is saved. release: what the waker
-                // did before, for the waiter.
-            } while (!w.state.compare_exchange_weak(seen, how, std::memory_order_acq_rel, std::memory_order_relaxed));
-            if (parks && seen == wait_end::armed) return true;   // it sees for itself
+        if (w.contested) [[unlikely]] {
+            const contest end = contend(w, how);
+            if (end != contest::won) return end == contest::won_early;
         }
         w.next_to_wake = nullptr;
         if (last_) last_->next_to_wake = &w;
@@ -126,6 +126,10 @@ public:
     }
 
 private:
+    enum class contest { lost, won, won_early };   // won_early: it has not parked yet, and sees for itself
+
+    static contest contend(waiter& w, wait_end how) noexcept;
+
     waiter* first_ = nullptr;
     waiter* last_ = nullptr;
 };
@@ -136,13 +140,21 @@ struct wait_limits {
     const std::stop_token* stop = nullptr;
     bool cancellable = true;   // by the goroutine's cancellation scope
 
-    // needs_arming says whether a wait of m's current goroutine (or of a thread) has to be armed.
+    // needs_arming says whether a wait of m's current goroutine (or of a thread) has to be armed. In cancel.hpp.
     bool needs_arming(M* m) const noexcept;
 };
 
 // wait_plain parks the goroutine, or blocks the thread, until it is woken, and unlocks `held` once it may be found.
 // m in a runtime section, or null; returns the M to go on with.
-M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_lock& held) noexcept;
+inline M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_lock& held) noexcept {
+    if (m) {
+        w.g->waits_on.store(object, std::memory_order_relaxed);
+        return park_holding(m, why, held);
+    }
+    held.unlock();
+    w.note.wait();
+    return nullptr;
+}
 
 // wait_armed waits until somebody won the waiter; its nodes are queued already and may be found. On return timer, stop
 // token and cancellation scope have forgotten it; the caller takes its nodes out. m as above.

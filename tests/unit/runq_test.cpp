@@ -236,4 +236,74 @@ TEST_F(runq, empty_is_never_said_of_a_queue_with_work) {
     EXPECT_EQ(wrong, 0u) << "of " << looks;
 }
 
+// While it is alone nobody steals; from share() on everybody may.
+TEST_F(runq, alone_is_not_stolen_from) {
+    run_queue thief;
+    unsigned moved = 0;
+    q_.set_alone();
+    fill(q_, 0, 4);
+    ASSERT_TRUE(q_.set_next(g(4)));
+    EXPECT_FALSE(q_.empty());
+    EXPECT_EQ(thief.steal_from(q_, true, moved), nullptr);
+    EXPECT_EQ(q_.take_next(), g(4));
+    EXPECT_EQ(q_.take_next(), nullptr);
+    EXPECT_EQ(q_.pop(), g(0));
+    EXPECT_EQ(thief.steal_from(q_, true, moved), nullptr);
+    q_.share();
+    EXPECT_FALSE(q_.alone());
+    EXPECT_NE(thief.steal_from(q_, true, moved), nullptr);
+    EXPECT_EQ(moved, 2u);
+    EXPECT_EQ(q_.pop(), g(3));
+    EXPECT_EQ(q_.pop(), nullptr);
+}
+
+// The owner shares a queue that thieves have been after all the while: what it took before, without CAS, is its own.
+TEST_F(runq, becomes_shared_while_thieves_look) {
+    auto rng = seeded_random("runq.becomes_shared_while_thieves_look");
+    std::atomic<run_queue*> victim{nullptr};
+    std::atomic<bool> over{false};
+    std::atomic<unsigned> looking{0};
+    std::unique_ptr<std::atomic<int>[]> taken(new std::atomic<int>[capacity]);
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 2; ++t)
+        threads.emplace_back([&] {
+            run_queue mine;
+            while (!over.load()) {
+                ++looking;
+                if (run_queue* v = victim.load()) {
+                    unsigned moved = 0;
+                    if (G* first = mine.steal_from(*v, true, moved)) ++taken[index(first)];
+                    while (G* more = mine.pop()) ++taken[index(more)];
+                }
+                --looking;
+            }
+        });
+    std::size_t stolen = 0;
+    for (std::size_t round = 0; round < scaled(20'000) || (stolen == 0 && round < 1'000'000); ++round) {
+        run_queue q;
+        q.set_alone();
+        const std::size_t n = 1 + rng() % 32, before = rng() % n;
+        for (std::size_t i = 0; i < n; ++i) taken[i] = 0;
+        ASSERT_TRUE(q.set_next(g(0)));
+        for (std::size_t i = 1; i < n; ++i) ASSERT_TRUE(q.push(g(i)));
+        victim = &q;
+        std::size_t mine = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            if (i == before) q.share();
+            G* got = i % 3 == 0 ? q.take_next() : nullptr;
+            if (!got) got = q.pop();
+            if (got) ++taken[index(got)], ++mine;
+        }
+        while (G* got = q.take_next()) ++taken[index(got)], ++mine;
+        while (G* got = q.pop()) ++taken[index(got)], ++mine;
+        victim = nullptr;
+        while (looking.load() != 0) std::this_thread::yield();
+        for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(taken[i].load(), 1) << i << " of " << n;
+        stolen += n - mine;
+    }
+    over = true;
+    for (auto& t : threads) t.join();
+    EXPECT_GT(stolen, 0u);
+}
+
 }  // namespace

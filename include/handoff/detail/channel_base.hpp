@@ -24,7 +24,8 @@ struct wait_list {
 // How values of a channel are moved. noexcept: values whose move may throw are kept in boxes.
 struct value_ops {
     std::size_t size;
-    void (*relocate)(void* to, void* from) noexcept;   // moves from `from` into raw memory, and destroys `from`
+    // Moves from `from` into raw memory, and destroys `from`; null: a copy of `size` bytes does.
+    void (*relocate)(void* to, void* from) noexcept;
 };
 
 struct channel_base {
