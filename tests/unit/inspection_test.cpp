@@ -221,11 +221,9 @@ TEST(inspection_of_counts, threads_are_those_of_the_kernel) {
     const auto s = rt.stats();
     EXPECT_LE(s.threads, s.threads_created);
     EXPECT_LT(s.threads_idle, s.threads);
-    for (const auto& m : rt.snapshot().threads) {
-        EXPECT_EQ(std::count(before.begin(), before.end(), m.tid), 0);
-        EXPECT_EQ(m.goroutine, 0u);
-        EXPECT_EQ(m.processor, -1);
-    }
+    for (const auto& m : rt.snapshot().threads) EXPECT_EQ(std::count(before.begin(), before.end(), m.tid), 0);
+    // One that saw work before it was done may take a processor once more, to find nothing.
+    EXPECT_EVENTUALLY(std::ranges::all_of(rt.snapshot().threads, [](const auto& m) { return m.goroutine == 0 && m.processor == -1; }));
 }
 
 TEST(inspection_of_counts, may_be_asked_for_while_all_changes) {

@@ -1,0 +1,480 @@
+"""The mutations that tests/mutants applies: what is broken, and which tests must notice."""
+
+from collections import namedtuple
+
+Mutation = namedtuple("Mutation", "name file old new target tests environment")
+MUTATIONS = []
+
+
+def mutation(name, file, old, new, tests, target="handoff_unit", **environment):
+    MUTATIONS.append(Mutation(name, file, old, new, target, tests, environment))
+
+
+# ---- Run queues ----------------------------------------------------------------------------------------------------
+
+mutation(
+    "thief_takes_without_cas",
+    "src/sched/runq.cpp",
+    "        if (head_.compare_exchange_strong(h, h + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return n;",
+    "        head_.store(h + n, std::memory_order_release);\n        return n;",
+    "runq.nothing_is_lost_or_taken_twice",
+)
+mutation(
+    "thief_takes_next_without_cas",
+    "src/sched/runq.cpp",
+    "            if (!next_.compare_exchange_strong(g, nullptr, std::memory_order_acquire, std::memory_order_relaxed))\n"
+    "                continue;",
+    "            next_.store(nullptr, std::memory_order_relaxed);",
+    "runq.next_is_not_taken_twice",
+)
+mutation(
+    "thief_ignores_alone",
+    "src/sched/runq.cpp",
+    "    if (alone_.load(std::memory_order_acquire)) return 0;   // with share()\n",
+    "",
+    "runq.alone_is_not_stolen_from",
+)
+mutation(
+    "push_overwrites_the_oldest",
+    "src/sched/runq.hpp",
+    "if (t - h >= capacity)",
+    "if (t - h > capacity)",
+    "runq.push_refuses_when_full",
+)
+mutation(
+    "empty_looks_once",
+    "src/sched/runq.hpp",
+    "            if (tail_.load(std::memory_order_acquire) == t) return h == t && n == nullptr;",
+    "            return h == t && n == nullptr;",
+    "runq.empty_is_never_said_of_a_queue_with_work",
+)
+mutation(
+    "overflow_loses_one",
+    "src/sched/schedule.cpp",
+    "globq.push_batch(batch, global_queue::batch_size);",
+    "globq.push_batch(batch, global_queue::batch_size - 1);",
+    "goroutine.runs_once_if_its_queue_overflows",
+)
+mutation(
+    "global_queue_is_looked_at_last",
+    "src/sched/schedule.cpp",
+    "    if (!globq.empty()) {\n        // What a fuller ring",
+    "    if (false) {\n        // What a fuller ring",
+    "yield.lets_goroutines_of_the_global_queue_run",
+)
+mutation(
+    "next_is_never_put_back",
+    "src/sched/schedule.cpp",
+    "    G* g = p->runq.pop();\n    G* next = p->runq.take_next();\n    if (!g) return next;",
+    "    G* g = p->runq.take_next();\n    G* next = nullptr;\n    if (!g) return p->runq.pop();",
+    "yield.pairs_do_not_starve_others:*channel_lives.play_ping_pong_beside_a_hog*",
+)
+
+# ---- Wake-ups, idle processors and threads -------------------------------------------------------------------------
+
+mutation(
+    "spawn_wakes_nobody",
+    "src/sched/spawn.cpp",
+    "    put_local(m, g);\n    wakep();",
+    "    put_local(m, g);",
+    "runtime.all_processors_run_after_a_rest",
+)
+mutation(
+    "spawn_from_outside_wakes_nobody",
+    "src/sched/spawn.cpp",
+    "    s->wakep_any();\n    return g;",
+    "    return g;",
+    "runtime.*:goroutine.*",
+)
+mutation(
+    "spinner_tells_nobody",
+    "src/sched/schedule.cpp",
+    "        wakep();   // submitters may have relied on us; wakep has the fence",
+    "",
+    "runtime.all_processors_run_after_a_rest",
+)
+mutation(
+    "handoff_forgets_local_work",
+    "src/sched/idle.cpp",
+    "    if (surplus || p->runq.owner_sees_work() || !globq.empty() ||",
+    "    if (surplus || !globq.empty() ||",
+    "Wakeups*:wakeups*:*",
+    target="handoff_stress_wakeups_test",
+)
+mutation(
+    "threads_have_no_cap",
+    "src/sched/idle.cpp",
+    "        if (nm >= opts.max_threads) {",
+    "        if (false) {",
+    "thread_cap.*",
+)
+mutation(
+    "threads_never_retire",
+    "src/sched/idle.cpp",
+    "            if (nm - leaving > nprocs.load(std::memory_order_relaxed) + 1 && timekeeper != m) {",
+    "            if (false) {",
+    "idle.threads_leave_*",
+)
+mutation(
+    "threads_retire_at_once",
+    "src/sched/idle.cpp",
+    "            retire_at = os::nanotime() + opts.idle_thread_timeout.count();",
+    "            retire_at = os::nanotime();",
+    "idle.threads_stay_until_their_timeout",
+)
+mutation(
+    "threads_are_not_joined",
+    "src/sched/idle.cpp",
+    "        ::pthread_join(m->thread, nullptr);",
+    "        ::pthread_detach(m->thread);",
+    "runtime.leaves_nothing_behind:idle.*",
+)
+mutation(
+    "nobody_keeps_time",
+    "src/sched/idle.cpp",
+    "        if (first < timekeeper_until) {\n            timekeeper = m;",
+    "        if (false) {\n            timekeeper = m;",
+    "sleep.*:*timers.wake_an_idle_runtime_in_time*:idle.*",
+)
+mutation(
+    "starved_processors_are_forgotten",
+    "src/sched/monitor.cpp",
+    "    bool again = starved.exchange(0, std::memory_order_relaxed) != 0;",
+    "    bool again = false;",
+    "thread_shortage.*:thread_cap.*",
+)
+mutation(
+    "monitor_never_sleeps",
+    "src/sched/monitor.cpp",
+    "        monitor_deep = deep;\n        monitor_until = until;",
+    "        until = std::min(until, now + longest_pause_ns);\n        monitor_deep = deep;\n        monitor_until = until;",
+    "idle.runtime_sleeps*",
+)
+mutation(
+    "new_processors_stay_idle",
+    "src/sched/lifecycle.cpp",
+    "    release_idle_ms();\n    base::full_fence();\n    if (work_anywhere()) wakep_any();",
+    "    base::full_fence();",
+    "set_procs.*",
+)
+
+# ---- Retake --------------------------------------------------------------------------------------------------------
+
+mutation(
+    "retake_inside_the_library",
+    "src/sched/retake.cpp",
+    "section % 2 == 0 && m.p",
+    "m.p",
+    "retake.*",
+)
+mutation(
+    "retake_of_a_later_call",
+    "src/sched/retake.cpp",
+    "(c.slice_is_over || (section == c.section && call == c.call))",
+    "(c.slice_is_over || c.m != nullptr)",
+    "retake.*:unguarded.*:computing.*",
+)
+mutation(
+    "entering_does_not_look",
+    "src/sched/m.hpp",
+    "        if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return m;",
+    "        return m;",
+    "retake.*",
+)
+mutation(
+    "exitsyscall_does_not_look",
+    "src/sched/syscall.cpp",
+    "        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);",
+    "",
+    "retake.*",
+)
+mutation(
+    "no_membarrier",
+    "src/sched/retake.cpp",
+    "    if (membarrier_in_use.load(std::memory_order_relaxed)) os::membarrier_all();",
+    "",
+    "retake.*",
+)
+mutation(
+    "no_fence_without_membarrier",
+    "src/sched/m.hpp",
+    "        m->section.exchange(one_more(m->section), std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS",
+    "        m->section.store(one_more(m->section), std::memory_order_relaxed);",
+    "retake.*",
+    HANDOFF_NO_MEMBARRIER="1",
+)
+mutation(
+    "question_is_not_answered",
+    "src/sched/syscall.cpp",
+    "            return seen == retake::asked ? retake::none : seen;",
+    "            return retake::none;",
+    "computing.*:retake.*:*mutexes.let_in_who_waits_beside_a_hog*",
+)
+mutation(
+    "hogs_keep_their_processor",
+    "src/sched/monitor.cpp",
+    "    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing)) c->slice_is_over = !away;",
+    "    (void)away;",
+    "computing.*",
+)
+mutation(
+    "unguarded_calls_keep_their_processor",
+    "src/sched/monitor.cpp",
+    "        if (retake_candidate* c = add(p, m, call, section, retake::taken_unguarded)) {",
+    "        if (retake_candidate* c = nullptr) {",
+    "unguarded.*",
+)
+
+# ---- Calls ---------------------------------------------------------------------------------------------------------
+
+mutation(
+    "exit_forgets_idle_processors",
+    "src/sched/syscall.cpp",
+    "    if (s->npidle.load(std::memory_order_relaxed) != 0) {\n        P* p;",
+    "    if (false) {\n        P* p;",
+    "exitsyscall.*",
+)
+mutation(
+    "exit_forgets_its_old_processor",
+    "src/sched/syscall.cpp",
+    "            p = s->take_idle_p(old, wake);",
+    "            p = s->take_idle_p(nullptr, wake);",
+    "exitsyscall.*",
+)
+mutation(
+    "brackets_are_locked",
+    "src/sched/syscall.cpp",
+    "    m->call.store(begin_call(m), std::memory_order_release);\n}",
+    "    m->call.exchange(begin_call(m), std::memory_order_seq_cst);\n}",
+    "brackets.*",
+)
+mutation(
+    "guards_never_learn",
+    "src/sched/syscall.cpp",
+    "    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);",
+    "    if (g->predict >= 4) [[unlikely]] hand_off_before_call(m, true);",
+    "adaptive_guard.*",
+)
+mutation(
+    "guards_never_unlearn",
+    "src/sched/syscall.cpp",
+    "    g->predict = predict_after(g->predict, blocked);\n    auto&",
+    "    g->predict = predict_after(g->predict, true);\n    auto&",
+    "adaptive_guard.*",
+)
+mutation(
+    "errno_stays_behind",
+    "src/sched/syscall.cpp",
+    "    leave(m);\n    set_errno(e);\n}\n\ninline void open_bracket",
+    "    leave(m);\n    (void)e;\n}\n\ninline void open_bracket",
+    "blocking_call.*:guard.*",
+)
+mutation(
+    "brackets_do_not_nest",
+    "src/sched/syscall.cpp",
+    "    if (g->syscall_depth != 0) [[unlikely]] {\n        ++g->syscall_depth;\n        return;\n    }\n    open_bracket(m, g);\n"
+    "    if (g->predict",
+    "    open_bracket(m, g);\n    if (g->predict",
+    "guard.*",
+)
+
+# ---- Goroutines ----------------------------------------------------------------------------------------------------
+
+mutation(
+    "published_before_its_context",
+    "src/sched/schedule.cpp",
+    "    m->commit = commit;\n    m->commit_g = g;\n    m->commit_arg = arg;\n    return",
+    "    commit(m, g, arg);\n    return",
+    "goroutine.*:sleep.*",
+)
+mutation(
+    "exceptions_stay_on_the_thread",
+    "src/context/context.hpp",
+    "    from.exceptions = *s->exceptions;\n    *s->exceptions = to.exceptions;\n",
+    "",
+    "exceptions.*",
+)
+mutation(
+    "stacks_have_no_guard",
+    "src/context/stack.cpp",
+    "guard_kind make_guard(char* lo) noexcept {\n",
+    "guard_kind make_guard(char* lo) noexcept {\n    if (lo) return guard_kind::light;\n",
+    "stack_pool.guard_faults:overflow.*",
+)
+mutation(
+    "threads_that_join_are_not_woken",
+    "src/sync/wait.hpp",
+    "            else w->note.wake();",
+    "",
+    "goroutine.returns_its_result",
+)
+mutation(
+    "tied_goroutines_run_anywhere",
+    "src/sched/schedule.cpp",
+    "        if (next->locked.load(std::memory_order_relaxed)) [[unlikely]] {",
+    "        if (false) {",
+    "lock_os_thread.*",
+)
+
+# ---- Timers --------------------------------------------------------------------------------------------------------
+
+mutation(
+    "timers_are_early",
+    "src/timer/timer_heap.cpp",
+    "heap_[0].when <= now) {",
+    "heap_[0].when <= now + 1'000'000) {",
+    "sleep.*:timer_heap.*:*timers.*",
+)
+mutation(
+    "heap_sifts_down_to_the_first_child",
+    "src/timer/timer_heap.cpp",
+    "            if (heap_[c].when < heap_[least].when) least = c;",
+    "            (void)c;",
+    "timer_heap.*",
+)
+mutation(
+    "heap_forgets_to_sift_up",
+    "src/timer/timer_heap.cpp",
+    "    sift_down(i);\n    sift_up(slots_[last.slot].index);",
+    "    sift_down(i);",
+    "timer_heap.*",
+)
+
+# ---- Channels and select -------------------------------------------------------------------------------------------
+
+mutation(
+    "channel_serves_the_last_first",
+    "src/sync/channel.cpp",
+    "    waiter w(m, false);\n    wait_node n;\n    n.who = &w;\n    n.slot = slot;\n    push_back(list, n);",
+    "    waiter w(m, false);\n    wait_node n;\n    n.who = &w;\n    n.slot = slot;\n    push_front(list, n);",
+    "*channels.serve_those_who_wait_in_their_order*",
+)
+mutation(
+    "close_forgets_senders",
+    "src/sync/channel.cpp",
+    "    while (first_waiter(c.senders, won)) {\n    }\n}",
+    "}",
+    "*channels.close_wakes_all_senders*",
+)
+mutation(
+    "receiver_leaves_senders_waiting",
+    "src/sync/channel.cpp",
+    "        if (wait_node* s = first_waiter(c.senders, won)) {   // there is room now",
+    "        if (wait_node* s = nullptr) {",
+    "*channels.*:*channel_lives.*",
+)
+mutation(
+    "quick_send_passes_receivers_by",
+    "include/handoff/channel.hpp",
+    "        if (n == cap || !receivers.empty() || closed.load(std::memory_order_relaxed)) return false;",
+    "        if (n == cap || closed.load(std::memory_order_relaxed)) return false;",
+    "*channel*",
+)
+mutation(
+    "two_cases_win",
+    "src/sync/wait.cpp",
+    "        if (seen > wait_end::parked) return contest::lost;\n        // acquire: with the CAS armed",
+    "        if (seen > wait_end::parked) return contest::won_early;\n        // acquire: with the CAS armed",
+    "*select*",
+)
+mutation(
+    "select_prefers_the_first",
+    "src/sync/select.cpp",
+    "if (ready == 1 || static_cast<std::uint64_t>(random_number()) * ready >> 32 == 0) chosen = i;",
+    "if (ready == 1) chosen = i;",
+    "*select_choices.choose_evenly*:*select_choices.are_fair*",
+)
+mutation(
+    "select_leaves_its_nodes",
+    "src/sync/select.cpp",
+    "            if (nodes_[i].queued) erase(list_of(*cases_[i]), nodes_[i]);",
+    "",
+    "*selects.leave_*",
+)
+
+# ---- Locks and the like --------------------------------------------------------------------------------------------
+
+mutation(
+    "mutex_wakes_nobody",
+    "src/sync/mutex.cpp",
+    "        if ((seen & parked) != 0 && (seen & woken) == 0) break;",
+    "",
+    "*mutexes.exclude_goroutines*",
+)
+mutation(
+    "mutex_is_never_handed_over",
+    "src/sync/mutex.cpp",
+    "        const bool starves = first && os::nanotime() - first->since > starving_after;",
+    "        const bool starves = false && first;",
+    "*mutexes.let_in_*:*mutexes.are_handed_over_*",
+)
+mutation(
+    "mutex_forgets_who_is_left",
+    "src/sync/mutex.cpp",
+    "        const std::uint32_t rest = waiting.empty() ? 0 : parked;",
+    "        const std::uint32_t rest = 0;",
+    "*mutexes.*",
+)
+mutation(
+    "readers_pass_writers_by",
+    "include/handoff/shared_mutex.hpp",
+    "        while ((seen & (writer | parked)) == 0)",
+    "        while ((seen & writer) == 0)",
+    "*shared_mutexes.*",
+)
+mutation(
+    "readers_pass_a_writer_that_has_it",
+    "include/handoff/shared_mutex.hpp",
+    "        while ((seen & (writer | parked)) == 0)",
+    "        while ((seen & parked) == 0)",
+    "*shared_mutexes.exclude_*",
+)
+mutation(
+    "notification_is_lost_on_one_that_gave_up",
+    "src/sync/condition_variable.cpp",
+    "            if (notified && !all) return;",
+    "            if (!all) return;\n            (void)notified;",
+    "*condition_variables.a_notification_is_not_lost_on_*",
+)
+mutation(
+    "semaphore_is_released_past_those_who_wait",
+    "src/sync/semaphore.cpp",
+    "        while (n > 0 && waiting.release_first(0, won)) --n;",
+    "        while (waiting.release_first(0, won)) n = n > 0 ? n - 1 : 0;",
+    "*semaphores.*",
+)
+mutation(
+    "counts_go_below_zero",
+    "src/sync/countdown.cpp",
+    "            if (!fits) return;",
+    "",
+    "*wait_groups.refuse_*:*latches.refuse_*",
+)
+mutation(
+    "once_is_done_after_an_exception",
+    "src/sync/once.cpp",
+    "        state_.store(state, std::memory_order_release);",
+    "        state_.store(done, std::memory_order_release);",
+    "*once.*",
+)
+mutation(
+    "failed_group_does_not_cancel",
+    "src/sync/task_group.cpp",
+    "    cancel(cancel_reason::exception);",
+    "",
+    "*task_groups.cancel_the_others_when_one_throws*",
+)
+mutation(
+    "cancellation_misses_waits_under_way",
+    "src/sync/task_group.cpp",
+    "            if (s.current) won.claim(*s.current, wait_end::cancelled);",
+    "",
+    "*cancellation.ends_each_wait_*",
+)
+mutation(
+    "waits_begin_though_cancelled",
+    "src/sync/wait.cpp",
+    "    if (scope.cancelled.load(std::memory_order_relaxed)) return false;\n    scope.current = &w;",
+    "    scope.current = &w;",
+    "*cancellation.*:*task_groups.*",
+)
