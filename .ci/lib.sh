@@ -24,6 +24,7 @@ usage_error() {
 things='
 compiler   g++                         g++                   gcc-c++                 gcc
 clang      clang++                     clang                 clang                   clang
+libfuzzer  <fuzzer/FuzzedDataProvider.h>  libclang-rt-dev       compiler-rt             compiler-rt
 cmake      cmake                       cmake                 cmake                   cmake
 ninja      ninja                       ninja-build           ninja-build             ninja
 pkg-config pkg-config                  pkg-config            pkgconf-pkg-config      pkgconf

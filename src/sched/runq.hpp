@@ -119,8 +119,8 @@ public:
 
 private:
     static void prefetch(const G* g) noexcept {
-        const char* line = reinterpret_cast<const char*>(g);
-        for (std::size_t i = 0; i < sizeof(G); i += 64) __builtin_prefetch(line + i);
+        const auto address = reinterpret_cast<std::uintptr_t>(g);   // as a number: it may be null
+        for (std::size_t i = 0; i < sizeof(G); i += 64) __builtin_prefetch(reinterpret_cast<const void*>(address + i));
     }
     std::uint32_t grab(G** out, bool also_next) noexcept;
 
