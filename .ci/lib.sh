@@ -24,6 +24,8 @@ usage_error() {
 things='
 compiler   g++                         g++                   gcc-c++                 gcc
 clang      clang++                     clang                 clang                   clang
+clang-tidy clang-tidy                  clang-tidy            clang-tools-extra       clang
+valgrind   valgrind                    valgrind              valgrind                valgrind
 libfuzzer  <fuzzer/FuzzedDataProvider.h>  libclang-rt-dev       compiler-rt             compiler-rt
 cmake      cmake                       cmake                 cmake                   cmake
 ninja      ninja                       ninja-build           ninja-build             ninja
