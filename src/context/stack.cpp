@@ -1,5 +1,7 @@
 #include "context/stack.hpp"
 
+#include "base/sizes.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -19,7 +21,7 @@ namespace handoff::context {
 
 namespace {
 
-constexpr std::size_t slab_bytes = 64u << 20;   // one mmap for 256 stacks of the default size
+constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for 256 stacks of the default size
 
 // Guards made by mprotect by all runtimes of the process: each costs two mappings.
 base::atomic<long> mprotect_guards{0};   // relaxed: a budget, not a lock

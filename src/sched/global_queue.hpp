@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/atomic.hpp"
+#include "base/sizes.hpp"
 #include "sched/g.hpp"
 
 #include <algorithm>
@@ -33,7 +34,7 @@ public:
 
     // push_batch takes n goroutines that did not fit, at most batch_size. It copies pointers; the goroutines themselves,
     // which may be out of all caches, are not touched.
-    static constexpr std::uint32_t batch_size = 129;   // half a ring, and one more
+    static constexpr std::uint32_t batch_size = base::sized(129, 3);   // half a ring, and one more
     void push_batch(G* const* gs, std::uint32_t n) noexcept {
         try {
             batch& b = batches_.emplace_front();

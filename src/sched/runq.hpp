@@ -17,6 +17,7 @@
 #pragma once
 
 #include "base/atomic.hpp"
+#include "base/sizes.hpp"
 #include "sched/g.hpp"
 
 #include <cstdint>
@@ -25,7 +26,7 @@ namespace handoff::detail {
 
 class run_queue {
 public:
-    static constexpr std::uint32_t capacity = 256;
+    static constexpr std::uint32_t capacity = base::sized(256, 4);
 
     // Owner only.
 

@@ -20,6 +20,7 @@
 
 #include "base/atomic.hpp"
 #include "base/mutex.hpp"
+#include "base/sizes.hpp"
 #include "context/stack.hpp"
 #include "os/note.hpp"
 #include "os/thread.hpp"
@@ -44,13 +45,13 @@
 
 namespace handoff::detail {
 
-inline constexpr unsigned max_procs = 1024;
+inline constexpr unsigned max_procs = base::sized(1024, 8);
 
 // The Gs of a runtime, in chunks that stay where they are: a snapshot walks them, and a handle that outlives its
 // runtime keeps them.
 class g_store {
 public:
-    static constexpr unsigned chunk_size = 64;
+    static constexpr unsigned chunk_size = base::sized(64, 4);
     struct chunk {
         G gs[chunk_size];
     };

@@ -2,6 +2,7 @@
 //
 // A goroutine that parks or ends switches straight to the next one of its P; only when the P's own queues are empty,
 // or a tied thread is in play, does the switch go through g0, the context in which find_runnable searches the rest.
+#include "base/sizes.hpp"
 #include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
@@ -14,16 +15,16 @@ namespace {
 
 // How often a P looks further than its own `next` and ring: prime, as in Go, so that no loop of the program's stays in
 // step with it. In between, goroutines that wake each other through `next` go before the ring: that is their time slice.
-constexpr std::uint32_t global_every = 61;
+constexpr std::uint32_t global_every = base::sized(61, 5);
 
 // And how often while goroutines that come back from calls wait in the global queue: where the others yield to each other
 // the P's own queue never runs dry.
-constexpr std::uint32_t global_every_if_used = 7;
+constexpr std::uint32_t global_every_if_used = base::sized(7, 3);
 
 // To how many it fills the ring then.
-constexpr std::uint32_t topped_up_to = 64;
+constexpr std::uint32_t topped_up_to = base::sized(64, 2);
 
-constexpr unsigned timers_at_once = 64;
+constexpr unsigned timers_at_once = base::sized(64, 2);
 
 void commit_yield(M* m, G* g, void*) noexcept {
     if (!m->p.load(std::memory_order_relaxed)->runq.push(g)) m->s->put_global(g);

@@ -1,4 +1,5 @@
 // Birth and death of goroutines: Gs, their stacks, what runs on a stack, joining.
+#include "base/sizes.hpp"
 #include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
@@ -23,11 +24,11 @@ namespace {
 
 // How many free Gs and stacks a P keeps before it gives some to the others, and how many it takes or gives at once. A
 // wave of short goroutines should come and go without the lock.
-constexpr unsigned most_free_gs = 512;
-constexpr unsigned most_free_stacks = 64;
-constexpr unsigned batch = 32;
+constexpr unsigned most_free_gs = base::sized(512, 4);
+constexpr unsigned most_free_stacks = base::sized(64, 4);
+constexpr unsigned batch = base::sized(32, 2);
 
-constexpr goroutine_id ids_at_once = 64;
+constexpr goroutine_id ids_at_once = base::sized(64, 4);
 
 goroutine_id reserve_ids(goroutine_id n) noexcept {
     static base::atomic<goroutine_id> next{1};

@@ -15,8 +15,6 @@ namespace handoff::detail {
 
 namespace {
 
-constinit thread_local std::uint64_t random_state __attribute__((tls_model("initial-exec"))) = 0;
-
 void commit_armed(M* m, G* g, void* arg) noexcept {
     auto& w = *static_cast<waiter*>(arg);
     wait_end armed = wait_end::armed;
@@ -131,17 +129,6 @@ bool may_spin() noexcept {
     const P* p = m->p.load(std::memory_order_relaxed);
     return m->s->npidle.load(std::memory_order_relaxed) + 1 < m->s->nprocs.load(std::memory_order_relaxed) &&
            p && !p->runq.owner_sees_work();
-}
-
-HANDOFF_OPAQUE std::uint32_t random_number() noexcept {
-    __asm__ volatile("");
-    std::uint64_t x = random_state;
-    if (x == 0) x = (reinterpret_cast<std::uintptr_t>(&random_state) ^ static_cast<std::uint64_t>(os::nanotime())) | 1;
-    x ^= x >> 12;   // xorshift64*, Vigna
-    x ^= x << 25;
-    x ^= x >> 27;
-    random_state = x;
-    return static_cast<std::uint32_t>((x * 0x2545F4914F6CDD1Du) >> 32);
 }
 
 wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const wait_limits& limits) noexcept {

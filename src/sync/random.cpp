@@ -1,0 +1,23 @@
+#include "os/clock.hpp"
+#include "sync/wait.hpp"
+
+namespace handoff::detail {
+
+namespace {
+
+constinit thread_local std::uint64_t random_state __attribute__((tls_model("initial-exec"))) = 0;
+
+}  // namespace
+
+HANDOFF_OPAQUE std::uint32_t random_number() noexcept {
+    __asm__ volatile("");
+    std::uint64_t x = random_state;
+    if (x == 0) x = (reinterpret_cast<std::uintptr_t>(&random_state) ^ static_cast<std::uint64_t>(os::nanotime())) | 1;
+    x ^= x >> 12;   // xorshift64*, Vigna
+    x ^= x << 25;
+    x ^= x >> 27;
+    random_state = x;
+    return static_cast<std::uint32_t>((x * 0x2545F4914F6CDD1Du) >> 32);
+}
+
+}  // namespace handoff::detail
