@@ -25,6 +25,10 @@ using boost::context::detail::transfer_t;
 
 constexpr std::size_t stack_bytes = 128 * 1024;
 
+// No thread is kept waiting for ever, nor is a store, as on any machine: after so many steps the one that runs comes last,
+// and what is buffered is seen.
+constexpr unsigned fair_after = 1'000;
+
 // The executable's thread-locals of the one real thread. Each model thread has its own content for them.
 struct local_block {
     char* at = nullptr;
@@ -106,6 +110,7 @@ void engine::begin(const scenario& s, std::uint64_t seed) {
     for (unsigned i = 0; i < how.changes; ++i) changes.push_back(1 + rng.below(length));
     std::sort(changes.begin(), changes.end(), std::greater<>());
     next_switch = next_drain = next_jump = 0;
+    next_fair = fair_after;
     lowest = 1'000'000;
     count = 0;
     membarrier = true;
@@ -129,7 +134,7 @@ void engine::plan() noexcept {
     }
     if (next_drain <= steps) next_drain = how.drain_every ? steps + somewhere(rng, how.drain_every) : never;
     if (next_jump <= steps) next_jump = how.time_jumps_every ? steps + somewhere(rng, how.time_jumps_every) : never;
-    next_event = std::min({next_switch, next_drain, next_jump, most.steps + 1});
+    next_event = std::min({next_switch, next_drain, next_jump, next_fair, most.steps + 1});
 }
 
 void engine::check_limits() noexcept {
@@ -142,6 +147,11 @@ void engine::decide() noexcept {
     if (now >= next_deadline) wake_due();
     if (next_drain <= steps) drain_some();
     if (next_jump <= steps) jump_in_time();
+    if (next_fair <= steps) {
+        next_fair = steps + fair_after;
+        current->priority = --lowest;
+        drain_everybody();
+    }
     model_thread* to = current;
     if (how.by_priority) {
         while (!changes.empty() && changes.back() <= steps) {

@@ -84,7 +84,7 @@ struct engine {
     random rng;
     strategy how{};
     limits most{};
-    std::uint64_t steps = 0, next_event = 0, next_switch = 0, next_drain = 0, next_jump = 0;
+    std::uint64_t steps = 0, next_event = 0, next_switch = 0, next_drain = 0, next_jump = 0, next_fair = 0;
     std::int64_t now = 0, next_deadline = no_deadline;
     std::int64_t waited = 0;              // time that passed because everybody slept
     std::vector<std::uint64_t> changes;   // steps at which priorities change, the last first

@@ -1,5 +1,8 @@
 // handoff_explore: runs scenarios under many schedules. See explore.hpp, and --help.
 #include "explore_engine.hpp"
+#include "sync/wait.hpp"
+
+#include <handoff/handoff.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -78,18 +81,27 @@ void install_crash_handlers() {
     ::_exit(1);
 }
 
-// What happens once in a process (what is learnt of the kernel, static objects) happens here.
-void warm_up(const scenario& s) {
-    current_name = s.name;
-    current_seed = 0;
-    const outcome o = run(s, 0, {});
+// What happens once in a process (what is learnt of the kernel, static objects) happens here, the same in each run.
+void warm_up() {
+    static constexpr scenario first{"first", [] {
+        handoff::options o;
+        o.procs = 2;
+        o.stack_size = 64 * 1024;
+        handoff::runtime rt(o);
+        rt.run([] {
+            handoff::detail::may_spin();
+            handoff::go([] { handoff::this_goroutine::sleep_for(std::chrono::milliseconds(1)); }).join();
+        });
+    }, 1};
+    current_name = first.name;
+    const outcome o = run(first, 0, {});
     if (!o.failed) return;
     std::printf("FAILED in the first schedule: %s\n", o.why);
     std::exit(1);
 }
 
 int replay(const scenario& s, const request& r) {
-    warm_up(s);
+    current_name = s.name;
     options traced = r.how;
     traced.trace = true;
     current_seed = r.seed;
@@ -108,7 +120,7 @@ void explore_one(const scenario& s, const request& r) {
     std::uint64_t wanted = r.schedules ? r.schedules : std::max<std::uint64_t>(1, static_cast<std::uint64_t>(s.schedules * r.scale));
     std::printf("%-28s ", s.name);
     std::fflush(stdout);
-    warm_up(s);
+    current_name = s.name;
     std::uint64_t steps = 0, most = 0, done = 0;
     while (r.seconds > 0 ? done % 64 != 0 || so_far() < r.seconds : done < wanted) {
         current_seed = r.seed + done++;
@@ -185,6 +197,7 @@ int main(int argc, char** argv) {
         return 0;
     }
     install_crash_handlers();
+    warm_up();
     if (r.replay) {
         if (all.size() != 1) usage("--replay wants one --scenario");
         return replay(all.front(), r);

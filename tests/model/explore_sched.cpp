@@ -1,32 +1,158 @@
-// The scheduler: goroutines that are spawned from inside and outside are run, once, whoever is idle then.
-#include "explore.hpp"
+// The scheduler: goroutines that are spawned or readied from inside or outside are run, once, whoever is idle then.
+#include "explore_runtime.hpp"
 
-#include <handoff/handoff.hpp>
-
-#include <chrono>
-
-using namespace std::chrono_literals;
+using namespace explore;
+using namespace handoff::detail;
+using handoff::join_handle;
+using handoff::runtime;
 
 namespace {
 
-handoff::options with_procs(unsigned n) {
-    handoff::options o;
-    o.procs = n;
-    o.stack_size = 64 * 1024;
-    o.spin_before_sleep = 0ns;
-    o.syscall_grace = 1ms;
-    return o;
-}
-
 // From outside, while everybody goes idle: no wake-up is lost.
 EXPLORE_SCENARIO(from_outside, "wake.outside", 100'000, .length = 800) {
-    handoff::runtime rt(with_procs(2));
+    runtime rt(quiet(1 + choose(3)));
     unsigned ran = 0;
     for (int i = 0; i < 3; ++i) {
         auto h = rt.go([&] { ++ran; });
-        if (explore::perhaps()) h.join();
+        if (perhaps()) h.join();
     }
     rt.go([&] { ++ran; }).join();
+}
+
+// From inside: more than the ring holds, by two goroutines at once, which then end at once or wait.
+EXPLORE_SCENARIO(from_inside, "wake.inside", 100'000, .length = 1'500) {
+    unsigned ran = 0, all = 0;
+    {
+        runtime rt(quiet(1 + choose(3)));
+        const auto spawner = [&ran] {
+            const unsigned n = 1 + choose(7);
+            for (unsigned i = 0; i < n; ++i) handoff::go([&ran] { ++ran; }).detach();
+            if (perhaps()) handoff::go([&ran] { ++ran; }).join();
+            else ++ran;
+            return n + 1;
+        };
+        auto a = rt.go(spawner), b = rt.go(spawner);
+        all = a.join() + b.join();
+        if (perhaps())
+            while (ran != all) relax();   // the end of the runtime must not be what wakes them
+    }
+    EXPLORE_CHECK(ran == all);
+}
+
+// One goroutine spawns another and keeps its processor: an idle one has to take the other at once.
+EXPLORE_SCENARIO(busy_spawner, "wake.busy", 100'000, .length = 800) {
+    runtime rt(quiet(2));
+    bool ran = false, may_end = false;
+    auto h = rt.go([&] {
+        auto other = handoff::go([&] { ran = true; });
+        while (!ran) relax();
+        other.join();
+        while (!may_end) relax();   // away from the library
+    });
+    rt.go([&] { may_end = true; }).join();
+    h.join();
+}
+
+// Goroutines that yield to each other on few processors, while others come.
+EXPLORE_SCENARIO(yields, "sched.yield", 100'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(2)));
+    owners check;
+    unsigned rounds = 0;
+    const auto body = [&] {
+        for (int i = 0; i < 3; ++i) {
+            handoff::this_goroutine::yield();
+            check.check();
+            ++rounds;
+        }
+    };
+    join_handle<void> all[] = {rt.go(body), rt.go(body), rt.go(body)};
+    for (auto& h : all) h.join();
+    EXPLORE_CHECK(rounds == 9);
+}
+
+// Where a goroutine that parks shows itself to those who ready it.
+struct meeting_place {
+    handoff::base::atomic<G*> parked{nullptr};
+
+    void wait() {
+        M* m = park(enter(current_m()), wait_reason::forever,
+                    [](M*, G* g, void* self) {
+                        // release: its context.
+                        static_cast<meeting_place*>(self)->parked.store(g, std::memory_order_release);
+                    },
+                    this);
+        leave(m);
+    }
+    // wake readies whoever parks, once it does; a goroutine or a thread.
+    void wake() {
+        G* g;
+        while (!(g = parked.exchange(nullptr, std::memory_order_acquire))) {
+            if (current_m()) handoff::this_goroutine::yield();
+            else relax();
+        }
+        M* m = current_m();
+        if (m) m = enter(m);
+        ready(m, g);
+        if (m) leave(m);
+    }
+};
+
+// Parked once, readied once, by a goroutine or a thread; no waiter is seen before its context is saved.
+EXPLORE_SCENARIO(park_ready, "sched.park", 100'000, .length = 1'000) {
+    runtime rt(quiet(1 + choose(2)));
+    meeting_place place;
+    unsigned rounds = 0;
+    auto h = rt.go([&] {
+        volatile unsigned on_stack = 7;
+        for (unsigned i = 0; i < 3; ++i) {
+            place.wait();
+            EXPLORE_CHECK(on_stack == 7 + i);
+            on_stack = on_stack + 1;
+            ++rounds;
+        }
+    });
+    auto w = rt.go([&] { place.wake(); });
+    place.wake();
+    w.join();
+    rt.go([&] { place.wake(); }).join();
+    h.join();
+    EXPLORE_CHECK(rounds == 3);
+}
+
+// Joins that race with the end, with timeouts and with handles that are dropped.
+EXPLORE_SCENARIO(joins, "sched.join", 100'000, .length = 1'200) {
+    runtime rt(quiet(2));
+    const auto work = [] {
+        linger();
+        return 42;
+    };
+    auto joined = rt.go(work), dropped = rt.go(work);
+    auto joiner = rt.go([&] {
+        if (perhaps() && !joined.wait_for(std::chrono::nanoseconds(choose(2'000)))) linger();
+        return joined.join();
+    });
+    if (perhaps()) dropped.wait_for(std::chrono::nanoseconds(1 + choose(2'000)));
+    dropped.detach();
+    EXPLORE_CHECK(joiner.join() == 42);
+}
+
+// The number of processors changes under goroutines that come and go.
+EXPLORE_SCENARIO(resized, "sched.set_procs", 100'000, .length = 2'000) {
+    runtime rt(perhaps() ? quiet(2) : greedy(2));
+    owners check;
+    unsigned ran = 0;
+    const auto body = [&] {
+        for (int i = 0; i < 2; ++i) {
+            linger();
+            check.check();
+        }
+        ++ran;
+    };
+    join_handle<void> all[] = {rt.go(body), rt.go(body), rt.go(body)};
+    rt.set_procs(1 + choose(3));
+    rt.set_procs(1 + choose(3));
+    for (auto& h : all) h.join();
+    EXPLORE_CHECK(ran == 3);
 }
 
 }  // namespace

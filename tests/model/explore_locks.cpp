@@ -1,0 +1,167 @@
+// Locks: one at a time, nobody left waiting, with deadlines and hand-over.
+#include "explore_runtime.hpp"
+
+#include <mutex>
+#include <shared_mutex>
+
+using namespace explore;
+using handoff::join_handle;
+using handoff::runtime;
+
+namespace {
+
+// inside_alone finds two in one section.
+class alone {
+public:
+    void pass() {
+        EXPLORE_CHECK(!inside_);
+        inside_ = true;
+        for (unsigned i = choose(4); i > 0; --i) step();
+        if (choose(8) == 0) block(1'500'000);   // the others starve meanwhile
+        if (choose(8) == 0) linger();
+        EXPLORE_CHECK(inside_);
+        inside_ = false;
+        ++passed;
+    }
+    unsigned passed = 0;
+
+private:
+    bool inside_ = false;
+};
+
+EXPLORE_SCENARIO(mutex_excludes, "mutex.exclusion", 100'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(3)));
+    handoff::mutex m;
+    alone section;
+    const auto body = [&] {
+        for (int i = 0; i < 2; ++i) {
+            const std::scoped_lock hold(m);
+            section.pass();
+        }
+    };
+    join_handle<void> all[] = {rt.go(body), rt.go(body)};
+    thread outside(body);
+    for (auto& h : all) h.join();
+    outside.join();
+    EXPLORE_CHECK(section.passed == 6 && m.try_lock());
+    m.unlock();
+}
+
+EXPLORE_SCENARIO(mutex_times_out, "mutex.timed", 100'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::mutex m;
+    alone section;
+    unsigned given_up = 0;
+    const auto body = [&] {
+        for (int i = 0; i < 2; ++i) {
+            if (perhaps()) {
+                m.lock();
+            } else if (!m.try_lock_for(std::chrono::nanoseconds(choose(3'000)))) {
+                ++given_up;
+                continue;
+            }
+            section.pass();
+            m.unlock();
+        }
+    };
+    join_handle<void> all[] = {rt.go(body), rt.go(body), rt.go(body)};
+    for (auto& h : all) h.join();
+    EXPLORE_CHECK(section.passed + given_up == 6 && m.try_lock());
+    m.unlock();
+}
+
+EXPLORE_SCENARIO(shared_excludes, "mutex.shared", 50'000, .length = 2'000) {
+    runtime rt(quiet(1 + choose(3)));
+    handoff::shared_mutex m;
+    alone section;
+    unsigned readers = 0;
+    const auto write = [&] {
+        for (int i = 0; i < 2; ++i) {
+            const std::unique_lock hold(m);
+            EXPLORE_CHECK(readers == 0);
+            section.pass();
+            EXPLORE_CHECK(readers == 0);
+        }
+    };
+    const auto read = [&] {
+        for (int i = 0; i < 2; ++i) {
+            const std::shared_lock hold(m);
+            ++readers;
+            linger();
+            --readers;
+        }
+    };
+    join_handle<void> all[] = {rt.go(write), rt.go(read), rt.go(read), rt.go(write)};
+    for (auto& h : all) h.join();
+    EXPLORE_CHECK(section.passed == 4);
+}
+
+// A queue of one place: notify_one must not reach somebody who has no use for it only.
+EXPLORE_SCENARIO(condition, "condition.wait", 50'000, .length = 2'000) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::mutex m;
+    handoff::condition_variable changed;
+    int ready = 0, taken = 0;
+    const auto take = [&] {
+        std::unique_lock hold(m);
+        while (ready == 0) {
+            if (perhaps()) changed.wait(hold);
+            else changed.wait_for(hold, std::chrono::nanoseconds(choose(3'000)));
+        }
+        --ready;
+        ++taken;
+    };
+    join_handle<void> takers[] = {rt.go(take), rt.go(take)};
+    thread outside(take);
+    for (int i = 0; i < 3; ++i) {
+        {
+            const std::scoped_lock hold(m);
+            ++ready;
+        }
+        if (perhaps()) changed.notify_one();
+        else changed.notify_all();
+    }
+    for (auto& h : takers) h.join();
+    outside.join();
+    EXPLORE_CHECK(ready == 0 && taken == 3);
+}
+
+EXPLORE_SCENARIO(permits, "semaphore.permits", 50'000, .length = 2'000) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::counting_semaphore<> s(2);
+    int inside = 0;
+    const auto body = [&] {
+        for (int i = 0; i < 2; ++i) {
+            if (perhaps() || !s.try_acquire_for(std::chrono::nanoseconds(choose(3'000)))) s.acquire();
+            EXPLORE_CHECK(++inside <= 2);
+            linger();
+            --inside;
+            s.release();
+        }
+    };
+    join_handle<void> all[] = {rt.go(body), rt.go(body), rt.go(body)};
+    for (auto& h : all) h.join();
+    EXPLORE_CHECK(s.try_acquire() && s.try_acquire() && !s.try_acquire());
+}
+
+EXPLORE_SCENARIO(wait_groups, "wait_group.wait", 50'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::wait_group wg;
+    unsigned done = 0;
+    wg.add(3);
+    const auto work = [&] {
+        linger();
+        ++done;
+        wg.done();
+    };
+    auto waiter = rt.go([&] {
+        wg.wait();
+        EXPLORE_CHECK(done == 3);
+    });
+    for (int i = 0; i < 3; ++i) rt.go(work).detach();
+    wg.wait();
+    EXPLORE_CHECK(done == 3);
+    waiter.join();
+}
+
+}  // namespace

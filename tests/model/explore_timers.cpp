@@ -1,0 +1,82 @@
+// Timers: sleeps end, never early, also where all is idle; what ends a wait and what times it out settle who was first.
+#include "explore_runtime.hpp"
+
+using namespace explore;
+using handoff::join_handle;
+using handoff::runtime;
+using steady = std::chrono::steady_clock;
+
+namespace {
+
+// Several sleepers on one or two processors, spawned before and while the others sleep.
+EXPLORE_SCENARIO(sleeps, "timer.sleep", 50'000, .length = 2'000) {
+    runtime rt(perhaps() ? quiet(1 + choose(2)) : greedy(1 + choose(2)));
+    const auto body = [](std::int64_t ns) {
+        const auto until = steady::now() + std::chrono::nanoseconds(ns);
+        handoff::this_goroutine::sleep_until(until);
+        EXPLORE_CHECK(steady::now() >= until);
+    };
+    join_handle<void> all[] = {rt.go(body, choose(40'000)), rt.go(body, choose(400)), rt.go(body, choose(40'000))};
+    if (perhaps()) block(choose(20'000));
+    rt.go(body, choose(4'000)).join();
+    for (auto& h : all) h.join();
+}
+
+// A sleeper wakes in time, not when somebody happens to look.
+EXPLORE_SCENARIO(in_time, "timer.in_time", 50'000, .length = 1'500) {
+    runtime rt(quiet(2));
+    auto h = rt.go([] {
+        handoff::this_goroutine::sleep_for(3ms);
+        handoff::this_goroutine::sleep_for(1s);
+    });
+    if (perhaps()) rt.go([] { handoff::this_goroutine::sleep_for(std::chrono::nanoseconds(choose(10'000'000))); }).detach();
+    h.join();
+}
+
+// A wait with a deadline that comes as somebody ends it.
+EXPLORE_SCENARIO(races, "timer.race", 100'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(2)));
+    const handoff::channel<int> ch(0);
+    int got = 0, sent = 0;
+    const auto receive = [&] {
+        for (int i = 0; i < 2; ++i)
+            if (ch.recv_for(std::chrono::nanoseconds(choose(2'500)))) ++got;
+    };
+    const auto send = [&] {
+        for (int i = 0; i < 2; ++i)
+            if (ch.send_for(i, std::chrono::nanoseconds(choose(2'500)))) ++sent;
+    };
+    join_handle<void> all[] = {rt.go(receive), rt.go(send)};
+    thread outside(perhaps() ? std::function<void()>(receive) : std::function<void()>(send));
+    for (auto& h : all) h.join();
+    outside.join();
+    EXPLORE_CHECK(got == sent);
+}
+
+// Timer objects: stopped, reset and dropped while they fire.
+EXPLORE_SCENARIO(objects, "timer.objects", 50'000, .length = 2'000) {
+    runtime rt(quiet(1 + choose(2)));
+    rt.go([] {
+          handoff::timer t(std::chrono::nanoseconds(choose(3'000)));
+          linger();
+          bool was = t.stop();
+          EXPLORE_CHECK(!t.chan().try_recv());
+          t.reset(std::chrono::nanoseconds(choose(3'000)));
+          if (perhaps()) EXPLORE_CHECK(t.chan().recv());
+          unsigned called = 0;
+          {
+              handoff::timer f(std::chrono::nanoseconds(choose(3'000)), [&] { ++called; });
+              linger();
+              was = f.stop();
+          }
+          linger();
+          if (was) EXPLORE_CHECK(called == 0);
+          else
+              while (called == 0) handoff::this_goroutine::yield();
+          EXPLORE_CHECK(called <= 1);
+          handoff::ticker ticks(std::chrono::nanoseconds(500 + choose(2'000)));
+          for (int i = 0; i < 2; ++i) EXPLORE_CHECK(ticks.chan().recv());
+      }).join();
+}
+
+}  // namespace
