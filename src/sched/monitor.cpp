@@ -288,7 +288,9 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
         watch.hog_started = now;
         start_hog();
     }
-    const bool has_memory = watch.pause >= longest_pause_ns && give_memory_back();
+    // Once it has looked at its longest pause, and found nothing, it gives memory back; then it may sleep for good.
+    const bool rests = watch.pause >= longest_pause_ns;
+    const bool has_memory = rests && give_memory_back();
     const std::int64_t grace = opts.syscall_grace.count();
     if (now - watch.busy_since > backoff_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
     std::int64_t until = std::min(now + watch.pause, std::max(next_look, now + grace));
@@ -304,8 +306,8 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
             }
             until = std::min(until, std::max(first, watch.short_of_threads_until));
         }
-        deep = npidle.load(std::memory_order_relaxed) == live_procs && watch.pause >= longest_pause_ns && !has_memory &&
-               !work_anywhere() && stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
+        deep = npidle.load(std::memory_order_relaxed) == live_procs && rests && !has_memory && !work_anywhere() &&
+               stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
         if (deep) until = first < timekeeper_until ? std::max(first, watch.short_of_threads_until) : os::never;
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);
         if (!deep || opts.deadlock_after.count() == 0 || !all_wait()) watch.stalled_since = 0, watch.stall_reported = false;
