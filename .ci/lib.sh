@@ -34,6 +34,7 @@ boost      <boost/context/fiber.hpp>   libboost-context-dev  boost-devel        
 gtest      <gtest/gtest.h>             libgtest-dev          gtest-devel             gtest
 openssl    <openssl/evp.h>             libssl-dev            openssl-devel           openssl
 benchmark  <benchmark/benchmark.h>     libbenchmark-dev      google-benchmark-devel  benchmark
+spin       spin                        spin                  spin                     spin
 '
 
 is_debian() (

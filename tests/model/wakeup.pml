@@ -11,7 +11,8 @@
  * A section under sched::lock is one step, in which it looks and puts its stores into the buffer, the lock's release
  * last; the next one can't begin before that has come to memory. Who reads npidle or the global queue's size without the
  * lock may see them late. A relaxed read-modify-write of nmspinning orders nothing else, as on AArch64: it does not wait
- * for the buffer.
+ * for the buffer. The monitor and the submitters have no buffer: they store nothing but under the lock, and after that
+ * they load nothing but under it or after a fence, so that a late store is as good as a late section.
  *
  * Checked: when all is at rest but for goroutines that compute for ever, no goroutine waits in a queue while a P and an
  * M are idle; none was lost or run twice.
@@ -45,8 +46,8 @@
 #define LOCK (NP + 2)
 #define NVARS (NP + 3)
 #define MONITOR NM
-#define SUBMITTER(n) (NM + 1 + (n))
-#define NBUFFERS (NM + 1 + SUBMITTERS)
+#define SUBMITTER NM + 1
+#define NBUFFERS NM + 2                 /* the last two of which stay empty */
 #define DEPTH 4
 #include "tso.pml"
 
@@ -65,9 +66,9 @@ byte unborn = SPAWNS + SUBMITTERS, running = RUNNING, ended;   /* for the checks
 #define MAY_LOCK(b) (EMPTY(b) && mem[LOCK] == 0)
 /* The end of a section under the lock. Its beginning is the MAY_LOCK that an atomic waits for; the lock word itself is
  * set here, which nobody can tell. */
-inline unlock(b) { mem[LOCK] = 1; put_in_buffer(b, LOCK, 0, true) }
-inline set_npidle(b, n) { put_in_buffer(b, NPIDLE, n, false) }
-inline set_globq(b, n) { put_in_buffer(b, GLOBQ, n, false) }
+inline unlock(b) { if :: b < NM -> mem[LOCK] = 1; put_in_buffer(b, LOCK, 0, true) :: else fi }
+inline set_npidle(b, n) { if :: b < NM -> put_in_buffer(b, NPIDLE, n, false) :: else -> mem[NPIDLE] = n fi }
+inline set_globq(b, n) { if :: b < NM -> put_in_buffer(b, GLOBQ, n, false) :: else -> mem[GLOBQ] = n fi }
 
 /* idle.cpp, put_idle_p and take_idle_p. Under the lock, where all know the true npidle. */
 inline put_idle_p(b, x) { pidle = pidle | BIT(x); set_npidle(b, mem[NPIDLE] + 1) }
@@ -149,8 +150,8 @@ inline wakep_any(b, got) {
 #define RUNQ_SEEN(b, x) (SEEN(b, TAIL(x)) != head[x])
 inline work_anywhere(b, found) {
     found = SEEN(b, GLOBQ) != 0;
-    if :: !found -> found = RUNQ_SEEN(b, 0) :: else fi;
-    if :: !found -> found = RUNQ_SEEN(b, 1) :: else fi
+    found = found || RUNQ_SEEN(b, 0);
+    found = found || RUNQ_SEEN(b, 1)
 }
 
 /* idle.cpp, handoffp: P x - 1, which is the caller's. */
@@ -217,7 +218,7 @@ find_runnable:
         fi
     };
 #ifndef MUTANT_4
-    if :: spinning[me] -> atomic { spinning[me] = false; nmspinning-- } :: else fi;
+    atomic { if :: spinning[me] -> spinning[me] = false; nmspinning-- :: else fi };
 #endif
 #ifndef MUTANT_2
     full_fence(me);
@@ -226,7 +227,7 @@ find_runnable:
     work_anywhere(me, found);
 #endif
 #ifdef MUTANT_4
-    if :: spinning[me] -> atomic { spinning[me] = false; nmspinning-- } :: else fi;
+    atomic { if :: spinning[me] -> spinning[me] = false; nmspinning-- :: else fi };
 #endif
     if
     :: atomic { found -> found = false };
@@ -249,12 +250,11 @@ end_asleep:
 
 execute:
     if
-    :: spinning[me] ->
-        atomic { spinning[me] = false; nmspinning-- };
+    :: atomic { spinning[me] -> spinning[me] = false; nmspinning-- };
 #ifndef MUTANT_5
         wakep_any(me, got)
 #endif
-    :: else
+    :: !spinning[me]
     fi;
 
     /* a goroutine runs */
@@ -340,9 +340,9 @@ init {
         }
         for (i : RUNNING .. NP - 1) { pidle = pidle | BIT(i) }
         mem[NPIDLE] = NP - RUNNING;
-        for (i : 1 .. SUBMITTERS) { run submitter(SUBMITTER(i - 1)) }
+        for (i : 1 .. SUBMITTERS) { run submitter(SUBMITTER) }
         run monitor();
-        for (i : 0 .. NBUFFERS - 1) { run memory(i) }
+        for (i : 0 .. NM - 1) { run memory(i) }
         run at_rest();
         i = 0
     }
