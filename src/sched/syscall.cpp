@@ -99,7 +99,9 @@ M* settle(M* m, retake how) noexcept {
     }
     P* old = m->p.load(std::memory_order_relaxed);
     m->p.store(nullptr, std::memory_order_relaxed);
-    m->taken.store(retake::none, std::memory_order_relaxed);   // the monitor does not look at an M without a P
+    // The monitor does not look at an M without a P. release, with its CAS: a late attempt finds us in a section, and
+    // without that P, also where no membarrier sees to it.
+    m->taken.store(retake::none, std::memory_order_release);
     if (how == retake::taken_computing) s->end_of_computing(hog_kind);
     m = regain(m, old);
     if (how == retake::taken_unguarded) {
