@@ -106,9 +106,10 @@ void sched::wakep_any() noexcept {
         deferred_wake wake;
         base::lock_guard hold(lock);
         p = take_idle_p(nullptr, wake);
+        // Under the lock: sched.hpp.
+        if (!p) nmspinning.fetch_sub(1, std::memory_order_relaxed);
     }
     if (p) startm(p, true);
-    else nmspinning.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // startm gives p to an idle M, or a new one. Without either p becomes idle, with its work, and the monitor tries again.

@@ -15,6 +15,11 @@
 // to its own fence. A spinner that finds work calls wakep() as it stops spinning, since submitters may have relied on
 // it for more than the one G that it took. The global queue is looked at under the lock on both sides.
 //
+// A submitter counts as a spinner while it looks for an idle P, and others may rely on that. If it finds none it stops to
+// count before it opens the lock: any P that becomes idle does so later, and its M's look comes after the work of all
+// those who relied. (After the lock, it could happen in between: that M looks, another submits and relies, and nobody is
+// left to look.)
+//
 // A submitter on the only P needs no fence: there is no other P that could be idle.
 #pragma once
 
