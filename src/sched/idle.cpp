@@ -126,10 +126,11 @@ void sched::startm(P* p, bool spinning) noexcept {
     }
     if (newm(p, spinning, m_role::worker)) return;
     if (spinning) nmspinning.fetch_sub(1, std::memory_order_relaxed);
-    starved.fetch_add(1, std::memory_order_relaxed);
     deferred_wake wake;
     base::lock_guard hold(lock);
     put_idle_p(p, wake);
+    // Not before p is idle: the monitor would look for it in vain, and only once. It takes the lock before it looks.
+    starved.fetch_add(1, std::memory_order_relaxed);
     if (!monitor_deep) return;   // it looks in its next round
     monitor_deep = false;
     wake.set(monitor_note);
