@@ -37,6 +37,7 @@ struct scenario {
     void (*body)();           // runs as model thread 0
     unsigned schedules;       // how many are enough for every day
     limits most{};
+    bool broken = false;      // one of its schedules has to fail
 };
 
 std::vector<scenario>& scenarios();
@@ -103,4 +104,9 @@ void print_trace(const options& o);
 #define EXPLORE_SCENARIO(id, name, schedules, ...)                                    \
     static void id();                                                                 \
     static const ::explore::registered id##_registered({name, id, schedules, {__VA_ARGS__}}); \
+    static void id()
+
+#define EXPLORE_BROKEN(id, name)                                                                       \
+    static void id();                                                                                  \
+    static const ::explore::registered id##_registered({name, id, 2'000, {.steps = 20'000, .length = 20}, true});     \
     static void id()

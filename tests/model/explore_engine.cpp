@@ -493,6 +493,7 @@ outcome run(const scenario& s, std::uint64_t seed, const options& o) {
     jump_fcontext(the.current->context, &the.controller);
     active = false;
     enter_thread(outside);
+    for (unsigned i = 0; i < the.count; ++i) the.threads[i].body = nullptr;   // before their memory is forgotten
     return {the.failed, the.why, the.steps, the.now - 1'000'000'000};
 }
 

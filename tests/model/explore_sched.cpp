@@ -39,18 +39,57 @@ EXPLORE_SCENARIO(from_inside, "wake.inside", 100'000, .length = 1'500) {
     EXPLORE_CHECK(ran == all);
 }
 
-// One goroutine spawns another and keeps its processor: an idle one has to take the other at once.
-EXPLORE_SCENARIO(busy_spawner, "wake.busy", 100'000, .length = 800) {
+// One goroutine spawns others and keeps its processor: an idle one has to take each of them at once, though it may just
+// be giving up.
+EXPLORE_SCENARIO(busy_spawner, "wake.busy", 100'000, .length = 1'500) {
+    runtime rt(quiet(2 + choose(2)));
+    unsigned ran = 0;
+    rt.go([&] {
+          for (unsigned i = 0; i < 4; ++i) {
+              const unsigned n = 1 + choose(2), before = ran;
+              for (unsigned k = 0; k < n; ++k) {
+                  handoff::go([&] { ++ran; }).detach();
+                  if (perhaps()) compute(choose(60));
+              }
+              while (ran != before + n) relax();   // away from the library
+          }
+      }).join();
+}
+
+// As many goroutines as processors, each of which waits until all run: no processor stays idle.
+EXPLORE_SCENARIO(all_at_once, "wake.all", 100'000, .length = 1'500) {
+    const unsigned procs = 2 + choose(2);
+    runtime rt(quiet(procs));
+    unsigned there = 0;
+    const auto meet = [&] {
+        ++there;
+        while (there < procs) relax();
+    };
+    if (perhaps()) rt.go([] {}).detach();
+    if (perhaps()) {
+        rt.go([&] {
+              for (unsigned i = 1; i < procs; ++i) handoff::go(meet).detach();
+              meet();
+          }).join();
+    } else {
+        for (unsigned i = 0; i < procs; ++i) rt.go(meet).detach();
+    }
+}
+
+// A goroutine that yields to one that keeps the processor: another takes it.
+EXPLORE_SCENARIO(yields_to_busy, "wake.yield", 100'000, .length = 800) {
     runtime rt(quiet(2));
-    bool ran = false, may_end = false;
-    auto h = rt.go([&] {
-        auto other = handoff::go([&] { ran = true; });
-        while (!ran) relax();
-        other.join();
-        while (!may_end) relax();   // away from the library
-    });
-    rt.go([&] { may_end = true; }).join();
-    h.join();
+    if (perhaps()) rt.go([] {}).detach();
+    rt.go([] {
+          bool back = false, began = false;
+          auto busy = handoff::go([&] {
+              began = true;
+              while (!back) relax();
+          });
+          while (!began) handoff::this_goroutine::yield();
+          back = true;
+          busy.join();
+      }).join();
 }
 
 // Goroutines that yield to each other on few processors, while others come.

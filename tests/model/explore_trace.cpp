@@ -16,7 +16,7 @@ const char* name_of(operation o) noexcept {
     switch (o) {
         case operation::load: return "load";
         case operation::store: return "store";
-        case operation::drain: return "  seen";
+        case operation::drain: return "is seen";
         case operation::forget: return "forget";
         case operation::exchange: return "exchange";
         case operation::compare_exchange: return "cas";
