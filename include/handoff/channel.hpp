@@ -3,6 +3,7 @@
 
 #include <handoff/detail/channel_base.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
 
@@ -68,7 +69,7 @@ struct channel_of final : channel_base {
     // The ways through the ring that wake nobody and wait for nobody; false, with nothing done, if this is not one.
     // The first look, without the lock, spares it where that is clear; relaxed: the second look decides.
     bool push_quietly(stored<T>& value) noexcept {
-        if (count.load(std::memory_order_relaxed) == cap || !receivers.empty()) return false;
+        if (count.load(std::memory_order_relaxed) >= or_zero(cap) || !receivers.empty()) return false;
         spin_guard hold(lock);
         const std::size_t n = count.load(std::memory_order_relaxed);
         if (n == cap || !receivers.empty() || closed.load(std::memory_order_relaxed)) return false;
@@ -78,7 +79,7 @@ struct channel_of final : channel_base {
         return true;
     }
     bool pop_quietly(value_slot<T>& slot) noexcept {
-        if (count.load(std::memory_order_relaxed) == 0 || !senders.empty()) return false;
+        if (or_zero(count.load(std::memory_order_relaxed)) == 0 || !senders.empty()) return false;
         spin_guard hold(lock);
         const std::size_t n = count.load(std::memory_order_relaxed);
         if (n == 0 || !senders.empty()) return false;

@@ -3,6 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/mutex.hpp>
 
@@ -27,10 +28,10 @@ public:
     // Linear in those that wait, for notify_all.
     void notify_one() noexcept {
         // Relaxed: who changed the condition did so under the lock, after the waiter counted itself.
-        if (waiters_.load(std::memory_order_relaxed) != 0) notify(false);
+        if (detail::or_never(waiters_.load(std::memory_order_relaxed)) != 0) notify(false);
     }
     void notify_all() noexcept {
-        if (waiters_.load(std::memory_order_relaxed) != 0) notify(true);
+        if (detail::or_never(waiters_.load(std::memory_order_relaxed)) != 0) notify(true);
     }
 
     template <class Lock>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/task.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/options.hpp>
@@ -200,6 +201,7 @@ void sleep_until(std::chrono::time_point<Clock, Duration> t) {
     if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
         detail::sleep_until_ns(detail::deadline_at(t), nullptr);
     } else {
+        detail::refuse_other_clock();
         // Another clock may be set while we sleep: look again when we wake.
         for (auto now = Clock::now(); now < t; now = Clock::now()) sleep_for(t - now);
     }
@@ -209,6 +211,13 @@ void sleep_until(std::chrono::time_point<Clock, Duration> t) {
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> d, const std::stop_token& stop) {
     detail::sleep_until_ns(detail::deadline_after(d), &stop);
+}
+
+// interleave is a place where a simulation (simulation.hpp) may let other goroutines run: to be put between plain reads and
+// writes of data that goroutines share, where another processor might come in between. Elsewhere it does nothing, and
+// costs a load.
+inline void interleave() {
+    if (detail::fast.closed.load(std::memory_order_relaxed) != 0) [[unlikely]] detail::interleave_slow();
 }
 
 // id of the current goroutine; 0 on a thread that is none.

@@ -6,6 +6,7 @@
 #include <handoff/barrier.hpp>
 #include <handoff/cancellation.hpp>
 #include <handoff/channel.hpp>
+#include <handoff/clock.hpp>
 #include <handoff/condition_variable.hpp>
 #include <handoff/error.hpp>
 #include <handoff/goroutine.hpp>
@@ -18,6 +19,7 @@
 #include <handoff/select.hpp>
 #include <handoff/semaphore.hpp>
 #include <handoff/shared_mutex.hpp>
+#include <handoff/simulation.hpp>
 #include <handoff/stats.hpp>
 #include <handoff/syscall.hpp>
 #include <handoff/task_group.hpp>

@@ -3,6 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
 
@@ -26,13 +27,14 @@ public:
     mutex& operator=(const mutex&) = delete;
 
     void lock() {
-        std::uint32_t free = 0;
+        std::uint32_t free = detail::or_never(0u);
         // acquire: with the release of unlock().
         if (!word_.compare_exchange_strong(free, locked, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
             lock_slow(detail::no_deadline);
     }
 
     bool try_lock() noexcept {
+        detail::interleave_point();
         std::uint32_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & locked) == 0)
             if (word_.compare_exchange_weak(seen, seen | locked, std::memory_order_acquire, std::memory_order_relaxed)) return true;
@@ -52,7 +54,7 @@ public:
     // unlock: of a mutex that is not locked it is a bug that would let two in at once later on; the process is ended
     // with a message that says so.
     void unlock() noexcept {
-        std::uint32_t mine = locked;
+        std::uint32_t mine = detail::or_never(locked);
         // release: what was done under the lock, for the next owner.
         if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
             unlock_slow();

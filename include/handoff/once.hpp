@@ -3,6 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -39,7 +40,7 @@ private:
 template <class F, class... Args>
 void call_once(once_flag& flag, F&& f, Args&&... args) {
     // acquire: what the function did.
-    if (flag.state_.load(std::memory_order_acquire) == once_flag::done) [[likely]] return;
+    if (flag.state_.load(std::memory_order_acquire) == detail::or_never(once_flag::done)) [[likely]] return;
     if (!flag.begin()) return;
     struct ender {
         once_flag& flag;

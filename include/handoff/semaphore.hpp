@@ -3,6 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
 
 #include <chrono>
@@ -22,9 +23,14 @@ public:
     semaphore_base& operator=(const semaphore_base&) = delete;
 
     bool try_take() noexcept {
+        interleave_point();
+        return take_quickly(one);
+    }
+    // `least` is what the word must be at least: `one`, or what it never is.
+    bool take_quickly(std::uint64_t least = or_never(one)) noexcept {
         std::uint64_t seen = word_.load(std::memory_order_relaxed);
         // acquire: with give's release.
-        while (seen >= one)
+        while (seen >= least)
             if (word_.compare_exchange_weak(seen, seen - one, std::memory_order_acquire, std::memory_order_relaxed)) return true;
         return false;
     }
@@ -58,19 +64,19 @@ public:
     void release(std::ptrdiff_t n = 1) { base_.give(static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(Max)); }
 
     void acquire() {
-        if (!base_.try_take()) base_.take_slow(detail::no_deadline, nullptr);
+        if (!base_.take_quickly()) base_.take_slow(detail::no_deadline, nullptr);
     }
     void acquire(const std::stop_token& stop) {
-        if (!base_.try_take()) base_.take_slow(detail::no_deadline, &stop);
+        if (!base_.take_quickly()) base_.take_slow(detail::no_deadline, &stop);
     }
     bool try_acquire() noexcept { return base_.try_take(); }
     template <class Rep, class Period>
     bool try_acquire_for(std::chrono::duration<Rep, Period> d) {
-        return base_.try_take() || base_.take_slow(detail::deadline_after(d), nullptr);
+        return base_.take_quickly() || base_.take_slow(detail::deadline_after(d), nullptr);
     }
     template <class Clock, class Duration>
     bool try_acquire_until(std::chrono::time_point<Clock, Duration> t) {
-        return base_.try_take() || base_.take_slow(detail::deadline_at(t), nullptr);
+        return base_.take_quickly() || base_.take_slow(detail::deadline_at(t), nullptr);
     }
 
 private:

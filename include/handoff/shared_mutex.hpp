@@ -3,6 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
 
 #include <chrono>
@@ -22,12 +23,11 @@ public:
     shared_mutex& operator=(const shared_mutex&) = delete;
 
     void lock() {
-        if (!try_lock()) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
+        if (!take(detail::or_never(0u))) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
     }
     bool try_lock() noexcept {
-        std::uint32_t free = 0;
-        // acquire: with the releases of both unlocks.
-        return word_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
+        detail::interleave_point();
+        return take(0);
     }
     template <class Rep, class Period>
     bool try_lock_for(std::chrono::duration<Rep, Period> d) {
@@ -39,21 +39,17 @@ public:
     }
     // unlock and unlock_shared end the process with a message if it is not locked in that way.
     void unlock() noexcept {
-        std::uint32_t mine = writer;
+        std::uint32_t mine = detail::or_never(writer);
         if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
             unlock_slow();
     }
 
     void lock_shared() {
-        if (!try_lock_shared()) [[unlikely]] lock_slow(shared, detail::no_deadline);
+        if (!take_shared(detail::or_never(0u))) [[unlikely]] lock_slow(shared, detail::no_deadline);
     }
     bool try_lock_shared() noexcept {
-        // A first guess instead of a load: behind the caller's last locked operation that would cost a third more.
-        std::uint32_t seen = 0;
-        if (word_.compare_exchange_strong(seen, reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
-        while ((seen & (writer | parked)) == 0)
-            if (word_.compare_exchange_weak(seen, seen + reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
-        return false;
+        detail::interleave_point();
+        return take_shared(0);
     }
     template <class Rep, class Period>
     bool try_lock_shared_for(std::chrono::duration<Rep, Period> d) {
@@ -64,10 +60,11 @@ public:
         return try_lock_shared() || lock_slow(shared, detail::deadline_at(t));
     }
     void unlock_shared() noexcept {
-        std::uint32_t seen = reader;   // a guess, as above
+        const std::uint32_t never = detail::or_never(0u);
+        std::uint32_t seen = reader | never;   // a guess, as in take_shared
         if (word_.compare_exchange_strong(seen, 0, std::memory_order_release, std::memory_order_relaxed)) return;
         // The last reader of a lock for which others wait has to let them in.
-        while (seen >= reader && (seen & parked) == 0)
+        while (seen >= reader && ((seen | never) & parked) == 0)
             if (word_.compare_exchange_weak(seen, seen - reader, std::memory_order_release, std::memory_order_relaxed)) return;
         unlock_shared_slow();
     }
@@ -76,6 +73,20 @@ private:
     // writer: one has it. parked: somebody waits; set and cleared under his bucket's lock. reader: counts those who have it.
     static constexpr std::uint32_t writer = 1, parked = 2, reader = 4;
     static constexpr std::uint32_t exclusive = 0, shared = 1;   // kinds of waiters
+
+    // `free` is what the word is expected to be: 0, or what it never is.
+    bool take(std::uint32_t free) noexcept {
+        // acquire: with the releases of both unlocks.
+        return word_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
+    }
+    bool take_shared(const std::uint32_t free) noexcept {
+        // A first guess instead of a load: behind the caller's last locked operation that would cost a third more.
+        std::uint32_t seen = free;
+        if (word_.compare_exchange_strong(seen, reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        while (((seen | free) & (writer | parked)) == 0)
+            if (word_.compare_exchange_weak(seen, seen + reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        return false;
+    }
 
     HANDOFF_API bool lock_slow(std::uint32_t kind, std::int64_t deadline);
     HANDOFF_API void unlock_slow() noexcept;

@@ -3,6 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
 
 #include <chrono>
@@ -32,7 +33,7 @@ public:
     bool add(std::int64_t n) noexcept {
         std::int64_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & parked) == 0 || n > -(seen >> 1)) {
-            if (n > most || (seen >> 1) + n < 0 || (seen >> 1) + n > most) return false;
+            if (n > most || (seen >> 1) + n < 0 || (seen >> 1) + n > or_never(most)) return add_slow(n);
             // release: what was done, for those that wait; acquire: what others did, for who brings it to zero.
             if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
         }

@@ -222,6 +222,14 @@ std::string text_of(const scheduler_snapshot& all, std::int64_t now) {
 
 }  // namespace
 
+std::string sched::describe_goroutines() {
+    scheduler_snapshot all = snapshot();
+    all.processors.clear();
+    all.threads.clear();
+    for (goroutine_info& g : all.goroutines) g.thread = -1;
+    return text_of(all, os::nanotime());
+}
+
 std::string sched::describe_all() { return text_of(snapshot(), os::nanotime()); }
 
 // trace prints the line that HANDOFF_DEBUG=schedtrace asks for, when its time has come.

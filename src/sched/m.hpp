@@ -53,6 +53,7 @@ enum class retake : std::uint32_t {
     none,
     asked,
     asked_to_yield,    // as asked, but it stays until it is answered, and who answers it lets the others run
+    simulated,         // for good: a simulation wants to hear of each entry (sim/simulator.hpp); nobody takes its P
     taken_call,        // by the monitor, out of a guarded call
     taken_slice,       // by the monitor, since its goroutine's time slice was over
     taken_unguarded,   // by the monitor, out of an unguarded one
@@ -146,7 +147,8 @@ inline std::uint32_t end_call(M* m) noexcept {
     return static_cast<std::uint32_t>(2 * m->calls.add());
 }
 
-inline M* enter(M* m) noexcept {
+// enter_quickly begins the section; false if enter_slow has to follow.
+inline bool enter_quickly(M* m) noexcept {
     if (m->call.load(std::memory_order_relaxed) % 2 != 0) [[unlikely]] {
         m->call.store(end_call(m), std::memory_order_relaxed);
         m->calls_not_own.add();
@@ -154,11 +156,14 @@ inline M* enter(M* m) noexcept {
     if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->section.store(one_more(m->section), std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
-        if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return m;
-    } else {
-        m->section.exchange(one_more(m->section), std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS
-        if (m->taken.load(std::memory_order_seq_cst) == retake::none) return m;
+        return m->taken.load(std::memory_order_relaxed) == retake::none;
     }
+    m->section.exchange(one_more(m->section), std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS
+    return m->taken.load(std::memory_order_seq_cst) == retake::none;
+}
+
+inline M* enter(M* m) noexcept {
+    if (enter_quickly(m)) [[likely]] return m;
     return enter_slow(m);
 }
 

@@ -121,6 +121,8 @@ struct debug_options {
     bool unguarded = false;
 };
 
+class simulator;
+
 struct sched {
     explicit sched(options o);
     ~sched();
@@ -228,6 +230,7 @@ struct sched {
     scheduler_snapshot snapshot();
     void trace(std::int64_t now);
     std::string describe_all();
+    std::string describe_goroutines();
 
     // Immutable after construction.
     const options opts;
@@ -235,6 +238,7 @@ struct sched {
     const os::thread_defaults threads;
     const unsigned cores;
     const std::int64_t started;
+    simulator* sim = nullptr;          // set before its only M and P run anything; null: an ordinary runtime
 
     base::mutex lock;
     global_queue globq;                           // changed under the lock

@@ -6,6 +6,7 @@
 #include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
+#include "sim/simulator.hpp"
 
 #include <numeric>
 
@@ -127,6 +128,7 @@ unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
 // pick_rarely is every 61st pick, and any that has to look at the clock.
 G* sched::pick_rarely(M* m, P* p) noexcept {
     const bool look_further = p->until_global == 0;
+    if (look_further && sim) [[unlikely]] return sim->pick();   // each time: it keeps until_global at 1
     if (look_further)
         p->until_global = globq.has_singles() ? global_every_if_used : global_every;
     if (p->id >= nprocs.load(std::memory_order_relaxed)) return nullptr;
@@ -427,6 +429,17 @@ M* sched::give_way(M* m) noexcept { return yield_inline(m); }
 
 namespace handoff::this_goroutine {
 
+namespace {
+
+// yield_slowly: enter_slow is still to be called.
+[[gnu::cold, gnu::noinline]] void yield_slowly(detail::M* m) {
+    if (m->s->sim) return m->s->sim->yield(m);
+    m = detail::enter_slow(m);
+    m->s->yield(m);
+}
+
+}  // namespace
+
 void yield() {
     using namespace detail;
     M* m = current_m();
@@ -434,7 +447,7 @@ void yield() {
         sched_yield();
         return;
     }
-    m = enter(m);
+    if (!enter_quickly(m)) [[unlikely]] return yield_slowly(m);
     m->s->yield(m);
 }
 

@@ -1,6 +1,7 @@
 // Sleeping, and tying a goroutine to its thread.
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
+#include "sim/simulator.hpp"
 #include "sync/wait.hpp"
 
 #include <handoff/error.hpp>
@@ -36,6 +37,7 @@ void lock_os_thread() {
     using namespace detail;
     M* m = current_m();
     if (!m) throw usage_error("handoff: lock_os_thread off a goroutine");
+    if (m->s->sim) refuse_in_simulation("lock_os_thread: all its goroutines run on one thread");
     m = enter(m);
     G* g = m->curg.load(std::memory_order_relaxed);
     ++g->lock_depth;

@@ -3,6 +3,7 @@
 #include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
+#include "sim/simulator.hpp"
 #include "sync/wait.hpp"
 
 #include <handoff/error.hpp>
@@ -390,9 +391,14 @@ G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, c
     M* m = current_m();
     if (!m) {
         if (in_forked_child()) throw usage_error("handoff: a forked child can only exec; it has no threads to run goroutines");
+        if (s && s->sim) return s->spawn_here(s->sim->m(), ops, task, opts, site, false);   // by run()
         return spawn_outside(s ? s : default_sched(), ops, task, opts, site);
     }
-    if (s && s != m->s) return spawn_outside(s, ops, task, opts, site);
+    if (s && s != m->s) {
+        if (s->sim) return s->spawn_here(s->sim->m(), ops, task, opts, site, false);   // by run(), on a goroutine
+        if (m->s->sim) refuse_in_simulation("starting a goroutine in another runtime");
+        return spawn_outside(s, ops, task, opts, site);
+    }
     m = enter(m);
     struct section {
         M* m;
@@ -423,6 +429,7 @@ bool join(G* g, std::int64_t deadline) {
     if (m && m->curg.load(std::memory_order_relaxed) == g)
         throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                                 "handoff: a goroutine joins itself");
+    if (m && m->s->sim && g->s != m->s) refuse_in_simulation("waiting for a goroutine of another runtime");
     if (!m && in_forked_child()) throw usage_error("handoff: a forked child can only exec; join would never return");
     m = enter_current();
     join_waiter j(m);

@@ -14,6 +14,7 @@
 // same closure type, so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
+#include "sim/simulator.hpp"
 
 #include <handoff/syscall.hpp>
 
@@ -121,7 +122,7 @@ retake answer_retake(M* m) noexcept {
         if (m->taken.compare_exchange_weak(seen, retake::none, std::memory_order_acq_rel, std::memory_order_acquire))
             return seen == retake::asked ? retake::none : seen;
     }
-    return seen;   // none: the retaker has given up
+    return seen;   // none: the retaker has given up; simulated stays
 }
 
 // learn_from_handoff judges a call that was handed off because it was predicted to block.
@@ -147,9 +148,9 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
     retake how = m->taken.load(std::memory_order_seq_cst);
     if (how != retake::none) how = answer_retake(m);
-    if (how >= retake::taken_call) {
+    if (how >= retake::simulated) {
         if (how == retake::taken_computing) stop_computing(m);
-        m->section.store(one_more(m->section), std::memory_order_release);   // gone already
+        m->section.store(one_more(m->section), std::memory_order_release);   // gone already, or simulated: never
         return;
     }
     sched* s = m->s;
@@ -179,6 +180,7 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
         if (g->predict != 0) --g->predict;
         g->syscall_depth = 0;
         if (how == retake::asked_to_yield) m = m->s->give_way(m);
+        else if (how == retake::simulated) m->s->sim->point(m);
     } else {
         m->calls_not_own.add();
         if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
@@ -212,6 +214,7 @@ HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
     const int e = get_errno();
     const retake how = answer_retake(m);
     if (how == retake::asked_to_yield) m = m->s->give_way(m);
+    else if (how == retake::simulated) m->s->sim->point(m);
     else if (how != retake::none) m = settle(m, how);
     set_errno(e);
     return m;

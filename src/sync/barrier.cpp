@@ -4,11 +4,13 @@
 
 #include "sync/parking_lot.hpp"
 
+#include <handoff/detail/fast_ways.hpp>
 #include <handoff/error.hpp>
 
 namespace handoff::detail {
 
 std::uint64_t barrier_base::arrive(std::ptrdiff_t n, bool drop, void (*complete)(void*), void* arg) {
+    interleave_point();
     // Relaxed: it can't change before we have arrived.
     const std::uint64_t phase = phase_.load(std::memory_order_relaxed);
     // Before arriving, so that the last one sees it.

@@ -18,12 +18,14 @@ struct group_state;
 using scope_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
 struct cancel_scope {
-    explicit cancel_scope(group_state& of) noexcept : group(of) {}
+    explicit cancel_scope(group_state* of) noexcept : group(of) {}
 
-    group_state& group;
+    group_state* const group;              // null: that of a goroutine of no group, which only simulations have
+    bool simulated = false;                // of a goroutine of a simulation
     spin_lock lock;
     base::atomic<bool> cancelled{false};   // set under the lock; the owner reads it without, as a hint
     waiter* current = nullptr;             // under the lock: the owner's armed wait
+    waiter* uncancellable = nullptr;       // likewise, one that the group does not end; in simulations
     unsigned blocked = 0;                  // owner: nesting of cancellation_blockers
     scope_hook link;                       // in the group's list, under the group's lock
 };
@@ -36,8 +38,15 @@ inline cancel_scope* active_scope(M* m) noexcept {
     return s && s->blocked == 0 && std::uncaught_exceptions() == 0 ? s : nullptr;
 }
 
+// scope is where the wait of m's current goroutine shows itself; null: nowhere. A simulation that has failed ends the waits
+// that are not cancellable, too.
+inline cancel_scope* wait_limits::scope(M* m) const noexcept {
+    cancel_scope* s = active_scope(m);
+    return s && (cancellable || s->simulated) ? s : nullptr;
+}
+
 inline bool wait_limits::needs_arming(M* m) const noexcept {
-    return deadline != no_deadline || stop != nullptr || (cancellable && active_scope(m));
+    return deadline != no_deadline || stop != nullptr || scope(m);
 }
 
 }  // namespace handoff::detail

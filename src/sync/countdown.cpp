@@ -17,7 +17,7 @@ bool countdown::add_slow(std::int64_t n) noexcept {
         std::int64_t seen = word_.load(std::memory_order_relaxed);
         std::int64_t next;
         do {
-            fits = (seen >> 1) + n >= 0;
+            fits = n <= most && (seen >> 1) + n >= 0 && (seen >> 1) + n <= most;
             if (!fits) return;
             next = (seen >> 1) + n == 0 ? 0 : seen + n * one;   // zero: nobody waits any more
         } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));

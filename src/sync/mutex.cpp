@@ -25,6 +25,7 @@ constexpr int spin_rounds = 4, spin_pauses = 30;     // about a microsecond, as 
 }  // namespace
 
 bool mutex::lock_slow(std::int64_t deadline) {
+    interleave_point();
     // Its owner runs on another processor, most likely, and will be done before we could park.
     for (int round = 0; round < spin_rounds && may_spin(); ++round) {
         const std::uint32_t seen = word_.load(std::memory_order_relaxed);
@@ -54,16 +55,17 @@ bool mutex::lock_slow(std::int64_t deadline) {
         if (end.end == wait_end::woken) {
             if (end.token == handed) return true;
             mine = woken;
-        } else if (end.end == wait_end::no_memory) {
-            throw std::bad_alloc();
         } else if (end.end == wait_end::timed_out) {
             return try_lock();
+        } else {
+            throw_if_cancelled(end.end);
         }
         r.in_front = true;
     }
 }
 
 void mutex::unlock_slow() noexcept {
+    interleave_point();
     std::uint32_t seen = word_.load(std::memory_order_relaxed);
     for (;;) {
         if ((seen & locked) == 0) base::fatal("mutex %p is unlocked, and was not locked", static_cast<void*>(this));

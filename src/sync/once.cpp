@@ -9,6 +9,7 @@ using namespace detail;
 bool once_flag::begin() {
     park_request r{this, wait_reason::once};
     r.limits.cancellable = false;
+    interleave_point();
     for (;;) {
         std::uint32_t seen = fresh;
         if (state_.compare_exchange_strong(seen, running, std::memory_order_acquire, std::memory_order_acquire)) return true;
@@ -21,6 +22,7 @@ bool once_flag::begin() {
 }
 
 void once_flag::end(std::uint32_t state) noexcept {
+    interleave_point();
     std::uint32_t seen = running;
     // release: what the function did, for those that look at the state.
     if (state_.compare_exchange_strong(seen, state, std::memory_order_release, std::memory_order_relaxed)) return;

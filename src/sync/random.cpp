@@ -1,6 +1,8 @@
 #include "os/clock.hpp"
 #include "sync/wait.hpp"
 
+#include <utility>
+
 namespace handoff::detail {
 
 namespace {
@@ -18,6 +20,11 @@ HANDOFF_OPAQUE std::uint32_t random_number() noexcept {
     x ^= x >> 27;
     random_state = x;
     return static_cast<std::uint32_t>((x * 0x2545F4914F6CDD1Du) >> 32);
+}
+
+HANDOFF_OPAQUE std::uint64_t exchange_random_state(std::uint64_t state) noexcept {
+    __asm__ volatile("");
+    return std::exchange(random_state, state);
 }
 
 }  // namespace handoff::detail

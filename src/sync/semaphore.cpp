@@ -25,7 +25,7 @@ bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* sto
 void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
     const auto fits = [&](std::uint64_t seen) { return n <= most && (seen >> 1) <= most - n; };
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
-    while ((seen & parked) == 0) {
+    while ((or_never(seen) & parked) == 0) {
         if (!fits(seen)) throw usage_error("handoff: a semaphore is released beyond its maximum");
         // release: what the releaser did, for who acquires.
         if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_release, std::memory_order_relaxed)) return;

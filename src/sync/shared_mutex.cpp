@@ -49,7 +49,7 @@ bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
         const std::uint32_t seen = word_.load(std::memory_order_relaxed);
         if ((seen & parked) != 0 && (seen & writer) == 0) let_in(waiting, won);
     });
-    if (end.end == wait_end::no_memory) throw std::bad_alloc();
+    throw_if_cancelled(end.end);
     return false;
 }
 

@@ -6,6 +6,8 @@
 // enters a runtime section.
 #include <handoff/task_group.hpp>
 
+#include "os/clock.hpp"
+#include "sim/simulator.hpp"
 #include "sync/cancel.hpp"
 
 #include <handoff/error.hpp>
@@ -14,6 +16,7 @@
 
 #include <exception>
 #include <optional>
+#include <utility>
 
 namespace handoff::detail {
 
@@ -56,6 +59,7 @@ void group_state::cancel(cancel_reason why) noexcept {
         }
     }
     won.wake(nullptr);
+    const no_interleaving while_callbacks_run;
     stop.request_stop();
 }
 
@@ -81,14 +85,15 @@ group_member::~group_member() {
 }
 
 void run_child(group_state& g, void (*f)(void*), void* arg) noexcept {
-    cancel_scope scope(g);
+    cancel_scope scope(&g);
     G* self = current_m()->curg.load(std::memory_order_relaxed);
     {
         spin_guard hold(g.lock);
         scope.cancelled.store(g.reason.load(std::memory_order_relaxed) != cancel_reason::none, std::memory_order_relaxed);
         g.scopes.push_back(scope);
     }
-    self->scope = &scope;
+    cancel_scope* outer = std::exchange(self->scope, &scope);
+    scope.simulated = outer != nullptr;   // else a goroutine has none to begin with
     if (!scope.cancelled.load(std::memory_order_relaxed)) {
         try {
             f(arg);
@@ -99,7 +104,7 @@ void run_child(group_state& g, void (*f)(void*), void* arg) noexcept {
             g.fail(std::current_exception());
         }
     }
-    self->scope = nullptr;
+    self->scope = outer;
     destroy_locals(self->locals);   // all of it is over before the group hears of it
     spin_guard hold(g.lock);
     g.scopes.erase(g.scopes.iterator_to(scope));
@@ -135,8 +140,8 @@ using namespace detail;
 task_group::task_group() : s_(std::make_shared<group_state>()) {
     M* m = current_m();
     const cancel_scope* outer = m ? m->curg.load(std::memory_order_relaxed)->scope : nullptr;
-    if (!outer) return;
-    s_->on_outer.emplace(outer->group.stop.get_token(), group_state::canceller{s_.get()});
+    if (!outer || !outer->group) return;
+    s_->on_outer.emplace(outer->group->stop.get_token(), group_state::canceller{s_.get()});
     // Who cancels sets the scopes' flags first and requests the stop later; this goroutine may have seen its flag already.
     if (outer->cancelled.load(std::memory_order_relaxed)) s_->cancel(cancel_reason::outside);
 }
@@ -146,7 +151,7 @@ task_group::task_group(std::stop_token stop) : task_group() {
 }
 
 task_group::task_group(std::int64_t deadline) : task_group() {
-    s_->on_deadline.emplace(std::chrono::nanoseconds(deadline) - std::chrono::steady_clock::now().time_since_epoch(),
+    s_->on_deadline.emplace(std::chrono::nanoseconds(deadline - os::nanotime()),
                             [s = s_] { s->cancel(cancel_reason::deadline); });
 }
 
@@ -169,7 +174,10 @@ void task_group::wait() {
     }
 }
 
-void task_group::cancel() noexcept { s_->cancel(cancel_reason::cancel); }
+void task_group::cancel() noexcept {
+    interleave_point();
+    s_->cancel(cancel_reason::cancel);
+}
 
 bool task_group::cancelled() const noexcept { return s_->reason.load(std::memory_order_relaxed) != cancel_reason::none; }
 
@@ -195,7 +203,7 @@ void check_cancelled() { detail::check_cancelled({}); }
 
 std::stop_token stop_token() {
     const cancel_scope* s = scope_of_this();
-    return s ? s->group.stop.get_token() : std::stop_token();
+    return s && s->group ? s->group->stop.get_token() : std::stop_token();
 }
 
 }  // namespace this_goroutine

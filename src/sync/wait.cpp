@@ -2,6 +2,7 @@
 
 #include "os/clock.hpp"
 #include "os/cpus.hpp"
+#include "sim/simulator.hpp"
 #include "sync/cancel.hpp"
 
 #include <handoff/error.hpp>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <sched.h>
 #include <time.h>
+#include <utility>
 
 namespace handoff::detail {
 
@@ -51,8 +53,12 @@ void end_early(waiter& w, wait_end how) noexcept {
     w.state.compare_exchange_strong(armed, how, std::memory_order_relaxed, std::memory_order_relaxed);
 }
 
-bool show_to_scope(cancel_scope& scope, waiter& w) noexcept {
+bool show_to_scope(cancel_scope& scope, waiter& w, bool cancellable) noexcept {
     spin_guard hold(scope.lock);
+    if (!cancellable) {
+        scope.uncancellable = &w;
+        return true;
+    }
     if (scope.cancelled.load(std::memory_order_relaxed)) return false;
     scope.current = &w;
     return true;
@@ -70,8 +76,8 @@ void park_armed(M*& m, waiter& w, wait_reason why, const void* object, const wai
             end_early(w, wait_end::no_memory);
         }
     }
-    cancel_scope* scope = limits.cancellable ? active_scope(m) : nullptr;
-    if (scope && !show_to_scope(*scope, w)) end_early(w, wait_end::cancelled);
+    cancel_scope* scope = limits.scope(m);
+    if (scope && !show_to_scope(*scope, w, limits.cancellable)) end_early(w, wait_end::cancelled);
     // acquire: with who won it.
     if (w.state.load(std::memory_order_acquire) == wait_end::armed) {
         w.g->waits_on.store(object, std::memory_order_relaxed);
@@ -79,7 +85,7 @@ void park_armed(M*& m, waiter& w, wait_reason why, const void* object, const wai
     }
     if (scope) {
         spin_guard hold(scope->lock);
-        scope->current = nullptr;
+        scope->current = scope->uncancellable = nullptr;
     }
     timer_heap::remove_anywhere(&t);
 }
@@ -140,17 +146,26 @@ wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const
     return w.state.load(std::memory_order_acquire);   // with the winner
 }
 
+namespace {
+
+[[noreturn]] void throw_cancelled() {
+    if (const M* m = current_m(); m && m->s->sim) m->s->sim->throw_if_failed();
+    throw cancelled();
+}
+
+}  // namespace
+
 void check_cancelled(const wait_limits& limits) {
-    if (limits.stop && limits.stop->stop_requested()) throw cancelled();
+    if (limits.stop && limits.stop->stop_requested()) throw_cancelled();
     if (!limits.cancellable) return;
     M* m = current_m();
     if (!m) return;
     const cancel_scope* scope = active_scope(m);
-    if (scope && scope->cancelled.load(std::memory_order_relaxed)) throw cancelled();
+    if (scope && scope->cancelled.load(std::memory_order_relaxed)) throw_cancelled();
 }
 
 void throw_if_cancelled(wait_end how) {
-    if (how == wait_end::cancelled) throw cancelled();
+    if (how == wait_end::cancelled) throw_cancelled();
     if (how == wait_end::no_memory) throw std::bad_alloc();
 }
 

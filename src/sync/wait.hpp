@@ -142,6 +142,7 @@ struct wait_limits {
 
     // needs_arming says whether a wait of m's current goroutine (or of a thread) has to be armed. In cancel.hpp.
     bool needs_arming(M* m) const noexcept;
+    cancel_scope* scope(M* m) const noexcept;
 };
 
 // wait_plain parks the goroutine, or blocks the thread, until it is woken, and unlocks `held` once it may be found.
@@ -181,5 +182,8 @@ bool may_spin() noexcept;
 
 // random_number of the calling thread's own generator.
 std::uint32_t random_number() noexcept;
+
+// exchange_random_state gives the thread's generator another state (0: to be made up), and returns the old one.
+std::uint64_t exchange_random_state(std::uint64_t state) noexcept;
 
 }  // namespace handoff::detail

@@ -8,6 +8,7 @@
 
 #include "base/check.hpp"
 #include "os/clock.hpp"
+#include "sim/simulator.hpp"
 #include "sync/channel.hpp"
 
 #include <handoff/goroutine.hpp>
@@ -276,6 +277,8 @@ bool timer_handle::stop() noexcept {
 }
 
 bool timer_handle::start(std::int64_t when, std::int64_t period) {
+    const M* here = current_m();
+    if (here && here->s->sim && here->s->link != s->link) refuse_in_simulation("starting a timer of another runtime");
     const held_runtime runtime(*s);
     if (!runtime.get()) throw usage_error("handoff: the runtime of a timer has ended");
     spin_guard hold(s->lock);

@@ -1,6 +1,8 @@
 // Points in time as the library keeps them: nanoseconds of the steady clock.
 #pragma once
 
+#include <handoff/detail/export.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <type_traits>
@@ -9,6 +11,12 @@ namespace handoff::detail {
 
 inline constexpr std::int64_t no_deadline = INT64_MAX;   // wait for as long as it takes
 inline constexpr std::int64_t at_once = 0;               // do not wait
+
+// clock_now is the time of handoff::clock, in nanoseconds.
+HANDOFF_API std::int64_t clock_now() noexcept;
+
+// refuse_other_clock throws usage_error in a simulation, which has no clock but its own.
+HANDOFF_API void refuse_other_clock();
 
 // in_range rounds up to nanoseconds, and takes what is centuries away, either way, to be that far.
 template <class Rep, class Period>
@@ -23,7 +31,7 @@ std::chrono::nanoseconds in_range(std::chrono::duration<Rep, Period> d) {
 // deadline_after and deadline_at give at least 1, so never at_once.
 template <class Rep, class Period>
 std::int64_t deadline_after(std::chrono::duration<Rep, Period> d) {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const std::chrono::nanoseconds now(clock_now());
     const auto wait = in_range(d);
     return std::chrono::nanoseconds(wait.count() > 0 ? now + wait : now).count();
 }
@@ -35,6 +43,7 @@ std::int64_t deadline_at(std::chrono::time_point<Clock, Duration> t) {
         const auto ns = in_range(t.time_since_epoch()).count();
         return ns > 0 ? ns : 1;
     } else {
+        refuse_other_clock();
         return deadline_after(in_range(t.time_since_epoch()) - in_range(Clock::now().time_since_epoch()));
     }
 }

@@ -1,0 +1,124 @@
+// How a failed run comes to its end; see the head of simulator.hpp.
+#include "base/check.hpp"
+#include "sim/simulator.hpp"
+#include "sync/wait.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace handoff::detail {
+
+namespace {
+
+// A victim that waits for a lock while others go round in circles does not wait for longer.
+constexpr std::uint64_t lock_wait_ends_each = 1000;
+
+// What unwinds the goroutines of a failed run.
+class ended_by_simulation final : public cancelled {
+public:
+    explicit ended_by_simulation(const std::string& report) : cancelled(report.c_str()) {}
+};
+
+bool lives(const G* g) noexcept {
+    const g_state s = g->state.load(std::memory_order_relaxed);
+    return s != g_state::idle && s != g_state::dead;
+}
+
+goroutine_id number_of(const G* g) noexcept { return g->id.load(std::memory_order_relaxed); }
+
+}  // namespace
+
+void simulator::throw_if_failed() const {
+    if (ending_) throw ended_by_simulation(report_);
+}
+
+void simulator::throw_if_victim(const G* g) const {
+    if (ending_ && number_of(g) == victim_id_ && std::uncaught_exceptions() == 0) throw_if_failed();
+}
+
+std::string simulator::report(const char* what) {
+    char head[240];
+    std::snprintf(head, sizeof head, "handoff: simulation (seed %llu): %s, after %llu steps and %.6f s of virtual time\n",
+                  static_cast<unsigned long long>(seed_), what, static_cast<unsigned long long>(steps_),
+                  static_cast<double>(now_ - time_of_begin) / 1e9);
+    return head + sched_->describe_goroutines();
+}
+
+void simulator::fail_by_deadlock() noexcept {
+    report_ = report("all goroutines wait for each other");
+    failure->note(std::make_exception_ptr(deadlock(report_, seed_)));
+    begin_ending();
+}
+
+void simulator::fail_by_step_limit() noexcept {
+    report_ = report("the step limit is exceeded");
+    failure->note(std::make_exception_ptr(step_limit_exceeded(report_, seed_)));
+    begin_ending();
+}
+
+void simulator::begin_ending() noexcept {
+    ending_ = true;
+    find_living();
+    next_victim();
+}
+
+void simulator::find_living() noexcept {
+    living_.clear();
+    sched_->store->for_each([this](G& g) {
+        if (lives(&g)) living_.push_back({number_of(&g), &g});
+    });
+    std::sort(living_.begin(), living_.end(), [](const living& a, const living& b) { return a.id < b.id; });
+}
+
+// next_victim sees to it that the youngest is the victim, and that it does not wait.
+void simulator::next_victim() noexcept {
+    const auto ended = [](const living& l) { return !lives(l.g) || number_of(l.g) != l.id; };
+    while (!living_.empty() && ended(living_.back())) living_.pop_back();
+    victim_id_ = living_.empty() ? 0 : living_.back().id;
+    if (!living_.empty()) end_wait(living_.back().g, false);
+}
+
+void simulator::step_of_ending() noexcept {
+    if (++ending_steps_ > options_.max_steps) give_up();
+    if (ending_steps_ % lock_wait_ends_each == 0 && !living_.empty()) end_wait(living_.back().g, true);
+}
+
+// end_wait ends the wait that g is in, if it can be.
+bool simulator::end_wait(const G* g, bool of_locks_too) noexcept {
+    cancel_scope* scope = g->scope;
+    if (!scope || g->state.load(std::memory_order_relaxed) != g_state::waiting) return false;
+    wake_list won;
+    {
+        spin_guard hold(scope->lock);
+        waiter* w = scope->current;
+        if (!w && of_locks_too) w = scope->uncancellable;
+        if (!w) return false;
+        scope->current = scope->uncancellable = nullptr;
+        won.claim(*w, wait_end::cancelled);
+    }
+    won.wake(m_);
+    return true;
+}
+
+// end_next is what follows once nobody can run; false if nobody can be brought to.
+bool simulator::end_next() noexcept {
+    next_victim();
+    if (living_.empty()) {
+        find_living();   // those that were started since
+        next_victim();
+    }
+    if (p_->runq.owner_sees_work()) return true;
+    if (living_.empty()) return false;
+    if (end_wait(living_.back().g, true) || advance_time()) return true;
+    find_living();
+    return std::any_of(living_.rbegin(), living_.rend(), [this](const living& l) { return end_wait(l.g, true); });
+}
+
+void simulator::give_up() noexcept {
+    std::fputs(report_.c_str(), stderr);
+    const std::string left = report("these cannot be ended: in a destructor, under a cancellation_blocker, or deaf to exceptions");
+    std::fputs(left.c_str(), stderr);
+    base::fatal("simulation (seed %llu): not all of its goroutines can be ended", static_cast<unsigned long long>(seed_));
+}
+
+}  // namespace handoff::detail

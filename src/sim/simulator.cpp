@@ -1,0 +1,311 @@
+#include "sim/simulator.hpp"
+
+#include "os/clock.hpp"
+#include "sync/wait.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+namespace handoff::detail {
+
+constinit fast_ways fast;
+
+namespace {
+
+// After so many moves of the clock in a row that made no goroutine runnable all that is left are tickers that nobody
+// listens to.
+constexpr std::uint64_t most_idle_advances = 10'000;
+
+// The next number of a sequence, from its state (splitmix64, Steele et al.): any two seeds have sequences of their own.
+std::uint64_t split_mix(std::uint64_t& state) noexcept {
+    std::uint64_t x = state += 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+bool trace_wanted() {
+    const char* value = std::getenv("HANDOFF_SIM_TRACE");
+    if (!value || !*value || std::strcmp(value, "0") == 0) return false;
+    if (std::strcmp(value, "1") == 0) return true;
+    throw std::invalid_argument(std::string("handoff: HANDOFF_SIM_TRACE=") + value + " is not 0 or 1");
+}
+
+simulation_options checked(const simulation_options& o) {
+    if (o.max_steps == 0) throw std::invalid_argument("handoff: simulation_options.max_steps is 0");
+    if (o.time_per_step < std::chrono::nanoseconds(0) || o.time_per_step > std::chrono::hours(24))
+        throw std::invalid_argument("handoff: simulation_options.time_per_step is not between 0 and a day");
+    return o;
+}
+
+// The simulations that run, in the whole process.
+base::mutex fast_lock;
+unsigned simulations_running HANDOFF_GUARDED_BY(fast_lock) = 0;
+
+void close_fast_ways() noexcept {
+    base::lock_guard hold(fast_lock);
+    if (simulations_running++ != 0) return;
+    fast.closed.store(~std::uint64_t{0}, std::memory_order_relaxed);
+    fast.open.store(0, std::memory_order_relaxed);
+}
+
+void open_fast_ways() noexcept {
+    base::lock_guard hold(fast_lock);
+    if (--simulations_running != 0) return;
+    fast.closed.store(0, std::memory_order_relaxed);
+    fast.open.store(~std::uint64_t{0}, std::memory_order_relaxed);
+}
+
+M* enter_simulation() noexcept {
+    M* m = current_m();
+    return m && m->s->sim ? enter(m) : nullptr;   // there it may be preempted
+}
+
+}  // namespace
+
+void interleave_point_slow() noexcept {
+    if (M* m = enter_simulation()) leave(m);
+}
+
+void interleave_slow() {
+    M* m = enter_simulation();
+    if (!m) return;
+    leave(m);
+    m->s->sim->throw_if_victim(m->curg.load(std::memory_order_relaxed));
+}
+
+void refuse_in_simulation(const char* what) {
+    throw usage_error(std::string("handoff: not possible in a simulation: ") + what);
+}
+
+std::int64_t clock_now() noexcept { return os::nanotime(); }
+
+void refuse_other_clock() {
+    if (const M* m = current_m(); m && m->s->sim) refuse_in_simulation("a clock other than the steady one");
+}
+
+simulator::simulator(std::uint64_t seed, const simulation_options& o)
+    : seed_(seed), options_(checked(o)), traced_(trace_wanted()), rng_(seed), hash_(seed) {
+    const bool coin = random_below(2) != 0;
+    by_priority_ = options_.policy == simulation_policy::mixed ? coin : options_.policy == simulation_policy::priorities;
+    preempts_one_in_ = std::uint64_t{2} << random_below(5);
+}
+
+std::uint64_t simulator::random() noexcept { return split_mix(rng_); }
+
+std::uint64_t simulator::random_below(std::uint64_t n) noexcept {
+    return (random() >> 32) * n >> 32;
+}
+
+void simulator::mix(std::uint64_t what) noexcept {
+    std::uint64_t state = hash_ ^ what;
+    hash_ = split_mix(state);
+}
+
+void simulator::begin() {
+    failure = std::make_shared<simulation_failure>();
+    ending_ = false;
+    ending_steps_ = idle_advances_ = 0;
+    victim_id_ = 0;
+    options o;
+    o.procs = 1;
+    o.stack_size = options_.stack_size;
+    o.on_unhandled_exception = [f = failure](const goroutine_name&, std::exception_ptr e) { f->note(std::move(e)); };
+    sched_.reset(new sched(std::move(o)));
+    sched_->sim = this;
+    sched_->set_procs(1);
+    sched_->coarse_now.store(now_, std::memory_order_relaxed);
+    {
+        deferred_wake nobody;
+        base::lock_guard hold(sched_->lock);
+        sched_->allm.push_back(std::make_unique<M>(sched_.get(), 0));
+        m_ = sched_->allm.back().get();
+        p_ = sched_->take_idle_p(nullptr, nobody);
+    }
+    m_->thread = ::pthread_self();
+    m_->tid.store(os::this_tid(), std::memory_order_relaxed);
+    m_->taken.store(retake::simulated, std::memory_order_relaxed);
+    sched_->acquirep(m_, p_);
+    p_->until_global = 1;
+    p_->next_id = 1;
+    p_->end_id = UINT64_MAX;
+}
+
+void simulator::end() noexcept {
+    if (!sched_) return;
+    sched_->releasep(m_);
+    {
+        deferred_wake nobody;
+        base::lock_guard hold(sched_->lock);
+        sched_->put_idle_p(p_, nobody);
+    }
+    sched_.reset();
+    m_ = nullptr;
+    p_ = nullptr;
+    scopes_.clear();
+    priorities_.clear();
+    living_.clear();
+}
+
+void simulator::drain::operator()(sched* s) const noexcept {
+    s->drain_and_stop();
+    delete s;
+}
+
+// run_all is g0 of the only M, on the stack of who called run().
+void simulator::run_all() noexcept {
+    const os::signal_stack on_overflow;
+    M* outer_m = current_m();
+    set_current_m(m_);
+    const std::int64_t* outer_clock = os::set_virtual_clock(&now_);
+    const std::uint64_t outer_random = exchange_random_state(random() | 1);
+    m_->exceptions = context::thread_exception_state();
+    context::adopt_thread(m_->g0);
+    close_fast_ways();
+    for (;;) {
+        G* g = pick();
+        if (g) {
+            sched_->execute(m_, g);
+        } else if (m_->due) {
+            run_due(m_);
+        } else if (all_ended()) {
+            break;
+        } else if (ending_) {
+            if (!end_next()) give_up();
+        } else if (!advance_time()) {
+            sched_->retry_starved();   // those without a stack
+            if (!sched_->work_anywhere()) fail_by_deadlock();
+        } else if (steps_ > options_.max_steps) {
+            fail_by_step_limit();
+        }
+    }
+    open_fast_ways();
+    exchange_random_state(outer_random);
+    os::set_virtual_clock(outer_clock);
+    set_current_m(outer_m);
+}
+
+void simulator::rethrow_failure() {
+    if (failure->first) std::rethrow_exception(failure->first);
+}
+
+bool simulator::all_ended() const noexcept { return p_->spawned.get() == p_->finished.get(); }
+
+// collect takes all runnable goroutines into our own list.
+void simulator::collect() noexcept {
+    while (G* g = p_->runq.take_next()) ready_.push_back(g);
+    while (G* g = p_->runq.pop()) ready_.push_back(g);
+    if (sched_->globq.empty()) return;
+    base::lock_guard hold(sched_->lock);
+    G* some[run_queue::capacity];
+    while (const std::uint32_t n = sched_->globq.take(some, run_queue::capacity)) ready_.insert(ready_.end(), some, some + n);
+}
+
+void simulator::fire_timers() noexcept {
+    while (p_->timers.first() <= now_) sched_->run_timers(m_, p_, now_);
+}
+
+// advance_time moves on to the next timer; false if there is none, or if that has been in vain for too long.
+bool simulator::advance_time() noexcept {
+    const std::int64_t first = p_->timers.first();
+    if (first == os::never || ++idle_advances_ > most_idle_advances) return false;
+    mix(static_cast<std::uint64_t>(first - now_));
+    now_ = first;
+    sched_->coarse_now.store(now_, std::memory_order_relaxed);
+    ++steps_;
+    if (ending_) step_of_ending();
+    return true;
+}
+
+std::uint64_t& simulator::priority_of(const G* g) noexcept {
+    const goroutine_id id = g->id.load(std::memory_order_relaxed);
+    while (priorities_.size() <= id) priorities_.push_back(random() | (std::uint64_t{1} << 63));
+    return priorities_[id];
+}
+
+std::size_t simulator::choose() noexcept {
+    if (!by_priority_) return random_below(ready_.size());
+    const auto higher = [this](const G* a, const G* b) { return priority_of(a) < priority_of(b); };
+    return static_cast<std::size_t>(std::max_element(ready_.begin(), ready_.end(), higher) - ready_.begin());
+}
+
+// gives_way decides whether the current goroutine g goes behind others, of which there are some.
+bool simulator::gives_way(const G* g, bool yields) noexcept {
+    if (!by_priority_) return yields ? random_below(ready_.size() + 1) != 0 : random_below(preempts_one_in_) == 0;
+    std::uint64_t& mine = priority_of(g);
+    if (yields || random_below(preempts_one_in_ * 4) == 0) mine = --lowest_;
+    const std::uint64_t now = mine;   // the table may grow
+    return std::any_of(ready_.begin(), ready_.end(), [&](const G* other) { return priority_of(other) > now; });
+}
+
+// start gives the fresh g its scope.
+void simulator::start(G* g) noexcept {
+    if (!g->scope) {
+        scopes_.emplace_back(nullptr).simulated = true;
+        g->scope = &scopes_.back();
+    }
+    g->scope->cancelled.store(false, std::memory_order_relaxed);
+    g->scope->blocked = 0;
+}
+
+G* simulator::pick() noexcept {
+    p_->until_global = 1;
+    if (ending_) next_victim();
+    fire_timers();
+    collect();
+    if (ready_.empty()) return nullptr;
+    const std::size_t at = choose();
+    G* g = ready_[at];
+    mix(g->id.load(std::memory_order_relaxed));
+    mix(ready_.size());
+    if (traced_) trace(g);
+    ready_[at] = ready_.back();
+    ready_.pop_back();
+    if (g->fresh()) start(g);
+    idle_advances_ = 0;
+    return g;
+}
+
+void simulator::trace(const G* g) noexcept {
+    base::warn("simulation (seed %llu): step %llu, %.6f s: %s goes on, of %zu that could",
+               static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(steps_),
+               static_cast<double>(now_ - time_of_begin) / 1e9, sched_->store->describe(g).describe().c_str(), ready_.size());
+}
+
+void simulator::step() noexcept {
+    ++steps_;
+    if (options_.time_per_step.count() != 0) {
+        now_ += options_.time_per_step.count();
+        sched_->coarse_now.store(now_, std::memory_order_relaxed);
+    }
+    if (ending_) step_of_ending();
+    else if (steps_ > options_.max_steps) fail_by_step_limit();
+}
+
+void simulator::point(M* m) noexcept {
+    if (quiet != 0) return;
+    step();
+    fire_timers();
+    collect();
+    const bool gives = !ready_.empty() && gives_way(m->curg.load(std::memory_order_relaxed), false);
+    mix(gives);
+    if (gives) m->s->give_way(m);
+    else if (m->due) run_due(m);
+}
+
+void simulator::yield(M* m) {
+    const G* g = m->curg.load(std::memory_order_relaxed);
+    step();
+    fire_timers();
+    collect();
+    const bool gives = !ready_.empty() && gives_way(g, true);
+    mix(gives);
+    if (gives) m->s->give_way(m);
+    else if (m->due) run_due(m);
+    leave(m);
+    throw_if_victim(g);
+}
+
+}  // namespace handoff::detail

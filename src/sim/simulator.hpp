@@ -1,0 +1,164 @@
+// simulator: the scheduler of a simulation (handoff/simulation.hpp).
+//
+// It is an ordinary sched with one P and one M, the thread that calls run(), and without a monitor. Two seams make it a
+// simulation, both on ways that are slow anyway:
+//
+//   pick_rarely   p->until_global is kept at 1, so that each pick comes by there, and asks the simulator
+//   enter_slow    M::taken is `simulated`, so that each entry into the library comes by there, and may switch
+//
+// The inline fast ways of locks and channels, which do not enter, are closed meanwhile (handoff/detail/fast_ways.hpp).
+// Time is os::nanotime's virtual clock; random_number() has a state of the simulation's. All of it is put on the thread
+// when a run begins, and taken off at its end.
+//
+// The runnable goroutines are kept in a list of the simulator's own, in an order that depends on the schedule alone. Gs are
+// told apart by their ids, which a simulation gives out itself, never by their addresses.
+//
+// The end of a failed run. Goroutines that hang can only be unwound by an exception, and may refer to what older ones have
+// on their stacks. So they are ended one at a time, the youngest first: that one, the victim, gets an exception out of each
+// wait that it begins or is in, and out of yield() and interleave(); out of locks only once nothing else goes on, since
+// clean-up code locks, too. The others go on as ever. To be found, each goroutine has a cancel_scope from its start on,
+// without a group one of the simulator's; in simulations all waits show themselves there, those of locks apart from those
+// that a group may cancel.
+#pragma once
+
+#include "sched/sched.hpp"
+#include "sync/cancel.hpp"
+
+#include <handoff/simulation.hpp>
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace handoff::detail {
+
+// What a run has failed with. Handlers of exceptions that nobody will see have it too, and may outlive the simulator.
+struct simulation_failure {
+    std::exception_ptr first;
+    void note(std::exception_ptr e) noexcept {
+        if (!first) first = std::move(e);
+    }
+};
+
+class simulator {
+public:
+    simulator(std::uint64_t seed, const simulation_options& o);
+
+    // --- simulator.cpp ---
+
+    // begin makes the runtime of a run, puts all on the thread and takes it off again in end(). Throws as runtime() does.
+    void begin();
+    void end() noexcept;
+    void run_all() noexcept;        // until all goroutines have ended
+    void rethrow_failure();         // if there was one
+
+    // The seams. In a section.
+    G* pick() noexcept;             // null: nobody can run
+    void point(M* m) noexcept;      // an entry: the current goroutine may be preempted
+    void yield(M* m);               // as this_goroutine::yield; leaves the section
+
+    sched* s() noexcept { return sched_.get(); }
+    M* m() noexcept { return m_; }
+
+    // --- ending.cpp ---
+    void throw_if_failed() const;             // for a goroutine whose wait was ended
+    void throw_if_victim(const G* g) const;
+
+    std::uint64_t seed() const noexcept { return seed_; }
+    std::int64_t now() const noexcept { return now_; }
+    std::uint64_t steps() const noexcept { return steps_; }
+    std::uint64_t trace_hash() const noexcept { return hash_; }
+
+    static constexpr std::int64_t time_of_begin = 1'000'000'000;   // not 0, which is no time
+
+    unsigned quiet = 0;   // nesting of no_interleaving
+    std::shared_ptr<simulation_failure> failure;
+
+private:
+    struct drain {
+        void operator()(sched* s) const noexcept;
+    };
+
+    std::uint64_t random() noexcept;
+    std::uint64_t random_below(std::uint64_t n) noexcept;   // n < 2^32
+    void mix(std::uint64_t what) noexcept;
+
+    void collect() noexcept;
+    void fire_timers() noexcept;
+    std::size_t choose() noexcept;
+    bool gives_way(const G* g, bool yields) noexcept;
+    std::uint64_t& priority_of(const G* g) noexcept;
+    void start(G* g) noexcept;
+    void trace(const G* g) noexcept;
+    void step() noexcept;
+    bool all_ended() const noexcept;
+    bool advance_time() noexcept;
+
+    // --- ending.cpp ---
+    void fail_by_deadlock() noexcept;
+    void fail_by_step_limit() noexcept;
+    std::string report(const char* what);
+    void begin_ending() noexcept;
+    void find_living() noexcept;
+    void next_victim() noexcept;
+    void step_of_ending() noexcept;
+    bool end_wait(const G* g, bool of_locks_too) noexcept;
+    bool end_next() noexcept;
+    [[noreturn]] void give_up() noexcept;
+
+    const std::uint64_t seed_;
+    const simulation_options options_;
+    const bool traced_;
+    std::uint64_t rng_;
+    bool by_priority_;
+    std::uint64_t preempts_one_in_;
+    std::int64_t now_ = time_of_begin;
+    std::uint64_t steps_ = 0;
+    std::uint64_t hash_;
+
+    // Of the present run.
+    std::unique_ptr<sched, drain> sched_;
+    M* m_ = nullptr;
+    P* p_ = nullptr;
+    std::vector<G*> ready_;
+    std::vector<std::uint64_t> priorities_;   // by id; the higher goes first
+    std::uint64_t lowest_ = 0;                // the next lower priority than all others
+    std::deque<cancel_scope> scopes_;         // of plain goroutines; a G keeps its own
+    std::uint64_t idle_advances_ = 0;         // of time, since a goroutine ran
+
+    bool ending_ = false;
+    std::uint64_t ending_steps_ = 0;
+    std::string report_;
+    struct living {
+        goroutine_id id;
+        G* g;
+    };
+    std::vector<living> living_;              // the youngest last
+    goroutine_id victim_id_ = 0;
+};
+
+// While it lives the current goroutine is not preempted, if it is one of a simulation: since what it calls goes by the
+// thread's id. It must not wait meanwhile.
+class no_interleaving {
+public:
+    no_interleaving() noexcept {
+        M* m = current_m();
+        s_ = m ? m->s->sim : nullptr;
+        if (s_) ++s_->quiet;
+    }
+    ~no_interleaving() {
+        if (s_) --s_->quiet;
+    }
+    no_interleaving(const no_interleaving&) = delete;
+    no_interleaving& operator=(const no_interleaving&) = delete;
+
+private:
+    simulator* s_;
+};
+
+[[noreturn]] void refuse_in_simulation(const char* what);
+
+}  // namespace handoff::detail
