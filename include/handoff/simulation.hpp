@@ -179,11 +179,11 @@ public:
     template <class F>
         requires std::invocable<F&> || std::invocable<F&, std::uint64_t>
     static std::uint64_t explore(const exploration& e, F&& f) {
-        return explore(e, [](std::uint64_t seed, void* arg) {
-            auto& call = *static_cast<std::remove_reference_t<F>*>(arg);
-            if constexpr (std::invocable<F&, std::uint64_t>) std::invoke(call, seed);
-            else std::invoke(call);
-        }, const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+        auto call = [&f](std::uint64_t seed) {
+            if constexpr (std::invocable<F&, std::uint64_t>) std::invoke(f, seed);
+            else std::invoke(f);
+        };
+        return explore(e, [](std::uint64_t seed, void* arg) { (*static_cast<decltype(call)*>(arg))(seed); }, &call);
     }
     template <class F>
         requires std::invocable<F&> || std::invocable<F&, std::uint64_t>

@@ -7,6 +7,7 @@
 
 #include <handoff/runtime.hpp>
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <ostream>
@@ -227,6 +228,7 @@ std::string sched::describe_goroutines() {
     all.processors.clear();
     all.threads.clear();
     for (goroutine_info& g : all.goroutines) g.thread = -1;
+    std::sort(all.goroutines.begin(), all.goroutines.end(), [](const auto& a, const auto& b) { return a.who.id < b.who.id; });
     return text_of(all, os::nanotime());
 }
 

@@ -67,6 +67,7 @@ void simulator::find_living() noexcept {
     sched_->store->for_each([this](G& g) {
         if (lives(&g)) living_.push_back({number_of(&g), &g});
     });
+    // By id: the order of their addresses is of no meaning.
     std::sort(living_.begin(), living_.end(), [](const living& a, const living& b) { return a.id < b.id; });
 }
 
@@ -74,6 +75,7 @@ void simulator::find_living() noexcept {
 void simulator::next_victim() noexcept {
     const auto ended = [](const living& l) { return !lives(l.g) || number_of(l.g) != l.id; };
     while (!living_.empty() && ended(living_.back())) living_.pop_back();
+    if (living_.empty()) find_living();   // those that were started since
     victim_id_ = living_.empty() ? 0 : living_.back().id;
     if (!living_.empty()) end_wait(living_.back().g, false);
 }
@@ -103,10 +105,6 @@ bool simulator::end_wait(const G* g, bool of_locks_too) noexcept {
 // end_next is what follows once nobody can run; false if nobody can be brought to.
 bool simulator::end_next() noexcept {
     next_victim();
-    if (living_.empty()) {
-        find_living();   // those that were started since
-        next_victim();
-    }
     if (p_->runq.owner_sees_work()) return true;
     if (living_.empty()) return false;
     if (end_wait(living_.back().g, true) || advance_time()) return true;

@@ -221,7 +221,7 @@ bool simulator::advance_time() noexcept {
 
 std::uint64_t& simulator::priority_of(const G* g) noexcept {
     const goroutine_id id = g->id.load(std::memory_order_relaxed);
-    while (priorities_.size() <= id) priorities_.push_back(random() | (std::uint64_t{1} << 63));
+    while (priorities_.size() <= id) priorities_.push_back(random() | first_priority);
     return priorities_[id];
 }
 
@@ -235,7 +235,7 @@ std::size_t simulator::choose() noexcept {
 bool simulator::gives_way(const G* g, bool yields) noexcept {
     if (!by_priority_) return yields ? random_below(ready_.size() + 1) != 0 : random_below(preempts_one_in_) == 0;
     std::uint64_t& mine = priority_of(g);
-    if (yields || random_below(preempts_one_in_ * 4) == 0) mine = --lowest_;
+    if (yields || random_below(preempts_one_in_) == 0) mine = --lowest_;
     const std::uint64_t now = mine;   // the table may grow
     return std::any_of(ready_.begin(), ready_.end(), [&](const G* other) { return priority_of(other) > now; });
 }

@@ -125,7 +125,8 @@ private:
     P* p_ = nullptr;
     std::vector<G*> ready_;
     std::vector<std::uint64_t> priorities_;   // by id; the higher goes first
-    std::uint64_t lowest_ = 0;                // the next lower priority than all others
+    static constexpr std::uint64_t first_priority = std::uint64_t{1} << 63;   // at least, to begin with
+    std::uint64_t lowest_ = first_priority;   // the lowest that was given since
     std::deque<cancel_scope> scopes_;         // of plain goroutines; a G keeps its own
     std::uint64_t idle_advances_ = 0;         // of time, since a goroutine ran
 
