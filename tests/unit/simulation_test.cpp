@@ -141,7 +141,7 @@ TEST_P(every_policy, all_orders_appear) {
         ++orders[order];
     });
     EXPECT_EQ(orders.size(), 6u);
-    for (const auto& [order, n] : orders) EXPECT_GE(n, 30) << order << ": a sixth of 600 are 100";
+    for (const auto& [order, n] : orders) EXPECT_GE(n, 10) << order << ": a sixth of 600 are 100; priorities prefer some";
 }
 
 TEST_P(every_policy, all_interleavings_of_two_appear) {
