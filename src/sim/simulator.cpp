@@ -195,12 +195,12 @@ bool simulator::all_ended() const noexcept { return p_->spawned.get() == p_->fin
 
 // collect takes all runnable goroutines into our own list.
 void simulator::collect() noexcept {
-    while (G* g = p_->runq.take_next()) ready_.push_back(g);
-    while (G* g = p_->runq.pop()) ready_.push_back(g);
+    while (G* g = p_->runq.take_next()) add_ready(g);
+    while (G* g = p_->runq.pop()) add_ready(g);
     if (sched_->globq.empty()) return;
     base::lock_guard hold(sched_->lock);
     G* some[run_queue::capacity];
-    while (const std::uint32_t n = sched_->globq.take(some, run_queue::capacity)) ready_.insert(ready_.end(), some, some + n);
+    while (const std::uint32_t n = sched_->globq.take(some, run_queue::capacity)) std::for_each_n(some, n, [this](G* g) { add_ready(g); });
 }
 
 void simulator::fire_timers() noexcept {
@@ -225,10 +225,24 @@ std::uint64_t& simulator::priority_of(const G* g) noexcept {
     return priorities_[id];
 }
 
-std::size_t simulator::choose() noexcept {
-    if (!by_priority_) return random_below(ready_.size());
-    const auto higher = [this](const G* a, const G* b) { return priority_of(a) < priority_of(b); };
-    return static_cast<std::size_t>(std::max_element(ready_.begin(), ready_.end(), higher) - ready_.begin());
+namespace {
+
+constexpr auto lower = [](const auto& a, const auto& b) { return a.priority < b.priority; };
+
+}  // namespace
+
+void simulator::add_ready(G* g) noexcept {
+    ready_.push_back({by_priority_ ? priority_of(g) : 0, g});
+    if (by_priority_) std::push_heap(ready_.begin(), ready_.end(), lower);
+}
+
+// take_ready chooses one of ready_, which is not empty.
+G* simulator::take_ready() noexcept {
+    if (by_priority_) std::pop_heap(ready_.begin(), ready_.end(), lower);
+    else std::swap(ready_[random_below(ready_.size())], ready_.back());
+    G* g = ready_.back().g;
+    ready_.pop_back();
+    return g;
 }
 
 // gives_way decides whether the current goroutine g goes behind others, of which there are some.
@@ -236,8 +250,7 @@ bool simulator::gives_way(const G* g, bool yields) noexcept {
     if (!by_priority_) return yields ? random_below(ready_.size() + 1) != 0 : random_below(preempts_one_in_) == 0;
     std::uint64_t& mine = priority_of(g);
     if (yields || random_below(preempts_one_in_) == 0) mine = --lowest_;
-    const std::uint64_t now = mine;   // the table may grow
-    return std::any_of(ready_.begin(), ready_.end(), [&](const G* other) { return priority_of(other) > now; });
+    return ready_.front().priority > mine;
 }
 
 // start gives the fresh g its scope.
@@ -256,20 +269,17 @@ G* simulator::pick() noexcept {
     fire_timers();
     collect();
     if (ready_.empty()) return nullptr;
-    const std::size_t at = choose();
-    G* g = ready_[at];
-    mix(g->id.load(std::memory_order_relaxed));
     mix(ready_.size());
+    G* g = take_ready();
+    mix(g->id.load(std::memory_order_relaxed));
     if (traced_) trace(g);
-    ready_[at] = ready_.back();
-    ready_.pop_back();
     if (g->fresh()) start(g);
     idle_advances_ = 0;
     return g;
 }
 
 void simulator::trace(const G* g) noexcept {
-    base::warn("simulation (seed %llu): step %llu, %.6f s: %s goes on, of %zu that could",
+    base::warn("simulation (seed %llu): step %llu, %.6f s: %s goes on; %zu others could",
                static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(steps_),
                static_cast<double>(now_ - time_of_begin) / 1e9, sched_->store->describe(g).describe().c_str(), ready_.size());
 }

@@ -88,7 +88,8 @@ private:
 
     void collect() noexcept;
     void fire_timers() noexcept;
-    std::size_t choose() noexcept;
+    void add_ready(G* g) noexcept;
+    G* take_ready() noexcept;
     bool gives_way(const G* g, bool yields) noexcept;
     std::uint64_t& priority_of(const G* g) noexcept;
     void start(G* g) noexcept;
@@ -123,7 +124,11 @@ private:
     std::unique_ptr<sched, drain> sched_;
     M* m_ = nullptr;
     P* p_ = nullptr;
-    std::vector<G*> ready_;
+    struct candidate {
+        std::uint64_t priority;               // which does not change while it stands here
+        G* g;
+    };
+    std::vector<candidate> ready_;            // by_priority_: a heap
     std::vector<std::uint64_t> priorities_;   // by id; the higher goes first
     static constexpr std::uint64_t first_priority = std::uint64_t{1} << 63;   // at least, to begin with
     std::uint64_t lowest_ = first_priority;   // the lowest that was given since
