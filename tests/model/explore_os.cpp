@@ -264,5 +264,6 @@ void fatal(const char* format, ...) noexcept {
 namespace handoff::detail {
 
 std::uint32_t random_number() noexcept { return static_cast<std::uint32_t>(the.rng.next()); }
+std::uint64_t exchange_random_state(std::uint64_t) noexcept { return 0; }   // of simulations, which are not explored
 
 }  // namespace handoff::detail
