@@ -61,6 +61,9 @@ inline bool perhaps() noexcept { return choose(2) != 0; }
 void compute(unsigned n) noexcept;
 void block(std::int64_t ns) noexcept;
 
+// time_is_even: time passes only with steps, and while everybody sleeps, so that nobody is late for long.
+bool time_is_even() noexcept;
+
 // give_membarrier says whether there is one in this schedule. Before a runtime starts; there is one unless told otherwise.
 void give_membarrier(bool there) noexcept;
 

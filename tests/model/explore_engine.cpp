@@ -446,6 +446,7 @@ void fail_now(const char* format, ...) noexcept {
 
 void step() noexcept { the.step(); }
 unsigned choose(unsigned n) noexcept { return the.rng.below(n); }
+bool time_is_even() noexcept { return the.how.time_jumps_every == 0; }
 void give_membarrier(bool there) noexcept { the.membarrier = there; }
 void give_cores(unsigned n) noexcept { the.cores = n; }
 

@@ -22,15 +22,28 @@ EXPLORE_SCENARIO(sleeps, "timer.sleep", 50'000, .length = 2'000) {
     for (auto& h : all) h.join();
 }
 
-// A sleeper wakes in time, not when somebody happens to look.
+// A sleeper wakes in time, not when somebody happens to look: also when who would have woken it is called to work, and its
+// processor is handed off. The monitor's pause is 10 ms.
 EXPLORE_SCENARIO(in_time, "timer.in_time", 50'000, .length = 1'500) {
-    runtime rt(quiet(2));
-    auto h = rt.go([] {
-        handoff::this_goroutine::sleep_for(3ms);
-        handoff::this_goroutine::sleep_for(1s);
+    runtime rt(quiet(1 + choose(2)));
+    const auto sleep = [](std::chrono::nanoseconds d) {
+        const auto until = steady::now() + d;
+        handoff::this_goroutine::sleep_until(until);
+        EXPLORE_CHECK(steady::now() >= until);
+        if (time_is_even()) EXPLORE_CHECK(steady::now() < until + 2ms);
+    };
+    auto h = rt.go([&] {
+        sleep(3ms);
+        sleep(40ms);
     });
-    if (perhaps()) rt.go([] { handoff::this_goroutine::sleep_for(std::chrono::nanoseconds(choose(10'000'000))); }).detach();
+    if (perhaps()) block(choose(3'000'000));
+    auto other = rt.go([&] {
+        if (perhaps()) sleep(std::chrono::nanoseconds(choose(10'000'000)));
+        const handoff::syscall_guard g(handoff::handoff_policy::immediate);   // else a timer may wait for the grace
+        block(choose(100'000'000));
+    });
     h.join();
+    other.join();
 }
 
 // A wait with a deadline that comes as somebody ends it.
