@@ -69,8 +69,8 @@ void exchange(std::size_t capacity) {
     EXPLORE_CHECK(all.count() == 6);
 }
 
-EXPLORE_SCENARIO(unbuffered, "channel.unbuffered", 50'000, .length = 2'500) { exchange(0); }
-EXPLORE_SCENARIO(buffered, "channel.buffered", 50'000, .length = 2'500) { exchange(1 + choose(2)); }
+EXPLORE_SCENARIO(unbuffered, "channel.unbuffered", 100'000, .length = 2'500) { exchange(0); }
+EXPLORE_SCENARIO(buffered, "channel.buffered", 100'000, .length = 2'500) { exchange(1 + choose(2)); }
 
 // Waits that are plain, between goroutines: from hand to hand.
 EXPLORE_SCENARIO(ping_pong, "channel.ping_pong", 100'000, .length = 1'200) {
@@ -116,7 +116,7 @@ EXPLORE_SCENARIO(close_wakes_all, "channel.close", 100'000, .length = 1'200) {
 }
 
 // Two channels: a receiver that selects gets each value once, and never two for one select.
-EXPLORE_SCENARIO(select_receives, "select.receive", 50'000, .length = 2'500) {
+EXPLORE_SCENARIO(select_receives, "select.receive", 100'000, .length = 2'500) {
     runtime rt(quiet(1 + choose(2)));
     const channel<int> a(choose(2)), b(choose(2));
     received all;
@@ -152,7 +152,7 @@ EXPLORE_SCENARIO(select_receives, "select.receive", 50'000, .length = 2'500) {
 }
 
 // Selects meet selects: each of three sends on one channel or receives from the other; what is sent is received.
-EXPLORE_SCENARIO(select_meets_select, "select.crossing", 50'000, .length = 2'500) {
+EXPLORE_SCENARIO(select_meets_select, "select.crossing", 100'000, .length = 2'500) {
     runtime rt(quiet(2));
     const channel<int> a(0), b(0), end(0);
     int sent = 0, got = 0;

@@ -315,7 +315,7 @@ void engine::drain_one(model_thread& t, unsigned i) noexcept {
     std::copy(t.buffer.begin() + i + 1, t.buffer.begin() + t.buffered, t.buffer.begin() + i);
     --t.buffered;
     if (p.unlock) {
-        static_cast<pthread_mutex_t*>(p.at)->__data.__owner = 0;
+        owner_of(p.at) = 0;
         for (unsigned k = 0; k < count; ++k)
             if (threads[k].state == thread_state::in_mutex && threads[k].waits_for == p.at) make_runnable(threads[k], false);
     } else {

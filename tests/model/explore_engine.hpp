@@ -133,6 +133,9 @@ struct engine {
 
 extern engine the;
 
+// A mutex is its owner's number plus one, 0 if nobody has it, in its first word, which initializers leave 0.
+inline int& owner_of(void* mutex) noexcept { return *static_cast<int*>(mutex); }
+
 [[noreturn]] void fail_now(const char* format, ...) noexcept __attribute__((format(printf, 1, 2)));
 
 // --- explore_memory.cpp: memory that a schedule allocates ---

@@ -36,7 +36,7 @@ EXPLORE_SCENARIO(ends, "life.end", 100'000, .length = 1'500) {
 }
 
 // Goroutines of two runtimes talk to each other; each may end its runtime's work as it wakes somebody of the other.
-EXPLORE_SCENARIO(two, "life.two_runtimes", 50'000, .length = 2'500) {
+EXPLORE_SCENARIO(two, "life.two_runtimes", 100'000, .length = 2'500) {
     const channel<int> ch(0);
     int got = 0;
     {
@@ -52,7 +52,7 @@ EXPLORE_SCENARIO(two, "life.two_runtimes", 50'000, .length = 2'500) {
 }
 
 // Two or three threads, of which the monitor is one: processors wait for threads, and nothing is lost.
-EXPLORE_SCENARIO(few_threads, "life.few_threads", 50'000, .length = 2'500) {
+EXPLORE_SCENARIO(few_threads, "life.few_threads", 100'000, .length = 2'500) {
     auto o = greedy(2);
     o.max_threads = 2 + choose(2);
     runtime rt(o);
@@ -71,7 +71,7 @@ EXPLORE_SCENARIO(few_threads, "life.few_threads", 50'000, .length = 2'500) {
 }
 
 // A group whose goroutines wait for what never comes: one throws, somebody cancels, or the time is over.
-EXPLORE_SCENARIO(cancelled, "group.cancel", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(cancelled, "group.cancel", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(2)));
     rt.go([] {
           const channel<int> never(0);
@@ -116,7 +116,7 @@ EXPLORE_SCENARIO(cancelled, "group.cancel", 50'000, .length = 2'000) {
 }
 
 // Done once, while the others wait.
-EXPLORE_SCENARIO(once, "once.call", 50'000, .length = 1'500) {
+EXPLORE_SCENARIO(once, "once.call", 100'000, .length = 1'500) {
     runtime rt(quiet(1 + choose(2)));
     handoff::once_flag flag;
     unsigned done = 0;
@@ -136,7 +136,7 @@ EXPLORE_SCENARIO(once, "once.call", 50'000, .length = 1'500) {
     EXPLORE_CHECK(done == 1);
 }
 
-EXPLORE_SCENARIO(barriers, "barrier.rounds", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(barriers, "barrier.rounds", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(2)));
     handoff::barrier meet(3);
     unsigned rounds[3] = {};

@@ -70,7 +70,7 @@ EXPLORE_SCENARIO(mutex_times_out, "mutex.timed", 100'000, .length = 1'500) {
     m.unlock();
 }
 
-EXPLORE_SCENARIO(shared_excludes, "mutex.shared", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(shared_excludes, "mutex.shared", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(3)));
     handoff::shared_mutex m;
     alone section;
@@ -97,7 +97,7 @@ EXPLORE_SCENARIO(shared_excludes, "mutex.shared", 50'000, .length = 2'000) {
 }
 
 // A queue of one place: notify_one must not reach somebody who has no use for it only.
-EXPLORE_SCENARIO(condition, "condition.wait", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(condition, "condition.wait", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(2)));
     handoff::mutex m;
     handoff::condition_variable changed;
@@ -126,7 +126,7 @@ EXPLORE_SCENARIO(condition, "condition.wait", 50'000, .length = 2'000) {
     EXPLORE_CHECK(ready == 0 && taken == 3);
 }
 
-EXPLORE_SCENARIO(permits, "semaphore.permits", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(permits, "semaphore.permits", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(2)));
     handoff::counting_semaphore<> s(2);
     int inside = 0;
@@ -144,7 +144,7 @@ EXPLORE_SCENARIO(permits, "semaphore.permits", 50'000, .length = 2'000) {
     EXPLORE_CHECK(s.try_acquire() && s.try_acquire() && !s.try_acquire());
 }
 
-EXPLORE_SCENARIO(wait_groups, "wait_group.wait", 50'000, .length = 1'500) {
+EXPLORE_SCENARIO(wait_groups, "wait_group.wait", 100'000, .length = 1'500) {
     runtime rt(quiet(1 + choose(2)));
     handoff::wait_group wg;
     unsigned done = 0;

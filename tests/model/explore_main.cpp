@@ -143,12 +143,12 @@ void explore_one(const scenario& s, const request& r) {
     std::printf("%-28s ", s.name);
     std::fflush(stdout);
     current_name = s.name;
-    std::uint64_t steps = 0, most = 0, done = 0;
+    std::uint64_t steps = 0, most = 0, longest = 0, done = 0;
     while (r.seconds > 0 ? done % 64 != 0 || so_far() < r.seconds : done < wanted) {
         current_seed = r.seed + done++;
         const outcome o = run(s, current_seed, {});
         steps += o.steps;
-        most = std::max(most, o.steps);
+        if (o.steps > most) most = o.steps, longest = current_seed;
         if (!o.failed) continue;
         std::printf("FAILED in schedule %llu, step %llu: %s\nreplay: handoff_explore --scenario %s --replay %llu\n",
                     static_cast<unsigned long long>(done), static_cast<unsigned long long>(o.steps), o.why, s.name,
@@ -156,9 +156,10 @@ void explore_one(const scenario& s, const request& r) {
         replay_in_a_fresh_process(s.name, current_seed, r.how.last);
     }
     const double took = so_far();
-    std::printf("%9llu schedules, %6llu steps on average, %7llu at most, %6.1f s, %8.0f a minute\n",
+    std::printf("%9llu schedules, %6llu steps on average, %7llu at most (seed %llu), %6.1f s, %8.0f a minute\n",
                 static_cast<unsigned long long>(done), static_cast<unsigned long long>(steps / done),
-                static_cast<unsigned long long>(most), took, 60.0 * static_cast<double>(done) / took);
+                static_cast<unsigned long long>(most),
+                static_cast<unsigned long long>(longest), took, 60.0 * static_cast<double>(done) / took);
     std::fflush(stdout);
 }
 

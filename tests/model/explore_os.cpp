@@ -133,9 +133,9 @@ int pthread_mutex_lock(pthread_mutex_t* m) noexcept {
     the.step();
     the.drain_all(*the.current);   // ours may be among them
     const int me = static_cast<int>(the.current->number) + 1;
-    if (m->__data.__owner == me) fail("thread %d locks a mutex that it has: %p", me - 1, static_cast<void*>(m));
-    while (m->__data.__owner != 0) the.wait(thread_state::in_mutex, m, no_deadline);
-    m->__data.__owner = me;
+    if (owner_of(m) == me) fail("thread %d locks a mutex that it has: %p", me - 1, static_cast<void*>(m));
+    while (owner_of(m) != 0) the.wait(thread_state::in_mutex, m, no_deadline);
+    owner_of(m) = me;
     trace(operation::lock, m, 0, __builtin_return_address(0));
     return 0;
 }
@@ -144,8 +144,8 @@ int pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
     if (!active) return 0;
     the.step();
     the.drain_all(*the.current);
-    if (m->__data.__owner != 0) return EBUSY;
-    m->__data.__owner = static_cast<int>(the.current->number) + 1;
+    if (owner_of(m) != 0) return EBUSY;
+    owner_of(m) = static_cast<int>(the.current->number) + 1;
     trace(operation::lock, m, 0, __builtin_return_address(0));
     return 0;
 }
@@ -153,7 +153,7 @@ int pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
 int pthread_mutex_unlock(pthread_mutex_t* m) noexcept {
     if (!active) return 0;
     the.step();
-    if (m->__data.__owner != static_cast<int>(the.current->number) + 1)
+    if (owner_of(m) != static_cast<int>(the.current->number) + 1)
         fail("thread %u unlocks a mutex that it has not: %p", the.current->number, static_cast<void*>(m));
     trace(operation::unlock, m, 0, __builtin_return_address(0));
     model_thread& t = *the.current;
@@ -165,7 +165,7 @@ int pthread_mutex_unlock(pthread_mutex_t* m) noexcept {
 int pthread_mutex_destroy(pthread_mutex_t* m) noexcept {
     if (!active) return 0;
     the.drain_all(*the.current);
-    if (m->__data.__owner != 0) fail("a mutex is destroyed that thread %d has", m->__data.__owner - 1);
+    if (owner_of(m) != 0) fail("a mutex is destroyed that thread %d has", owner_of(m) - 1);
     return 0;
 }
 

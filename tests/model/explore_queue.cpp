@@ -45,7 +45,7 @@ void steal_all(run_queue& from, ledger& l, unsigned tries) {
 }
 
 // The owner pushes, pops, sets `next` and overflows, two others steal: each goroutine is taken once.
-EXPLORE_SCENARIO(steal, "runq.steal", 100'000, .length = 150) {
+EXPLORE_SCENARIO(steal, "runq.steal", 500'000, .length = 150) {
     auto l = std::make_unique<ledger>();
     auto q = std::make_unique<run_queue>();
     explore::thread a([&] { steal_all(*q, *l, 3); });
@@ -86,7 +86,7 @@ EXPLORE_SCENARIO(steal, "runq.steal", 100'000, .length = 150) {
 
 // empty() never says so of a queue that was not empty all the while: the owner moves its goroutine between `next` and the
 // ring, and always holds at least one there.
-EXPLORE_SCENARIO(never_empty, "runq.empty", 100'000, .length = 80) {
+EXPLORE_SCENARIO(never_empty, "runq.empty", 500'000, .length = 80) {
     auto l = std::make_unique<ledger>();
     auto q = std::make_unique<run_queue>();
     G* first = l->make();
@@ -106,7 +106,7 @@ EXPLORE_SCENARIO(never_empty, "runq.empty", 100'000, .length = 80) {
 }
 
 // A lone owner takes without CAS until it shares its queue; thieves that come at any time get each goroutine once.
-EXPLORE_SCENARIO(alone, "runq.alone", 100'000, .length = 80) {
+EXPLORE_SCENARIO(alone, "runq.alone", 500'000, .length = 80) {
     auto l = std::make_unique<ledger>();
     auto q = std::make_unique<run_queue>();
     q->set_alone();
@@ -127,7 +127,7 @@ EXPLORE_SCENARIO(alone, "runq.alone", 100'000, .length = 80) {
 }
 
 // Each wake ends one wait, early, late or in between, with and without a deadline.
-EXPLORE_SCENARIO(note_wakes, "note.wake", 100'000, .length = 60) {
+EXPLORE_SCENARIO(note_wakes, "note.wake", 500'000, .length = 60) {
     handoff::os::note ping, pong;
     int turns = 0;
     explore::thread other([&] {

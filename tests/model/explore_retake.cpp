@@ -71,7 +71,7 @@ EXPLORE_SCENARIO(mixed, "retake.mixed", 100'000, .length = 2'000) {
 }
 
 // Goroutines that are tied to their threads, and take them along.
-EXPLORE_SCENARIO(tied, "retake.tied", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(tied, "retake.tied", 100'000, .length = 2'000) {
     runtime rt(greedy(1 + choose(2)));
     owners check;
     const auto body = [&] {

@@ -9,7 +9,7 @@ using steady = std::chrono::steady_clock;
 namespace {
 
 // Several sleepers on one or two processors, spawned before and while the others sleep.
-EXPLORE_SCENARIO(sleeps, "timer.sleep", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(sleeps, "timer.sleep", 100'000, .length = 2'000) {
     runtime rt(perhaps() ? quiet(1 + choose(2)) : greedy(1 + choose(2)));
     const auto body = [](std::int64_t ns) {
         const auto until = steady::now() + std::chrono::nanoseconds(ns);
@@ -24,7 +24,7 @@ EXPLORE_SCENARIO(sleeps, "timer.sleep", 50'000, .length = 2'000) {
 
 // A sleeper wakes in time, not when somebody happens to look: also when who would have woken it is called to work, and its
 // processor is handed off. The monitor's pause is 10 ms.
-EXPLORE_SCENARIO(in_time, "timer.in_time", 50'000, .length = 1'500) {
+EXPLORE_SCENARIO(in_time, "timer.in_time", 100'000, .length = 1'500) {
     runtime rt(quiet(1 + choose(2)));
     const auto sleep = [](std::chrono::nanoseconds d) {
         const auto until = steady::now() + d;
@@ -67,7 +67,7 @@ EXPLORE_SCENARIO(races, "timer.race", 100'000, .length = 1'500) {
 }
 
 // Timer objects: stopped, reset and dropped while they fire.
-EXPLORE_SCENARIO(objects, "timer.objects", 50'000, .length = 2'000) {
+EXPLORE_SCENARIO(objects, "timer.objects", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(2)));
     rt.go([] {
           handoff::timer t(std::chrono::nanoseconds(choose(3'000)));
