@@ -273,8 +273,9 @@ void engine::give_way(bool surely) noexcept {
     now += surely ? 1'000 : 300;
     if (rng.below(4) == 0) drain_some();
     if (now >= next_deadline) wake_due();
+    if (!surely && rng.below(how.by_priority ? 8 : 2) != 0) return;   // a pause is short
     if (how.by_priority) current->priority = --lowest;
-    if (surely || rng.below(2) == 0 || how.by_priority) switch_to(pick(true));
+    switch_to(pick(true));
 }
 
 void engine::thread_ends() noexcept {
