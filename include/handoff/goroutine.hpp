@@ -217,7 +217,7 @@ void sleep_for(std::chrono::duration<Rep, Period> d, const std::stop_token& stop
 // writes of data that goroutines share, where another processor might come in between. Elsewhere it does nothing, and
 // costs a load.
 inline void interleave() {
-    if (detail::fast.closed.load(std::memory_order_relaxed) != 0) [[unlikely]] detail::interleave_slow();
+    if (detail::fast_ways::read(detail::fast.closed) != 0) [[unlikely]] detail::interleave_slow();
 }
 
 // id of the current goroutine; 0 on a thread that is none.

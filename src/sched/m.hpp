@@ -148,7 +148,7 @@ inline std::uint32_t end_call(M* m) noexcept {
 }
 
 // enter_quickly begins the section; false if enter_slow has to follow.
-inline bool enter_quickly(M* m) noexcept {
+[[gnu::always_inline]] inline bool enter_quickly(M* m) noexcept {
     if (m->call.load(std::memory_order_relaxed) % 2 != 0) [[unlikely]] {
         m->call.store(end_call(m), std::memory_order_relaxed);
         m->calls_not_own.add();

@@ -4,6 +4,7 @@
 #include "sync/wait.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -44,18 +45,19 @@ simulation_options checked(const simulation_options& o) {
 base::mutex fast_lock;
 unsigned simulations_running HANDOFF_GUARDED_BY(fast_lock) = 0;
 
+void set_fast_ways(std::uint64_t closed) noexcept {
+    std::atomic_ref(fast.closed).store(closed, std::memory_order_relaxed);
+    std::atomic_ref(fast.open).store(~closed, std::memory_order_relaxed);
+}
+
 void close_fast_ways() noexcept {
     base::lock_guard hold(fast_lock);
-    if (simulations_running++ != 0) return;
-    fast.closed.store(~std::uint64_t{0}, std::memory_order_relaxed);
-    fast.open.store(0, std::memory_order_relaxed);
+    if (simulations_running++ == 0) set_fast_ways(~std::uint64_t{0});
 }
 
 void open_fast_ways() noexcept {
     base::lock_guard hold(fast_lock);
-    if (--simulations_running != 0) return;
-    fast.closed.store(0, std::memory_order_relaxed);
-    fast.open.store(~std::uint64_t{0}, std::memory_order_relaxed);
+    if (--simulations_running == 0) set_fast_ways(0);
 }
 
 M* enter_simulation() noexcept {
