@@ -67,7 +67,9 @@ int handoff_run(handoff_runtime* r, void (*f)(void*), void* arg) noexcept {
     return result_of([&] { go(r, f, arg).join(); });
 }
 
-void handoff_yield(void) noexcept { handoff::this_goroutine::yield(); }
+void handoff_yield(void) noexcept {
+    result_of([] { handoff::this_goroutine::yield(); });   // it throws in a simulation that has failed
+}
 
 int handoff_sleep_ns(int64_t ns) noexcept {
     return result_of([&] { handoff::this_goroutine::sleep_for(std::chrono::nanoseconds(ns)); });

@@ -241,7 +241,6 @@ TEST(simulation, every_call_is_a_place_to_switch) {
 // The second call of each pair finds what the first has left: also the fast ways of words that are in use.
 TEST(simulation, unlocking_is_a_place_to_switch) {
     mutex m;
-    shared_mutex sm;
     EXPECT_TRUE(finds_lost_update_across([&] {
         if (m.try_lock()) m.unlock();
     }));
