@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace handoff::detail {
@@ -12,8 +13,14 @@ constexpr std::size_t arity = 4;   // shallower than two, and four entries share
 }
 
 void timer_heap::publish() noexcept {
-    first_.store(heap_.empty() ? os::never : heap_[0].when, std::memory_order_relaxed);
-    size_.store(static_cast<unsigned>(heap_.size()), std::memory_order_relaxed);
+    std::int64_t first = heap_.empty() ? os::never : heap_[0].when;
+    std::size_t n = heap_.size();
+    for (const timer* t = loose_; t; t = t->next_due) {
+        first = std::min(first, t->when);
+        ++n;
+    }
+    first_.store(first, std::memory_order_relaxed);
+    size_.store(static_cast<unsigned>(n), std::memory_order_relaxed);
 }
 
 void timer_heap::sift_up(std::size_t i) noexcept {
@@ -48,10 +55,15 @@ void timer_heap::erase(std::size_t i) noexcept {
     slots_[freed].index = std::exchange(free_slot_, freed);
     const entry last = heap_.back();
     heap_.pop_back();
-    if (i == heap_.size()) return;
-    place(i, last);
-    sift_down(i);
-    sift_up(slots_[last.slot].index);
+    if (i != heap_.size()) {
+        place(i, last);
+        sift_down(i);
+        sift_up(slots_[last.slot].index);
+    }
+    if (timer* t = loose_) [[unlikely]] {
+        loose_ = t->next_due;
+        add_locked(t);   // into the place that is free now
+    }
 }
 
 void timer_heap::add_locked(timer* t) {
@@ -72,6 +84,25 @@ void timer_heap::add_locked(timer* t) {
     sift_up(heap_.size() - 1);
 }
 
+void timer_heap::add_loose(timer* t) noexcept {
+    t->slot = no_slot;
+    t->next_due = loose_;
+    loose_ = t;
+    t->heap.store(this, std::memory_order_relaxed);
+}
+
+void timer_heap::unlink_loose(timer* t) noexcept {
+    timer** at = &loose_;
+    while (*at != t) at = &(*at)->next_due;
+    *at = t->next_due;
+}
+
+timer* timer_heap::due_loose(std::int64_t now) const noexcept {
+    timer* t = loose_;
+    while (t && t->when > now) t = t->next_due;
+    return t;
+}
+
 void timer_heap::add(timer* t) {
     base::lock_guard hold(lock_);
     add_locked(t);
@@ -82,11 +113,18 @@ timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noe
     base::lock_guard hold(lock_);
     timer* head = nullptr;
     timer** tail = &head;
-    while (most-- > 0 && !heap_.empty() && heap_[0].when <= now) {
-        timer* t = slots_[heap_[0].slot].t;
-        erase(0);
-        // The next is one of these, and most likely in no cache.
-        for (std::size_t i = 1; i <= arity && i < heap_.size(); ++i) __builtin_prefetch(slots_[heap_[i].slot].t);
+    while (most-- > 0) {
+        timer* t;
+        if (!heap_.empty() && heap_[0].when <= now) {
+            t = slots_[heap_[0].slot].t;
+            erase(0);
+            // The next is one of these, and most likely in no cache.
+            for (std::size_t i = 1; i <= arity && i < heap_.size(); ++i) __builtin_prefetch(slots_[heap_[i].slot].t);
+        } else if (loose_ && (t = due_loose(now))) {
+            unlink_loose(t);
+        } else {
+            break;
+        }
         if (t->due) {
             if (G* g = t->due(t)) woken.push(g);
         } else {
@@ -103,7 +141,8 @@ timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noe
 bool timer_heap::remove(timer* t) noexcept {
     base::lock_guard hold(lock_);
     if (t->heap.load(std::memory_order_relaxed) != this) return false;
-    erase(slots_[t->slot].index);
+    if (t->slot == no_slot) unlink_loose(t);
+    else erase(slots_[t->slot].index);
     t->heap.store(nullptr, std::memory_order_relaxed);
     publish();
     return true;
@@ -116,11 +155,22 @@ bool timer_heap::remove_anywhere(timer* t) noexcept {
     return false;
 }
 
-void timer_heap::move_all(timer_heap& other) {
+void timer_heap::move_all(timer_heap& other) noexcept {
     // Both at once, in the order of their addresses: a timer is in one of them at any moment.
     base::lock_guard first(this < &other ? lock_ : other.lock_);
     base::lock_guard second(this < &other ? other.lock_ : lock_);
-    for (const entry& e : heap_) other.add_locked(slots_[e.slot].t);
+    const auto move = [&other](timer* t) noexcept {
+        try {
+            other.add_locked(t);
+        } catch (const std::bad_alloc&) {
+            other.add_loose(t);
+        }
+    };
+    for (const entry& e : heap_) move(slots_[e.slot].t);
+    while (timer* t = loose_) {
+        loose_ = t->next_due;
+        move(t);
+    }
     heap_.clear();
     slots_.clear();
     free_slot_ = no_slot;

@@ -53,8 +53,8 @@ public:
     // remove_anywhere takes t out of the heap that it is in, if any. Not while t may be added.
     static bool remove_anywhere(timer* t) noexcept;
 
-    // move_all moves every timer to `other`.
-    void move_all(timer_heap& other) HANDOFF_NO_TSA;
+    // move_all moves every timer to `other`. Without memory for them there they are kept in a list, and cost linear time.
+    void move_all(timer_heap& other) noexcept HANDOFF_NO_TSA;
 
 private:
     // Timers move about in the heap far more often than they are removed, and their memory, a hundred thousand sleeping
@@ -77,12 +77,16 @@ private:
         slots_[e.slot].index = static_cast<std::uint32_t>(i);
     }
     void add_locked(timer* t) HANDOFF_REQUIRES(lock_);
+    void add_loose(timer* t) noexcept HANDOFF_REQUIRES(lock_);
+    void unlink_loose(timer* t) noexcept HANDOFF_REQUIRES(lock_);
+    timer* due_loose(std::int64_t now) const noexcept HANDOFF_REQUIRES(lock_);
     void publish() noexcept HANDOFF_REQUIRES(lock_);
 
     base::mutex lock_;
     std::vector<entry> heap_ HANDOFF_GUARDED_BY(lock_);
     std::vector<place_of> slots_ HANDOFF_GUARDED_BY(lock_);
     std::uint32_t free_slot_ HANDOFF_GUARDED_BY(lock_) = no_slot;
+    timer* loose_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // list by next_due, in no order: no memory for them; slot is no_slot
     base::atomic<std::int64_t> first_{os::never};
     base::atomic<unsigned> size_{0};
 };
