@@ -68,7 +68,7 @@ public:
     scheduler_snapshot snapshot() const;
 
     // Changes the number of processors, 1 to 1024. New ones are there on return; surplus ones go as they next pass
-    // the scheduler, their goroutines to the others. Throws std::invalid_argument.
+    // the scheduler, their goroutines to the others. Throws std::invalid_argument, and std::bad_alloc; nothing has changed then.
     void set_procs(unsigned n);
     unsigned procs() const noexcept;
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <dlfcn.h>
+#include <new>
 
 namespace handoff {
 
@@ -67,9 +68,30 @@ goroutine_name g_store::describe(const G* g) {
     return n;
 }
 
-// note_unguarded counts an unguarded call of g's that is over, and tells the program. In user code, on g.
+goroutine_name g_store::describe_briefly(const G* g) noexcept {
+    try {
+        return describe(g);
+    } catch (const std::bad_alloc&) {
+        goroutine_name n;
+        n.id = g->id.load(std::memory_order_relaxed);
+        return n;
+    }
+}
+
+// note_unguarded counts an unguarded call of g's that is over, and tells the program. In user code, on g. Without memory
+// there is no more of it than the count in handoffs_unguarded.
 void sched::note_unguarded(G* g, std::int64_t since, std::int64_t until, long call) {
-    unguarded_call c{store->describe(g), call_text(call), std::chrono::nanoseconds(until - since)};
+    unguarded_call c;
+    try {
+        c = {store->describe(g), call_text(call), std::chrono::nanoseconds(until - since)};
+        count_unguarded(c);
+    } catch (const std::bad_alloc&) {
+        return;
+    }
+    if (opts.on_unguarded_call) opts.on_unguarded_call(c);
+}
+
+void sched::count_unguarded(const unguarded_call& c) {
     {
         base::lock_guard hold(unguarded_lock);
         unguarded_site& site = unguarded[{c.who.created, c.call}];
@@ -82,7 +104,6 @@ void sched::note_unguarded(G* g, std::int64_t since, std::int64_t until, long ca
     if (debug.unguarded)
         base::warn("%s blocked %.1f ms in unguarded %s", c.who.describe().c_str(),
                    static_cast<double>(c.blocked.count()) / 1e6, c.call.c_str());
-    if (opts.on_unguarded_call) opts.on_unguarded_call(c);
 }
 
 // describe_overflow runs in a signal handler: no allocation, and no lock that the interrupted code may hold.

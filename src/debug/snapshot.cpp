@@ -235,9 +235,17 @@ std::string sched::describe_goroutines() {
 std::string sched::describe_all() { return text_of(snapshot(), os::nanotime()); }
 
 // trace prints the line that HANDOFF_DEBUG=schedtrace asks for, when its time has come.
-void sched::trace(std::int64_t now) {
+void sched::trace(std::int64_t now) noexcept {
     if (now < watch.next_trace) return;
     watch.next_trace = now + std::chrono::nanoseconds(debug.schedtrace).count();
+    try {
+        print_trace(now);
+    } catch (const std::bad_alloc&) {
+        base::warn("no memory for a trace line");
+    }
+}
+
+void sched::print_trace(std::int64_t now) {
     const struct stats t = stats();
     std::string text;
     append(text,

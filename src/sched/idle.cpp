@@ -83,15 +83,18 @@ M* sched::take_idle_m(deferred_wake& wake) noexcept {
     if (midle.empty()) return nullptr;
     auto it = midle.begin();
     if (&*it == timekeeper && std::next(it) != midle.end()) ++it;
-    M* m = &*it;
-    midle.erase(it);
-    m->is_idle.store(false, std::memory_order_relaxed);
-    if (m == timekeeper) {
+    return unlink_idle_m(*it, wake);
+}
+
+M* sched::unlink_idle_m(M& m, deferred_wake& wake) noexcept {
+    midle.erase(midle.iterator_to(m));
+    m.is_idle.store(false, std::memory_order_relaxed);
+    if (&m == timekeeper) {
         timekeeper = nullptr;
         timekeeper_until = os::never;
         cover_timer(first_idle_timer(), wake);
     }
-    return m;
+    return &m;
 }
 
 void sched::wakep_any() noexcept {

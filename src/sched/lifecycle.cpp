@@ -99,6 +99,12 @@ options checked(options o) {
     return o;
 }
 
+g_store* new_store(const options& o) {
+    auto made = std::make_unique<g_store>();
+    made->on_unhandled_exception = o.on_unhandled_exception;
+    return made.release();
+}
+
 }  // namespace
 
 struct runtime_access {
@@ -109,9 +115,8 @@ bool in_forked_child() noexcept { return forked_child.load(std::memory_order_rel
 
 sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
-      cores(os::affinity_cpus()), started(os::nanotime()), store(new g_store), link(std::make_shared<sched_link>(this)),
-      stacks(opts.stack_size) {
-    store->on_unhandled_exception = opts.on_unhandled_exception;
+      cores(os::affinity_cpus()), started(os::nanotime()), link(std::make_shared<sched_link>(this)),
+      store(new_store(opts)), stacks(opts.stack_size) {   // nothing throws any more: the store would stay
     membarrier_in_use.store(os::membarrier_available(), std::memory_order_relaxed);   // the same answer each time
     coarse_now.store(started, std::memory_order_relaxed);
     spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
@@ -264,15 +269,22 @@ void sched::set_procs(unsigned n) {
 }
 
 // release_idle_ms lets each idle M look anew whether there are too many of them.
-void sched::release_idle_ms() {
-    std::vector<M*> all;
+void sched::release_idle_ms() noexcept {
+    std::size_t n;
     {
-        deferred_wake wake;
         base::lock_guard hold(lock);
-        all.reserve(midle.size());
-        while (M* m = take_idle_m(wake)) all.push_back(m);   // at once: they come back to the front
+        n = midle.size();
     }
-    for (M* m : all) m->wake_as(m_role::worker, nullptr, false);
+    for (; n > 0; --n) {
+        M* m;
+        {
+            deferred_wake wake;
+            base::lock_guard hold(lock);
+            if (midle.empty()) return;
+            m = unlink_idle_m(midle.back(), wake);   // those that come back do so to the front
+        }
+        m->wake_as(m_role::worker, nullptr, false);
+    }
 }
 
 // empty_p ends p, which is in the caller's hands: its goroutines go to the global queue, its timers to the first P.

@@ -348,7 +348,13 @@ void sched::report_stall() noexcept {
         if (npidle.load(std::memory_order_relaxed) != live_procs || !all_wait()) return;
     }
     watch.stall_reported = true;
-    const std::string report = "handoff: all goroutines wait for each other\n" + describe_all();
+    std::string report;
+    try {
+        report = "handoff: all goroutines wait for each other\n" + describe_all();
+    } catch (const std::bad_alloc&) {
+        base::warn("all goroutines wait for each other, and there is no memory to say who");
+        return;
+    }
     if (opts.on_deadlock) {
         // To the library it is a thread like any other: this M has no goroutine for which it could do anything.
         M* m = current_m();

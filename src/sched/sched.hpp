@@ -73,6 +73,7 @@ public:
 
     void name(G* g, const std::string& name);   // empty: forgets it
     goroutine_name describe(const G* g);
+    goroutine_name describe_briefly(const G* g) noexcept;   // without memory by its number alone
 
     base::mutex names_lock;
     std::unordered_map<const G*, std::string> names HANDOFF_GUARDED_BY(names_lock);
@@ -134,7 +135,7 @@ struct sched {
     void empty_p(P* p) noexcept HANDOFF_EXCLUDES(lock);
     void drain_and_stop() noexcept;    // waits for the goroutines, then joins the threads
     void set_procs(unsigned n);
-    void release_idle_ms() HANDOFF_EXCLUDES(lock);
+    void release_idle_ms() noexcept HANDOFF_EXCLUDES(lock);
     void retire_p(M* m) noexcept;      // m's P is surplus: empties it; m is left without
 
     // --- schedule.cpp: on an M, in a runtime section ---
@@ -185,6 +186,7 @@ struct sched {
     void stop_locked_m(M* m) noexcept;
     void start_locked_m(M* m, G* g) noexcept;
     M* take_idle_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
+    M* unlink_idle_m(M& m, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     std::int64_t first_idle_timer() const noexcept;
     void cover_timer(std::int64_t when, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     void add_timer_outside(timer* t) HANDOFF_EXCLUDES(lock);   // by threads that are none of ours; throws std::bad_alloc
@@ -226,9 +228,11 @@ struct sched {
 
     // --- debug ---
     void note_unguarded(G* g, std::int64_t since, std::int64_t until, long call);
+    void count_unguarded(const unguarded_call& c);
     struct stats stats();
     scheduler_snapshot snapshot();
-    void trace(std::int64_t now);
+    void trace(std::int64_t now) noexcept;
+    void print_trace(std::int64_t now);
     std::string describe_all();
     std::string describe_goroutines();
 
@@ -260,6 +264,7 @@ struct sched {
     bool monitor_deep HANDOFF_GUARDED_BY(lock) = false; // the monitor sleeps until it is woken
     std::int64_t monitor_until HANDOFF_GUARDED_BY(lock) = 0;
     std::uint64_t spawned_outside HANDOFF_GUARDED_BY(lock) = 0;
+    const std::shared_ptr<sched_link> link;
     g_store* const store;   // what it holds is guarded by the lock, until the threads are gone
 
     // Written under the lock, read anywhere. Relaxed where a stale value only delays a wake-up that the Dekker pair
@@ -277,8 +282,6 @@ struct sched {
     base::atomic<std::int64_t> spin_time{0};             // of an idle M
     base::atomic<std::int64_t> coarse_now{0};            // the monitor's clock
     base::atomic<std::uint32_t> starved{0};              // Ps that an M could not be made for, since last looked
-
-    const std::shared_ptr<sched_link> link;
 
     os::note monitor_note;
     os::note drained;

@@ -113,7 +113,7 @@ inline void destroy_task(G* g) noexcept {
 
 // What a goroutine threw and nobody will ever see.
 void report_unhandled(G* g, g_store& store) noexcept {
-    report_exception(store.describe(g), std::exchange(g->exception, nullptr), store.on_unhandled_exception);
+    report_exception(store.describe_briefly(g), std::exchange(g->exception, nullptr), store.on_unhandled_exception);
 }
 
 inline void drop_outcome(G* g, g_store& store) noexcept {
@@ -128,13 +128,18 @@ void report_exception(const goroutine_name& who, std::exception_ptr e, const exc
         handler(who, std::move(e));   // noexcept: what it throws terminates
         return;
     }
-    const char* what = "an exception that is no std::exception";
+    std::string name;
+    try {
+        name = who.describe();
+    } catch (const std::bad_alloc&) {
+        name = "a goroutine";   // fits into the string itself
+    }
     try {
         std::rethrow_exception(e);
     } catch (const std::exception& x) {
-        base::warn("%s ended by an unhandled exception: %s", who.describe().c_str(), x.what());
+        base::warn("%s ended by an unhandled exception: %s", name.c_str(), x.what());
     } catch (...) {
-        base::warn("%s ended by an unhandled exception: %s", who.describe().c_str(), what);
+        base::warn("%s ended by an unhandled exception: %s", name.c_str(), "an exception that is no std::exception");
     }
     std::terminate();
 }

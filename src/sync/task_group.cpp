@@ -67,7 +67,7 @@ void group_state::fail(std::exception_ptr e) noexcept {
     goroutine_name who;
     if (const M* m = current_m()) {
         const G* g = m->curg.load(std::memory_order_relaxed);
-        who = g->s->store->describe(g);
+        who = g->s->store->describe_briefly(g);
     }
     {
         spin_guard hold(lock);
