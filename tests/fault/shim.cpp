@@ -132,7 +132,10 @@ namespace {
 
 // operator new's ways to memory.
 UNSANITIZED void* allocate(std::size_t size, std::size_t align) noexcept {
-    if (judge(site::allocation).skip_call) return nullptr;
+    if (judge(site::allocation).skip_call) {
+        errno = ENOMEM;   // as malloc does
+        return nullptr;
+    }
     if (size == 0) size = 1;
     if (align <= alignof(std::max_align_t)) return std::malloc(size);
     return std::aligned_alloc(align, (size + align - 1) / align * align);
