@@ -1,52 +1,54 @@
-"""The mutations that tests/mutants applies: what is broken, and which tests must notice."""
+"""The mutations that tests/mutants applies: what is broken, and which tests must notice.
 
+Those that the explorer of schedules must find (tests/model/explore.hpp) are in tests/model/mutants.txt.
+"""
+
+import os
+import subprocess
 from collections import namedtuple
 
-Mutation = namedtuple("Mutation", "name file old new target tests environment")
+# `apply` gives the changed text of the file, or None if the mutation does not fit it any more. `target` is the program
+# that must fail, with `arguments`.
+Mutation = namedtuple("Mutation", "name file apply target arguments")
 MUTATIONS = []
 
 
-def mutation(name, file, old, new, tests, target="handoff_unit", **environment):
-    MUTATIONS.append(Mutation(name, file, old, new, target, tests, environment))
+def mutation(name, file, old, new, tests, target="handoff_unit"):
+    def apply(text):
+        return text.replace(old, new) if text.count(old) == 1 else None
 
+    MUTATIONS.append(Mutation(name, file, apply, target, ["--gtest_brief=1", f"--gtest_filter={tests}"]))
+
+
+def read_explored(path):
+    """Blocks of a name in brackets, and lines of `key = value`: see the head of the file."""
+
+    def edit(expression):
+        def apply(text):
+            changed = subprocess.run(["sed", "-E", expression], input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
+            return changed if changed != text else None
+
+        return apply
+
+    with open(path, encoding="utf-8") as f:
+        blocks = [b for b in f.read().split("\n\n") if b.startswith("[")]
+    for block in blocks:
+        name, *lines = block.strip().splitlines()
+        value = {key.strip(): text for key, text in (line.split("= ", 1) for line in lines)}
+        target, *arguments = value["fails"].split()
+        MUTATIONS.append(Mutation(name.strip("[]"), value["file"], edit(value["sed"]), target, arguments))
+
+
+read_explored(os.path.join(os.path.dirname(os.path.abspath(__file__)), "model", "mutants.txt"))
 
 # ---- Run queues ----------------------------------------------------------------------------------------------------
 
-mutation(
-    "thief_takes_without_cas",
-    "src/sched/runq.cpp",
-    "        if (head_.compare_exchange_strong(h, h + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return n;",
-    "        head_.store(h + n, std::memory_order_release);\n        return n;",
-    "runq.nothing_is_lost_or_taken_twice",
-)
-mutation(
-    "thief_takes_next_without_cas",
-    "src/sched/runq.cpp",
-    "            if (!next_.compare_exchange_strong(g, nullptr, std::memory_order_acquire, std::memory_order_relaxed))\n"
-    "                continue;",
-    "            next_.store(nullptr, std::memory_order_relaxed);",
-    "runq.next_is_not_taken_twice",
-)
-mutation(
-    "thief_ignores_alone",
-    "src/sched/runq.cpp",
-    "    if (alone_.load(std::memory_order_acquire)) return 0;   // with share()\n",
-    "",
-    "runq.alone_is_not_stolen_from",
-)
 mutation(
     "push_overwrites_the_oldest",
     "src/sched/runq.hpp",
     "if (t - h >= capacity)",
     "if (t - h > capacity)",
     "runq.push_refuses_when_full",
-)
-mutation(
-    "empty_looks_once",
-    "src/sched/runq.hpp",
-    "            if (tail_.load(std::memory_order_acquire) == t) return h == t && n == nullptr;",
-    "            return h == t && n == nullptr;",
-    "runq.empty_is_never_said_of_a_queue_with_work",
 )
 mutation(
     "overflow_loses_one",
@@ -85,13 +87,6 @@ mutation(
     "    s->wakep_any();\n    return g;",
     "    return g;",
     "runtime.*:goroutine.*",
-)
-mutation(
-    "spinner_tells_nobody",
-    "src/sched/schedule.cpp",
-    "        wakep();   // submitters may have relied on us; wakep has the fence",
-    "",
-    "runtime.all_processors_run_after_a_rest",
 )
 mutation(
     "handoff_forgets_local_work",
@@ -175,33 +170,11 @@ mutation(
     "retake.*:unguarded.*:computing.*",
 )
 mutation(
-    "entering_does_not_look",
-    "src/sched/m.hpp",
-    "        if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return m;",
-    "        return m;",
-    "retake.*",
-)
-mutation(
     "exitsyscall_does_not_look",
     "src/sched/syscall.cpp",
     "        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);",
     "",
     "retake.*",
-)
-mutation(
-    "no_membarrier",
-    "src/sched/retake.cpp",
-    "    if (membarrier_in_use.load(std::memory_order_relaxed)) os::membarrier_all();",
-    "",
-    "retake.*",
-)
-mutation(
-    "no_fence_without_membarrier",
-    "src/sched/m.hpp",
-    "        m->section.exchange(one_more(m->section), std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS",
-    "        m->section.store(one_more(m->section), std::memory_order_relaxed);",
-    "retake.*",
-    HANDOFF_NO_MEMBARRIER="1",
 )
 mutation(
     "question_is_not_answered",
@@ -335,8 +308,8 @@ mutation(
 mutation(
     "heap_forgets_to_sift_up",
     "src/timer/timer_heap.cpp",
-    "    sift_down(i);\n    sift_up(slots_[last.slot].index);",
-    "    sift_down(i);",
+    "        sift_down(i);\n        sift_up(slots_[last.slot].index);",
+    "        sift_down(i);",
     "timer_heap.*",
 )
 
@@ -348,13 +321,6 @@ mutation(
     "    waiter w(m, false);\n    wait_node n;\n    n.who = &w;\n    n.slot = slot;\n    push_back(list, n);",
     "    waiter w(m, false);\n    wait_node n;\n    n.who = &w;\n    n.slot = slot;\n    push_front(list, n);",
     "*channels.serve_those_who_wait_in_their_order*",
-)
-mutation(
-    "close_forgets_senders",
-    "src/sync/channel.cpp",
-    "    while (first_waiter(c.senders, won)) {\n    }\n}",
-    "}",
-    "*channels.close_wakes_all_senders*",
 )
 mutation(
     "receiver_leaves_senders_waiting",
@@ -371,25 +337,11 @@ mutation(
     "*channel*",
 )
 mutation(
-    "two_cases_win",
-    "src/sync/wait.cpp",
-    "        if (seen > wait_end::parked) return contest::lost;\n        // acquire: with the CAS armed",
-    "        if (seen > wait_end::parked) return contest::won_early;\n        // acquire: with the CAS armed",
-    "*select*",
-)
-mutation(
     "select_prefers_the_first",
     "src/sync/select.cpp",
     "if (ready == 1 || static_cast<std::uint64_t>(random_number()) * ready >> 32 == 0) chosen = i;",
     "if (ready == 1) chosen = i;",
     "*select_choices.choose_evenly*:*select_choices.are_fair*",
-)
-mutation(
-    "select_leaves_its_nodes",
-    "src/sync/select.cpp",
-    "            if (nodes_[i].queued) erase(list_of(*cases_[i]), nodes_[i]);",
-    "",
-    "*selects.leave_*",
 )
 
 # ---- Locks and the like --------------------------------------------------------------------------------------------
@@ -418,15 +370,15 @@ mutation(
 mutation(
     "readers_pass_writers_by",
     "include/handoff/shared_mutex.hpp",
-    "        while ((seen & (writer | parked)) == 0)",
-    "        while ((seen & writer) == 0)",
+    "        while (((seen | free) & (writer | parked)) == 0)",
+    "        while (((seen | free) & writer) == 0)",
     "*shared_mutexes.*",
 )
 mutation(
     "readers_pass_a_writer_that_has_it",
     "include/handoff/shared_mutex.hpp",
-    "        while ((seen & (writer | parked)) == 0)",
-    "        while ((seen & parked) == 0)",
+    "        while (((seen | free) & (writer | parked)) == 0)",
+    "        while (((seen | free) & parked) == 0)",
     "*shared_mutexes.exclude_*",
 )
 mutation(
