@@ -51,7 +51,7 @@ TEST(stacks, refusal_burns_no_cpu) {
 
 TEST(stacks, some_can_be_had_and_some_not) {
     set_seed(seeded_random("stacks")());
-    leaves_nothing_behind(8, [] {
+    leaves_nothing_behind(12, [] {
         runtime rt({.procs = 3, .stack_size = 32u << 20});   // two in a mapping
         const hang_alarm alarm(&rt);
         const injection refuse(site::stack_mapping, {.error = ENOMEM, .chance = 0.8});
@@ -148,7 +148,7 @@ TEST(stacks, idle_runtime_gives_their_memory_back) {
 }
 
 TEST(stacks, memory_that_is_not_given_back_does_no_harm) {
-    leaves_nothing_behind(4, [] {
+    leaves_nothing_behind(20, [] {
         const injection huge(site::no_huge_page, {.error = EINVAL}), keep(site::give_back, {.error = EAGAIN});
         runtime rt({.procs = 2});
         EXPECT_EQ(do_some_of_everything(rt, 40), 40u);
