@@ -84,11 +84,16 @@ void timer_heap::add_locked(timer* t) {
     sift_up(heap_.size() - 1);
 }
 
-void timer_heap::add_loose(timer* t) noexcept {
-    t->slot = no_slot;
-    t->next_due = loose_;
-    loose_ = t;
-    t->heap.store(this, std::memory_order_relaxed);
+// take_over adds a timer that has nowhere else to go.
+void timer_heap::take_over(timer* t) noexcept {
+    try {
+        add_locked(t);
+    } catch (const std::bad_alloc&) {
+        t->slot = no_slot;
+        t->next_due = loose_;
+        loose_ = t;
+        t->heap.store(this, std::memory_order_relaxed);
+    }
 }
 
 void timer_heap::unlink_loose(timer* t) noexcept {
@@ -159,17 +164,10 @@ void timer_heap::move_all(timer_heap& other) noexcept {
     // Both at once, in the order of their addresses: a timer is in one of them at any moment.
     base::lock_guard first(this < &other ? lock_ : other.lock_);
     base::lock_guard second(this < &other ? other.lock_ : lock_);
-    const auto move = [&other](timer* t) noexcept {
-        try {
-            other.add_locked(t);
-        } catch (const std::bad_alloc&) {
-            other.add_loose(t);
-        }
-    };
-    for (const entry& e : heap_) move(slots_[e.slot].t);
+    for (const entry& e : heap_) other.take_over(slots_[e.slot].t);
     while (timer* t = loose_) {
         loose_ = t->next_due;
-        move(t);
+        other.take_over(t);
     }
     heap_.clear();
     slots_.clear();

@@ -77,7 +77,7 @@ private:
         slots_[e.slot].index = static_cast<std::uint32_t>(i);
     }
     void add_locked(timer* t) HANDOFF_REQUIRES(lock_);
-    void add_loose(timer* t) noexcept HANDOFF_REQUIRES(lock_);
+    void take_over(timer* t) noexcept HANDOFF_REQUIRES(lock_);
     void unlink_loose(timer* t) noexcept HANDOFF_REQUIRES(lock_);
     timer* due_loose(std::int64_t now) const noexcept HANDOFF_REQUIRES(lock_);
     void publish() noexcept HANDOFF_REQUIRES(lock_);
