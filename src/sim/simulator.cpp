@@ -115,17 +115,18 @@ void simulator::begin() {
     o.procs = 1;
     o.stack_size = options_.stack_size;
     o.on_unhandled_exception = [f = failure](const goroutine_name&, std::exception_ptr e) { f->note(std::move(e)); };
-    sched_.reset(new sched(std::move(o)));
-    sched_->sim = this;
-    sched_->set_procs(1);
-    sched_->coarse_now.store(now_, std::memory_order_relaxed);
+    std::unique_ptr<sched, drain> made(new sched(std::move(o)));
+    made->sim = this;
+    made->set_procs(1);
+    made->coarse_now.store(now_, std::memory_order_relaxed);
     {
         deferred_wake nobody;
-        base::lock_guard hold(sched_->lock);
-        sched_->allm.push_back(std::make_unique<M>(sched_.get(), 0));
-        m_ = sched_->allm.back().get();
-        p_ = sched_->take_idle_p(nullptr, nobody);
+        base::lock_guard hold(made->lock);
+        made->allm.push_back(std::make_unique<M>(made.get(), 0));
+        m_ = made->allm.back().get();
+        p_ = made->take_idle_p(nullptr, nobody);
     }
+    sched_ = std::move(made);
     m_->thread = ::pthread_self();
     m_->tid.store(os::this_tid(), std::memory_order_relaxed);
     m_->taken.store(retake::simulated, std::memory_order_relaxed);
