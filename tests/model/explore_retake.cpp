@@ -70,6 +70,48 @@ EXPLORE_SCENARIO(mixed, "retake.mixed", 100'000, .length = 2'000) {
     for (auto& h : all) h.join();
 }
 
+// A retaker that has looked some time ago, and does not know what its processors' owners have done since.
+EXPLORE_SCENARIO(stale, "retake.stale", 100'000, .length = 1'200) {
+    using namespace handoff::detail;
+    runtime rt(quiet(1 + choose(2)));   // whose own monitor takes nothing
+    owners check;
+    sched* s = nullptr;
+    rt.run([&] { s = current_m()->s; });
+    const auto body = [&] {
+        for (int i = 0; i < 3; ++i) {
+            {
+                const syscall_guard g(perhaps() ? handoff_policy::immediate : handoff_policy::sysmon);
+                compute(choose(8));
+            }
+            check.check();
+        }
+    };
+    join_handle<void> all[] = {rt.go(body), rt.go(body)};
+    thread retaker([&] {
+        for (int round = 0; round < 8; ++round) {
+            retake_candidate found[2];
+            unsigned n = 0;
+            s->for_each_p([&](P& p) {
+                M* m = p.m.load(std::memory_order_acquire);
+                if (!m || p.status.load(std::memory_order_relaxed) != p_status::running) return;
+                retake_candidate& c = found[n++];
+                c.m = m;
+                c.p = &p;
+                c.call = m->call.load(std::memory_order_relaxed);
+                c.section = m->section.load(std::memory_order_relaxed);
+                c.slice_is_over = perhaps();
+                c.as = c.slice_is_over ? retake::taken_slice : retake::taken_call;
+            });
+            compute(choose(30));
+            if (n != 0) retake_ps(*s, found, n);
+            for (unsigned i = 0; i < n; ++i)
+                if (found[i].taken) s->handoffp(found[i].p);
+        }
+    });
+    for (auto& h : all) h.join();
+    retaker.join();
+}
+
 // Goroutines that are tied to their threads, and take them along.
 EXPLORE_SCENARIO(tied, "retake.tied", 100'000, .length = 2'000) {
     runtime rt(greedy(1 + choose(2)));
