@@ -160,7 +160,8 @@ EXPLORE_SCENARIO(select_meets_select, "select.crossing", 100'000, .length = 2'50
         const auto &mine = turned ? a : b, &other = turned ? b : a;
         for (bool goes_on = true; goes_on;) {
             int s = 0, r = 0;
-            handoff::select(handoff::on_send(mine, 1, [&] { ++s; }), handoff::on_recv(other, [&](std::optional<int>) { ++r; }),
+            handoff::select(handoff::on_send(mine, 1, [&] { ++s; }),
+                            handoff::on_recv(other, [&](std::optional<int>) { ++r; }),
                             handoff::on_recv(end, [&](std::optional<int>) { goes_on = false; }));
             EXPLORE_CHECK(s + r == (goes_on ? 1 : 0));
             sent += s;

@@ -250,7 +250,8 @@ void engine::make_runnable(model_thread& t, bool timed_out) noexcept {
 bool engine::jump_in_time() noexcept {
     model_thread* first = nullptr;
     for (unsigned i = 0; i < count; ++i)
-        if (threads[i].deadline != no_deadline && (!first || threads[i].deadline < first->deadline)) first = &threads[i];
+        if (threads[i].deadline != no_deadline && (!first || threads[i].deadline < first->deadline))
+            first = &threads[i];
     if (!first) return false;
     now = std::max(now, first->deadline);
     wake_due();
@@ -318,7 +319,8 @@ void engine::drain_one(model_thread& t, unsigned i) noexcept {
     if (p.unlock) {
         owner_of(p.at) = 0;
         for (unsigned k = 0; k < count; ++k)
-            if (threads[k].state == thread_state::in_mutex && threads[k].waits_for == p.at) make_runnable(threads[k], false);
+            if (threads[k].state == thread_state::in_mutex && threads[k].waits_for == p.at)
+                make_runnable(threads[k], false);
     } else {
         check_alive(p.at);
         std::memcpy(p.at, &p.value, p.size);
@@ -413,7 +415,9 @@ void end_modify(const void* at, operation what, std::uint64_t before, std::uint6
     if (the.tracing) the.record(what, at, before, after, 0, __builtin_return_address(0));
 }
 
-bool fails_spuriously() noexcept { return the.how.spurious_every != 0 && the.rng.below(the.how.spurious_every) == 0; }
+bool fails_spuriously() noexcept {
+    return the.how.spurious_every != 0 && the.rng.below(the.how.spurious_every) == 0;
+}
 
 void full_fence() noexcept {
     if (!active) return;

@@ -127,7 +127,8 @@ struct engine {
     void drain_all(model_thread& t) noexcept;
     void drain_everybody() noexcept;
     [[noreturn]] void give_up(const char* format, va_list args) noexcept;
-    void record(operation what, const void* at, std::uint64_t before, std::uint64_t value, int order, const void* pc) noexcept;
+    void record(operation what, const void* at, std::uint64_t before, std::uint64_t value, int order,
+                const void* pc) noexcept;
     std::string describe_threads() const;
 };
 
@@ -149,7 +150,8 @@ inline bool in_arena(const void* at) noexcept {
     return static_cast<std::size_t>(static_cast<const char*>(at) - arena) < arena_size;
 }
 [[gnu::always_inline]] inline void check_alive(const void* at) noexcept {
-    if (in_arena(at) && !arena_live[static_cast<std::size_t>(static_cast<const char*>(at) - arena) / arena_grain]) [[unlikely]]
+    const auto offset = static_cast<std::size_t>(static_cast<const char*>(at) - arena);
+    if (in_arena(at) && !arena_live[offset / arena_grain]) [[unlikely]]
         fail_now("an atomic in freed memory is touched: %p", at);
 }
 

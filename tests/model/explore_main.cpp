@@ -49,7 +49,8 @@ std::uint64_t current_seed = 0;
 // A crash in the library's code: the seed is all that can be said safely.
 void on_crash(int signal) {
     char text[256];
-    const int n = std::snprintf(text, sizeof text, "\nhandoff_explore: signal %d in --scenario %s --replay %llu, step %llu\n", signal,
+    const int n = std::snprintf(text, sizeof text,
+                                "\nhandoff_explore: signal %d in --scenario %s --replay %llu, step %llu\n", signal,
                                 current_name, static_cast<unsigned long long>(current_seed),
                                 static_cast<unsigned long long>(the.steps));
     [[maybe_unused]] auto written = ::write(1, text, static_cast<std::size_t>(n));

@@ -65,24 +65,27 @@ void reset_memory() noexcept {
 
 const char* describe_address(const void* at, char* text, std::size_t size) noexcept {
     if (!at) return "";
-    if (in_arena(at)) std::snprintf(text, size, "heap+%#zx", static_cast<std::size_t>(static_cast<const char*>(at) - arena));
+    const auto offset = static_cast<std::size_t>(static_cast<const char*>(at) - arena);
+    if (in_arena(at)) std::snprintf(text, size, "heap+%#zx", offset);
     else std::snprintf(text, size, "%p", at);
     return text;
 }
 
 }  // namespace explore
 
-void* operator new(std::size_t size) { return explore::allocate(size, explore::arena_grain); }
-void* operator new[](std::size_t size) { return explore::allocate(size, explore::arena_grain); }
-void* operator new(std::size_t size, std::align_val_t align) { return explore::allocate(size, static_cast<std::size_t>(align)); }
-void* operator new[](std::size_t size, std::align_val_t align) { return explore::allocate(size, static_cast<std::size_t>(align)); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return explore::allocate(size, explore::arena_grain); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return explore::allocate(size, explore::arena_grain); }
-void operator delete(void* p) noexcept { explore::release(p); }
-void operator delete[](void* p) noexcept { explore::release(p); }
-void operator delete(void* p, std::size_t) noexcept { explore::release(p); }
-void operator delete[](void* p, std::size_t) noexcept { explore::release(p); }
-void operator delete(void* p, std::align_val_t) noexcept { explore::release(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { explore::release(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { explore::release(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { explore::release(p); }
+using explore::allocate, explore::arena_grain, explore::release;
+
+void* operator new(std::size_t n) { return allocate(n, arena_grain); }
+void* operator new[](std::size_t n) { return allocate(n, arena_grain); }
+void* operator new(std::size_t n, std::align_val_t align) { return allocate(n, static_cast<std::size_t>(align)); }
+void* operator new[](std::size_t n, std::align_val_t align) { return allocate(n, static_cast<std::size_t>(align)); }
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return allocate(n, arena_grain); }
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return allocate(n, arena_grain); }
+void operator delete(void* p) noexcept { release(p); }
+void operator delete[](void* p) noexcept { release(p); }
+void operator delete(void* p, std::size_t) noexcept { release(p); }
+void operator delete[](void* p, std::size_t) noexcept { release(p); }
+void operator delete(void* p, std::align_val_t) noexcept { release(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { release(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { release(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { release(p); }

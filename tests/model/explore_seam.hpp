@@ -6,8 +6,8 @@
 namespace explore {
 
 enum class operation : std::uint8_t {
-    load, store, drain, forget, exchange, compare_exchange, fetch_add, fetch_sub, fetch_and, fetch_or, fence, barrier, relax,
-    lock, unlock, futex_wait, futex_wake, sleep, starts, ends, join, note,
+    load, store, drain, exchange, compare_exchange, fetch_add, fetch_sub, fetch_and, fetch_or, fence, barrier, relax,
+    lock, unlock, futex_wait, futex_wake, sleep, starts, ends, join,
 };
 
 // True while a model thread runs.

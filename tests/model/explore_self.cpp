@@ -81,7 +81,9 @@ int seen_with_flag(std::memory_order order) {
     return seen;
 }
 EXPLORE_BROKEN(relaxed_flag, "broken.relaxed_flag") { EXPLORE_CHECK(seen_with_flag(relaxed) == 1); }
-EXPLORE_SCENARIO(release_flag, "model.release", 20'000, .length = 30) { EXPLORE_CHECK(seen_with_flag(std::memory_order_release) == 1); }
+EXPLORE_SCENARIO(release_flag, "model.release", 20'000, .length = 30) {
+    EXPLORE_CHECK(seen_with_flag(std::memory_order_release) == 1);
+}
 
 // Adding without a read-modify-write.
 EXPLORE_BROKEN(lost_update, "broken.lost_update") {

@@ -17,7 +17,6 @@ const char* name_of(operation o) noexcept {
         case operation::load: return "load";
         case operation::store: return "store";
         case operation::drain: return "is seen";
-        case operation::forget: return "forget";
         case operation::exchange: return "exchange";
         case operation::compare_exchange: return "cas";
         case operation::fetch_add: return "add";
@@ -35,7 +34,6 @@ const char* name_of(operation o) noexcept {
         case operation::starts: return "starts";
         case operation::ends: return "ends";
         case operation::join: return "join";
-        case operation::note: return "note";
     }
     return "?";
 }
@@ -97,11 +95,13 @@ private:
 
 }  // namespace
 
-void engine::record(operation what, const void* at, std::uint64_t before, std::uint64_t value, int order, const void* pc) noexcept {
+void engine::record(operation what, const void* at, std::uint64_t before, std::uint64_t value, int order,
+                    const void* pc) noexcept {
     if (!tracing) return;
     const bool was = active;
     active = false;   // its memory is not the schedule's
-    trace.push_back({steps, value, before, at, pc, what, static_cast<std::uint8_t>(current->number), static_cast<std::uint8_t>(order)});
+    trace.push_back({steps, value, before, at, pc, what, static_cast<std::uint8_t>(current->number),
+                     static_cast<std::uint8_t>(order)});
     active = was;
 }
 
@@ -111,7 +111,8 @@ std::string engine::describe_threads() const {
     for (unsigned i = 0; i < count; ++i) {
         const model_thread& t = threads[i];
         char line[160], address[40];
-        std::snprintf(line, sizeof line, "  t%-2u %s %s%s, %u stores pending%s\n", i, names[static_cast<int>(t.state)],
+        std::snprintf(line, sizeof line, "  t%-2u %s %s%s, %u stores pending%s\n", i,
+                      names[static_cast<int>(t.state)],
                       describe_address(t.waits_for, address, sizeof address),
                       t.deadline == no_deadline ? "" : " with a deadline", t.buffered, &t == current ? "   <- at work" : "");
         text += line;
@@ -127,8 +128,8 @@ void print_trace(const options& o) {
         if (all[i].pc) lines.want(all[i].pc);
     lines.look_up();
     std::printf("strategy: %s, switch every %u, %u changes of priority, stores drained every %u%s, %lld ns a step\n",
-                the.how.by_priority ? "by priority" : "random walk", the.how.switch_every, the.how.changes, the.how.drain_every,
-                the.how.stores_overtake ? " in any order" : "", static_cast<long long>(the.how.step_ns));
+                the.how.by_priority ? "by priority" : "random walk", the.how.switch_every, the.how.changes,
+                the.how.drain_every, the.how.stores_overtake ? " in any order" : "", static_cast<long long>(the.how.step_ns));
     std::printf("    step thread  what        address        value\n");
     for (std::size_t i = first; i < all.size(); ++i) {
         const traced& t = all[i];
@@ -139,8 +140,8 @@ void print_trace(const options& o) {
                           static_cast<unsigned long long>(t.value));
         else std::snprintf(values, sizeof values, "%#llx", static_cast<unsigned long long>(t.value));
         const bool has_order = t.what == operation::load || t.what == operation::store;
-        std::printf("%8llu %*st%-2u  %-10s %-3s %-14s %-18s %s\n", static_cast<unsigned long long>(t.step), 2 * (t.thread % 8), "",
-                    t.thread, name_of(t.what), has_order ? order_name(t.order) : "", place, values,
+        std::printf("%8llu %*st%-2u  %-10s %-3s %-14s %-18s %s\n", static_cast<unsigned long long>(t.step),
+                    2 * (t.thread % 8), "", t.thread, name_of(t.what), has_order ? order_name(t.order) : "", place, values,
                     t.pc ? lines[t.pc].c_str() : "");
     }
     std::printf("%s", the.describe_threads().c_str());
