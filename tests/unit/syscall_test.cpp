@@ -284,7 +284,7 @@ TEST(guard, lets_its_goroutine_use_the_library) {
                 EXPECT_EQ(handoff::go([] { return 5; }).join(), 5);
                 this_goroutine::yield();
                 this_goroutine::sleep_for(100us);
-                bool ran = false;
+                std::atomic<bool> ran{false};   // under a guard we go on beside the others, also with one processor
                 handoff::go([&] { ran = true; });
                 while (!ran) this_goroutine::yield();
                 EXPECT_THROW(handoff::go([] { throw 1; }).join(), int);
