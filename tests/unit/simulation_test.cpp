@@ -468,7 +468,7 @@ TEST(simulation, leaves_nothing_behind) {
         run_mixture(seed);
         EXPECT_THROW(simulation(seed).run([] { (void)channel<int>().recv(); }), deadlock);
     }
-    EXPECT_EQ(threads().size(), threads_before);
+    EXPECT_LE(threads().size(), threads_before);   // others' may have been on their way out
     if (!with_sanitizer) {
         EXPECT_LE(mapping_count(), mappings_before + 4);
     }
