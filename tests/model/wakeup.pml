@@ -161,11 +161,9 @@ inline handoffp(b, x, found, got) {
     :: else ->
         atomic { MAY_LOCK(b) -> put_idle_p(b, x - 1); unlock(b); x = 0 };
         full_fence(b);
-#ifndef MUTANT_6
         work_anywhere(b, found);
         if :: found -> wakep_any(b, got) :: else fi;
         found = false
-#endif
     fi
 }
 
