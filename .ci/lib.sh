@@ -48,7 +48,7 @@ is_there() {
         command -v "$1" >/dev/null
     elif is_debian; then
         # Not the header: Debian has Boost's headers and its libraries in different packages.
-        dpkg -s "$2" 2>/dev/null | grep -q '^Status: .* installed$'
+        [[ $(dpkg-query -W -f '${Status}\n' "$2" 2>/dev/null) == *" installed"* ]]
     else
         local header=${1#<}
         # shellcheck disable=SC2086 # CXX may hold words, as in "ccache g++"
