@@ -4,7 +4,7 @@
 //
 // What must hold: every message sent is received once, or lies in its channel at the end; every goroutine that was
 // spawned has ended; what mutexes guard adds up; stats() and snapshot() agree with that; no thread, mapping or descriptor
-// stays. A watchdog ends the process if somebody stands still for half a minute, and shows what every runtime does.
+// stays. A watchdog ends the process if somebody stands still for half a minute of its own looks, and shows what every runtime does.
 #include "chaos_pieces.hpp"
 
 #include <fstream>
@@ -160,7 +160,7 @@ int run(std::chrono::seconds length) {
         std::thread watchdog([&over] {
             while (!over.load()) {
                 std::this_thread::sleep_for(100ms);
-                the_scene.look(pick(30s, 60s, 120s));
+                the_scene.look(pick(300u, 600u, 1200u));
             }
         });
         const auto end = steady::now() + length;

@@ -43,7 +43,7 @@ public:
         std::atomic<std::uint64_t> done{0};
         std::atomic<bool> over{false};
         std::uint64_t seen = ~std::uint64_t{0};   // the watchdog's
-        steady::time_point since{};               // likewise
+        unsigned looks = 0;                       // likewise: how often it has seen that number
     };
 
     progress& add(std::string name) {
@@ -63,14 +63,14 @@ public:
         runtimes_.remove(&rt);
     }
 
-    // look aborts if somebody has not got on for `patience`, or the round's end has not.
-    void look(std::chrono::seconds patience) {
+    // look aborts if somebody has not got on for `patience` looks, or the round's end has not. Looks, not seconds: on a
+    // machine that leaves this process next to nothing they come late as well.
+    void look(unsigned patience) {
         std::lock_guard hold(lock_);
-        const auto now = steady::now();
         for (auto& p : players_) {
             const std::uint64_t done = p->done.load();
-            if (done != p->seen || p->over.load()) p->seen = done, p->since = now;
-            else if (now - p->since > patience) give_up(*p);
+            if (done != p->seen || p->over.load()) p->seen = done, p->looks = 0;
+            else if (++p->looks > patience) give_up(*p);
         }
     }
 
