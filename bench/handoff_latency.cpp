@@ -1,82 +1,27 @@
 // handoff_*: how long the only P stands idle after a goroutine blocks, until the next one runs.
 //
-// A round, on 1 P: goroutine A spawns B, reads the clock, and blocks in read() on an empty pipe. B, runnable all the
-// while, can only run once A's P has been taken or given away; it reads the clock as its first step, and then writes
-// the byte that A waits for. The round's figure is the difference of the clocks. (A round in which B ran before A came
-// to its call, because A's time slice or its core was taken, tells nothing and is repeated.)
-//
-// Between rounds A computes for 0 to 100 µs: a call comes at any moment of the monitor's period, and threads without
-// work have gone to sleep. The value is the median round. `back_to_back` is the median of rounds without that pause,
-// which fall into step with the monitor and find threads that have only just gone idle. Where a sleeping thread is
-// woken, the kernel's part is that of the work futex_wake.
+// What a round is stands in handoff_round.hpp. Between rounds A computes for 0 to 100 µs: a call comes at any moment of
+// the monitor's period, and threads without work have gone to sleep. The value is the median round. `back_to_back` is
+// the median of rounds without that pause, which fall into step with the monitor and find threads that have only just
+// gone idle. Where a sleeping thread is woken, the kernel's part is that of the work futex_wake.
 //
 //   handoff_sysmon      syscall_guard{handoff_policy::sysmon}
 //   handoff_immediate   syscall_guard{handoff_policy::immediate}
 //   handoff_adaptive    syscall_guard{}, which has seen A block in the warm-up rounds
 //   handoff_unguarded   no guard at all
 
+#include "handoff_round.hpp"
 #include "works.hpp"
 
 #include <handoff/handoff.hpp>
 
 #include <benchmark/benchmark.h>
 
-#include <cerrno>
-#include <stdexcept>
-#include <system_error>
-#include <unistd.h>
-
 namespace {
 
-class pipe_ends {
-public:
-    pipe_ends() {
-        if (::pipe(fd_)) throw std::system_error(errno, std::generic_category(), "pipe");
-    }
-    ~pipe_ends() {
-        ::close(fd_[0]);
-        ::close(fd_[1]);
-    }
-    pipe_ends(const pipe_ends&) = delete;
-    pipe_ends& operator=(const pipe_ends&) = delete;
-
-    ssize_t read_byte() const {
-        char byte;
-        return ::read(fd_[0], &byte, 1);
-    }
-    ssize_t write_byte() const { return ::write(fd_[1], "", 1); }
-
-private:
-    int fd_[2];
-};
-
-enum class guard { sysmon, immediate, adaptive, none };
-
-ssize_t read_under(guard how, const pipe_ends& pipe) {
-    const auto read = [&pipe] { return pipe.read_byte(); };
-    switch (how) {
-        case guard::sysmon: return handoff::blocking_call(handoff::handoff_policy::sysmon, read);
-        case guard::immediate: return handoff::blocking_call(handoff::handoff_policy::immediate, read);
-        case guard::adaptive: return handoff::blocking_call(read);
-        case guard::none: break;
-    }
-    return read();
-}
-
-// round returns how long the P was idle; below 0: B came first. The pipe orders B's writes before A's reads of them.
-double round(guard how, const pipe_ends& pipe) {
-    double first_step = 0;
-    ssize_t written = 0;
-    auto b = handoff::go([&] {
-        first_step = bench::now_ns();
-        written = pipe.write_byte();
-    });
-    const double before_call = bench::now_ns();
-    const ssize_t got = read_under(how, pipe);
-    b.join();
-    if (got != 1 || written != 1) throw std::runtime_error("the pipe moved no byte");
-    return first_step - before_call;
-}
+using bench::guard;
+using bench::handoff_round;
+using bench::pipe_ends;
 
 struct times {
     std::vector<double> spaced;
@@ -88,14 +33,14 @@ times measure_rounds(guard how, unsigned warm_up, unsigned count) {
     return rt.run([&] {
         const pipe_ends pipe;
         bench::pause_lengths pauses;
-        for (unsigned i = 0; i < warm_up; ++i) round(how, pipe);
+        for (unsigned i = 0; i < warm_up; ++i) handoff_round(how, pipe);
         times t;
         while (t.spaced.size() < count) {
             bench::spin_for(pauses.next_ns());
-            if (const double idle = round(how, pipe); idle >= 0) t.spaced.push_back(idle);
+            if (const double idle = handoff_round(how, pipe); idle >= 0) t.spaced.push_back(idle);
         }
         while (t.back_to_back.size() < count / 2) {
-            if (const double idle = round(how, pipe); idle >= 0) t.back_to_back.push_back(idle);
+            if (const double idle = handoff_round(how, pipe); idle >= 0) t.back_to_back.push_back(idle);
         }
         return t;
     });
@@ -127,7 +72,7 @@ void latency(benchmark::State& state) {
         bench::pause_lengths pauses;
         for (auto _ : state) {
             double idle = 0;
-            while ((idle = round(how, pipe)) < 0) {}
+            while ((idle = handoff_round(how, pipe)) < 0) {}
             state.SetIterationTime(idle * 1e-9);
             bench::spin_for(pauses.next_ns());
         }
