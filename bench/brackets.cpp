@@ -4,6 +4,9 @@
 // syscall.RawSyscall of the same call. So that the same can be said of handoff, `around_getppid` is a guarded
 // getppid less a bare one, in turns, the median of the differences. (Go's program reports `bare`, its pair alone in a
 // loop.)
+//
+// call_not_blocking is that `around_getppid` on 2 Ps: what it adds to a call that returns at once to be told that it might
+// block.
 
 #include "works.hpp"
 
@@ -59,7 +62,13 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     });
 }
 
+std::vector<bench::figure> measure_call(const bench::settings& s) {
+    handoff::runtime rt({.procs = 2});
+    return {{"call_not_blocking", "handoff", 2, rt.run(around_getppid, s), "ns"}};
+}
+
 const bench::register_work registered({{"brackets"}, "handoff", measure});
+const bench::register_work registered_call({{"call_not_blocking"}, "handoff", measure_call});
 
 void brackets(benchmark::State& state) {
     handoff::runtime rt({.procs = 1});

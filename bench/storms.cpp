@@ -1,71 +1,98 @@
-// blocking_storm: 1,000 goroutines that each block their thread for 1 ms in nanosleep, under the default guard, on
-// 2 Ps. The value is the time from the first spawn until all are joined, in milliseconds: the first time in a fresh
-// process and runtime. blocking_storm_warm is the second time, with the threads of the first still there.
+// Storms: many goroutines, each of which blocks its thread once in nanosleep, under the default guard, on 2 Ps.
+//
+//   blocking_storm      1,000 × 1 ms
+//   storm_10000x100us   10,000 × 100 µs
+//   storm_100x50ms      100 × 50 ms
+//
+// The value is the time from the first spawn until all are joined, in milliseconds: the first time in a fresh process
+// and runtime. `threads` is the most that the process had in that time, or in a second storm, with the threads of the
+// first still there, which is `warm` (of blocking_storm a figure of its own, blocking_storm_warm).
 // blocking_storm_busy is again a first time in a fresh process, but one in which a goroutine has computed for 100 ms
 // before: a monitor that found nothing to do for a while has become slow by then (Go's looks every 10 ms, and misses
 // calls that are shorter).
 
+#include "blocking_works.hpp"
+#include "process_stats.hpp"
 #include "works.hpp"
 
 #include <handoff/handoff.hpp>
 
 #include <benchmark/benchmark.h>
 
-#include <ctime>
 
 namespace {
 
-constexpr std::size_t goroutines = 1000;
 constexpr unsigned procs = 2;
 
-double storm_ms() {
+double storm_ms(const bench::storm_shape& shape) {
     const double start = bench::now_ns();
     std::vector<handoff::join_handle<void>> all;
-    all.reserve(goroutines);
-    for (std::size_t i = 0; i < goroutines; ++i) {
-        all.push_back(handoff::go([] {
-            const timespec one_ms{0, 1'000'000};
-            handoff::blocking_call([&] { ::nanosleep(&one_ms, nullptr); });
-        }));
+    all.reserve(shape.tasks);
+    for (std::size_t i = 0; i < shape.tasks; ++i) {
+        all.push_back(handoff::go([ns = shape.each_ns] { handoff::blocking_call(bench::block_for, ns); }));
     }
     for (auto& g : all) g.join();
     return (bench::now_ns() - start) * 1e-6;
 }
 
+template <const bench::storm_shape& shape>
 std::vector<bench::figure> measure(const bench::settings&) {
+    bench::process_sampler sampler;
     handoff::runtime rt({.procs = procs});
-    const double first = rt.run(storm_ms);
-    const double second = rt.run(storm_ms);
-    const auto threads = static_cast<double>(rt.stats().threads_created);
-    return {{"blocking_storm", "handoff", procs, first, "ms", {{"threads", threads}}},
-            {"blocking_storm_warm", "handoff", procs, second, "ms", {{"threads", threads}}}};
+    const double first = rt.run(storm_ms, shape);
+    const double second = rt.run(storm_ms, shape);
+    const double threads = sampler.stop().threads;
+    std::vector<bench::figure> figures{
+        {shape.work, "handoff", procs, first, "ms", {{"threads", threads}, {"warm", second}}}};
+    if (&shape == &bench::storm_1000x1ms)
+        figures.push_back({"blocking_storm_warm", "handoff", procs, second, "ms", {{"threads", threads}}});
+    return figures;
 }
 
 std::vector<bench::figure> measure_busy(const bench::settings&) {
     handoff::runtime rt({.procs = procs});
     const double first = rt.run([] {
         bench::spin_for(100e6);
-        return storm_ms();
+        return storm_ms(bench::storm_1000x1ms);
     });
     return {{"blocking_storm_busy", "handoff", procs, first, "ms"}};
 }
 
-const bench::register_work registered({{"blocking_storm", "blocking_storm_warm"}, "handoff", measure});
+const bench::register_work registered({{"blocking_storm", "blocking_storm_warm"},
+                                       "handoff",
+                                       measure<bench::storm_1000x1ms>});
 const bench::register_work registered_busy({{"blocking_storm_busy"}, "handoff", measure_busy});
+const bench::register_work registered_short({{"storm_10000x100us"}, "handoff", measure<bench::storm_10000x100us>});
+const bench::register_work registered_long({{"storm_100x50ms"}, "handoff", measure<bench::storm_100x50ms>});
 
 // A fresh runtime for each iteration; the process is only fresh for the first.
-void blocking_storm(benchmark::State& state) {
+template <const bench::storm_shape& shape>
+void storm(benchmark::State& state) {
     for (auto _ : state) {
         handoff::runtime rt({.procs = procs});
-        state.SetIterationTime(rt.run(storm_ms) * 1e-3);
+        state.SetIterationTime(rt.run(storm_ms, shape) * 1e-3);
     }
 }
-BENCHMARK(blocking_storm)->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(10);
+BENCHMARK(storm<bench::storm_1000x1ms>)
+    ->Name("blocking_storm")
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(10);
+BENCHMARK(storm<bench::storm_10000x100us>)
+    ->Name("storm_10000x100us")
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(5);
+BENCHMARK(storm<bench::storm_100x50ms>)
+    ->Name("storm_100x50ms")
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(5);
 
 void blocking_storm_warm(benchmark::State& state) {
     handoff::runtime rt({.procs = procs});
-    rt.run(storm_ms);
-    for (auto _ : state) state.SetIterationTime(rt.run(storm_ms) * 1e-3);
+    rt.run(storm_ms, bench::storm_1000x1ms);
+    for (auto _ : state) state.SetIterationTime(rt.run(storm_ms, bench::storm_1000x1ms) * 1e-3);
 }
 BENCHMARK(blocking_storm_warm)->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(10);
 
