@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sort"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -150,13 +149,12 @@ func rawCalls(n int) {
 	}
 }
 
-func brackets(s settings) []figure {
-	runtime.GOMAXPROCS(1)
+// aroundGetppid is what Syscall takes longer than RawSyscall, and what the latter takes; in turns, a value a sample.
+func aroundGetppid(s settings) (differences, raw []float64) {
 	n := 40_000 // a sample; there are five times as many samples as elsewhere
 	if s.quick {
 		n /= 4
 	}
-	var raw, differences []float64
 	for i := 0; i <= 5*s.samples(); i++ {
 		t0 := nowNS()
 		bracketedCalls(n)
@@ -169,6 +167,12 @@ func brackets(s settings) []figure {
 		differences = append(differences, ((t1-t0)-(t2-t1))/float64(n))
 		raw = append(raw, (t2-t1)/float64(n))
 	}
+	return
+}
+
+func brackets(s settings) []figure {
+	runtime.GOMAXPROCS(1)
+	differences, raw := aroundGetppid(s)
 	bare := perOperation(s, 4_000_000, barePairs)
 	return []figure{{"brackets", 1, median(differences), "ns",
 		[]key{{"bare", median(bare)}, {"raw_getppid", median(raw)}, {"samples", float64(len(raw))}}}}
@@ -258,55 +262,11 @@ func handoffSysmon(s settings) []figure {
 		append(spreadOf(spaced), key{"back_to_back", median(backToBack)})}}
 }
 
-// ---- blocking_storm
-
-func stormMS() float64 {
-	start := nowNS()
-	var all sync.WaitGroup
-	for i := 0; i < 1000; i++ {
-		all.Add(1)
-		go func() {
-			oneMS := syscall.Timespec{Nsec: 1_000_000}
-			syscall.Nanosleep(&oneMS, nil)
-			all.Done()
-		}()
-	}
-	all.Wait()
-	return (nowNS() - start) * 1e-6
-}
-
-func blockingStorm(settings) []figure {
-	runtime.GOMAXPROCS(2)
-	first := stormMS()
-	return []figure{{"blocking_storm", 2, first, "ms", nil}, {"blocking_storm_warm", 2, stormMS(), "ms", nil}}
-}
-
-func blockingStormBusy(settings) []figure {
-	runtime.GOMAXPROCS(2)
-	spinFor(100e6)
-	return []figure{{"blocking_storm_busy", 2, stormMS(), "ms", nil}}
-}
-
 // ---- parked_memory: the goroutines wait on a channel. What free memory Go holds is given back before each reading.
-
-func statusBytes(field string) float64 {
-	text, err := os.ReadFile("/proc/self/status")
-	check("/proc/self/status", err)
-	for _, line := range strings.Split(string(text), "\n") {
-		var kilobytes float64
-		if rest, found := strings.CutPrefix(line, field+":"); found {
-			_, err := fmt.Sscan(rest, &kilobytes)
-			check(line, err)
-			return kilobytes * 1024
-		}
-	}
-	check("/proc/self/status", fmt.Errorf("no %s", field))
-	return 0
-}
 
 func memoryNow() (resident, pageTables float64) {
 	debug.FreeOSMemory()
-	return statusBytes("VmRSS"), statusBytes("VmPTE")
+	return statusNumber("VmRSS") * 1024, statusNumber("VmPTE") * 1024
 }
 
 func parkedMemory(s settings) []figure {
@@ -354,31 +314,56 @@ func parkedMemory(s settings) []figure {
 
 func main() {
 	works := map[string]func(settings) []figure{
-		"brackets":            brackets,
-		"yield":               operationsOn(1, "yield", 1_000_000, yieldPair),
-		"spawn":               operationsOn(1, "spawn", spawnBatch*4096, spawnBatches),
-		"chan_unbuffered":     operationsOn(1, "chan_unbuffered", 250_000, roundTrips),
-		"chan_buffered":       operationsOn(1, "chan_buffered", 1_000_000, produceAndConsume),
-		"chan_buffered_2p":    operationsOn(2, "chan_buffered_2p", 1_000_000, produceAndConsume),
-		"select2":             operationsOn(1, "select2", 400_000, selectItems),
-		"mutex_uncontended":   operationsOn(1, "mutex_uncontended", 4_000_000, lockPairs),
-		"mutex_contended":     operationsOn(2, "mutex_contended", 2_000_000, contend),
-		"rwmutex_read":        operationsOn(1, "rwmutex_read", 4_000_000, readLockPairs),
-		"wait_group":          operationsOn(1, "wait_group", 400_000, waitForBatches),
-		"skynet":              roundsOn(2, "skynet", skynetOnce),
-		"sleep_100k":          roundsOn(2, "sleep_100k", sleepAll),
-		"handoff_sysmon":      handoffSysmon,
-		"blocking_storm":      blockingStorm,
-		"blocking_storm_warm": blockingStorm,
-		"blocking_storm_busy": blockingStormBusy,
-		"parked_memory":       parkedMemory,
-		"parked_page_tables":  parkedMemory,
+		"brackets":           brackets,
+		"yield":              operationsOn(1, "yield", 1_000_000, yieldPair),
+		"spawn":              operationsOn(1, "spawn", spawnBatch*4096, spawnBatches),
+		"chan_unbuffered":    operationsOn(1, "chan_unbuffered", 250_000, roundTrips),
+		"chan_buffered":      operationsOn(1, "chan_buffered", 1_000_000, produceAndConsume),
+		"chan_buffered_2p":   operationsOn(2, "chan_buffered_2p", 1_000_000, produceAndConsume),
+		"select2":            operationsOn(1, "select2", 400_000, selectItems),
+		"mutex_uncontended":  operationsOn(1, "mutex_uncontended", 4_000_000, lockPairs),
+		"mutex_contended":    operationsOn(2, "mutex_contended", 2_000_000, contend),
+		"rwmutex_read":       operationsOn(1, "rwmutex_read", 4_000_000, readLockPairs),
+		"wait_group":         operationsOn(1, "wait_group", 400_000, waitForBatches),
+		"skynet":             roundsOn(2, "skynet", skynetOnce),
+		"sleep_100k":         roundsOn(2, "sleep_100k", sleepAll),
+		"handoff_sysmon":     handoffSysmon,
+		"parked_memory":      parkedMemory,
+		"parked_page_tables": parkedMemory,
+
+		"handoff_cold_sysmon":   handoffCold,
+		"handoff_parked_sysmon": handoffLater("handoff_parked_sysmon", 2e6, 500, 100),
+		"handoff_warm_sysmon":   handoffLater("handoff_warm_sysmon", 0, 2000, 500),
+
+		"blocking_storm":      storm1000x1ms.measure,
+		"blocking_storm_warm": storm1000x1ms.measure,
+		"blocking_storm_busy": stormBusy,
+		"storm_10000x100us":   stormShape{"storm_10000x100us", 10_000, 100_000}.measure,
+		"storm_100x50ms":      stormShape{"storm_100x50ms", 100, 50_000_000}.measure,
+
+		"compute_beside_blocking": computeBesideBlocking,
+		"call_not_blocking":       callNotBlocking,
+		"recovery":                recovery,
+		"file_reads":              fileReads,
+		"getaddrinfo":             getaddrinfo,
+
+		"fib":     fibWork,
+		"nqueens": queensWork,
+
+		"scale_parked":   scaleParked,
+		"scale_ready":    scaleReady,
+		"scale_sleeping": scaleSleeping,
 	}
 	var s settings
 	name := flag.String("work", "", "the work to measure")
 	flag.BoolVar(&s.quick, "quick", false, "fewer operations")
-	flag.IntVar(&s.goroutines, "goroutines", 0, "how many in parked_memory")
+	flag.IntVar(&s.goroutines, "goroutines", 0, "how many in parked_memory and scale_*")
+	sample := flag.Bool("sample", false, "be one sample of handoff_cold_sysmon")
 	flag.Parse()
+	if *sample {
+		coldSample()
+		return
+	}
 	measure, known := works[*name]
 	if !known {
 		fmt.Fprintf(os.Stderr, "handoff_bench_go: no work '%s'\n", *name)
