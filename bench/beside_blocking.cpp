@@ -1,9 +1,10 @@
 // compute_beside_blocking: what is left to goroutines that compute when others block, on 2 Ps.
 //
-// Two goroutines compute in slices of some 20 µs, and yield after each, for 300 ms: first with nobody beside them, then
-// beside 64 goroutines that block their threads for 1 ms again and again, in nanosleep under the default guard. The value
-// is the number of slices of the second time in percent of that of the first. `blocking_calls` is the number of calls
-// that came to their end in that time, `threads` the most threads that the process had.
+// Two goroutines compute in slices of some 20 µs, and yield after each, for 300 ms: first with nobody beside them,
+// then beside 64 goroutines that block their threads for 1 ms again and again, in nanosleep under the default guard.
+// The value is the number of slices of the second time in percent of that of the first. `blocking_calls` is the number
+// of calls that came to their end in that time, `threads` the most threads that the process had. The two belong
+// together: who lets the blocked ones wait longer has more time to compute.
 
 #include "blocking_works.hpp"
 #include "process_stats.hpp"

@@ -106,8 +106,8 @@ figure measure_recovery(const char* subject, unsigned procs, const settings& s, 
              {"rss_after_mib", after.resident_mib}}};
 }
 
-// ---- file_reads: `readers` tasks read `reads_each` blocks each; block_numbers()[i * reads_each + j] is the j-th of the
-// i-th. What is read of a file on a tmpfs comes from memory.
+// ---- file_reads: `readers` tasks read `reads_each` blocks each; block_numbers()[i * reads_each + j] is the j-th of
+// the i-th. What is read of a file on a tmpfs comes from memory.
 
 struct reads_shape {
     static constexpr std::size_t block = 4096;

@@ -5,8 +5,8 @@
 // getppid less a bare one, in turns, the median of the differences. (Go's program reports `bare`, its pair alone in a
 // loop.)
 //
-// call_not_blocking is that `around_getppid` on 2 Ps: what it adds to a call that returns at once to be told that it might
-// block.
+// call_not_blocking is that `around_getppid` on 2 Ps: what it costs a call that returns at once to be announced as one
+// that may block.
 
 #include "works.hpp"
 

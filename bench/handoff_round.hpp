@@ -51,8 +51,8 @@ inline ssize_t read_under(guard how, const pipe_ends& pipe) {
     return read();
 }
 
-// handoff_round is to be called on 1 P, by A. Below 0: B came first, because A's time slice or its core was taken; such a
-// round tells nothing, and is to be repeated. The pipe orders B's writes before A's reads of them.
+// handoff_round is to be called on 1 P, by A. Below 0: B came first, because A's time slice or its core was taken;
+// such a round tells nothing, and is to be repeated. The pipe orders B's writes before A's reads of them.
 inline double handoff_round(guard how, const pipe_ends& pipe) {
     double first_step = 0;
     ssize_t written = 0;

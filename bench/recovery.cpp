@@ -1,5 +1,5 @@
-// recovery: after a storm of 1,000 goroutines that each block for 1 ms, how long until the process has given its threads
-// back, on 2 Ps with the runtime's default idle_thread_timeout.
+// recovery: after a storm of 1,000 goroutines that each block for 1 ms, how long until the process has given its
+// threads back, on 2 Ps with the runtime's default idle_thread_timeout.
 //
 // The value is the time from the storm's end until the process has no more threads than before, or than `procs` + 3,
 // whichever is more; after 15 s the wait ends (`capped` is 1 then). The process looks every 5 ms, and does nothing
@@ -25,7 +25,8 @@ void storm(const bench::storm_shape& shape) {
 std::vector<bench::figure> measure(const bench::settings& s) {
     handoff::runtime rt({.procs = procs});
     rt.run([] {});   // warm-up
-    return {bench::measure_recovery("handoff", procs, s, [&](const bench::storm_shape& shape) { rt.run(storm, shape); })};
+    const auto run = [&](const bench::storm_shape& shape) { rt.run(storm, shape); };
+    return {bench::measure_recovery("handoff", procs, s, run)};
 }
 
 const bench::register_work registered({{"recovery"}, "handoff", measure});

@@ -1,12 +1,12 @@
 // scale_*: what a goroutine costs as their number N grows (--goroutines N), on 2 Ps. The value is the time of a round
 // divided by N, in nanoseconds; a round that is not timed comes first.
 //
-//   scale_parked     N goroutines wait for a semaphore. When all have come to it, N permits are given at once, and all
-//                    are waited for. `bytes` is the growth of the resident memory per goroutine in the first round, from
-//                    before the first spawn until all wait.
+//   scale_parked     N goroutines wait for a semaphore. When all have come to it, N permits are given at once, and
+//                    all are waited for. `bytes` is the growth of the resident memory per goroutine in the first
+//                    round, from before the first spawn until all wait.
 //   scale_ready      N goroutines yield three times each, and end.
-//   scale_sleeping   N goroutines sleep: 1 ms up to N = 1,000, 10 ms up to 100,000, else 100 ms. The round without that
-//                    time.
+//   scale_sleeping   N goroutines sleep: 1 ms up to N = 1,000, 10 ms up to 100,000, else 100 ms. The round without
+//                    that time.
 
 #include "process_stats.hpp"
 #include "scale_works.hpp"

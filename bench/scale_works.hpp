@@ -10,8 +10,8 @@
 
 namespace bench {
 
-// A sample is several rounds if n is small, one round else. Up to so many samples that a process ends in time: at
-// 1,000,000 it is one, after one to warm up.
+// A sample is several rounds if n is small, one round else. There are so many samples that a process ends in time: at
+// 1,000,000 it is one, after a round to warm up.
 struct scale_shape {
     std::size_t n;
     std::size_t rounds;    // in a sample
@@ -19,7 +19,7 @@ struct scale_shape {
 
     explicit scale_shape(const settings& s) : n(s.goroutines ? s.goroutines : 1000) {
         rounds = std::max<std::size_t>(1, (s.quick ? 2'500 : 10'000) / n);
-        const std::size_t most = (s.quick ? 200'000 : 1'000'000) / n;
+        const std::size_t most = (s.quick ? 100'000 : 500'000) / n;
         samples = std::clamp<std::size_t>(most, 1, sample_count(s));
     }
 

@@ -15,9 +15,9 @@ func (s settings) scale() scaleShape {
 	if s.goroutines > 0 {
 		n = s.goroutines
 	}
-	inSample, most := 10_000, 1_000_000
+	inSample, most := 10_000, 500_000
 	if s.quick {
-		inSample, most = 2_500, 200_000
+		inSample, most = 2_500, 100_000
 	}
 	return scaleShape{n, max(1, inSample/n), max(1, min(most/n, s.samples()))}
 }
