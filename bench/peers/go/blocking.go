@@ -166,8 +166,9 @@ const (
 	fadviseDontneed = 4
 )
 
+// drop does not wait, so the scheduler need not hear of it.
 func drop(file *os.File, offset, length int64) {
-	syscall.Syscall6(syscall.SYS_FADVISE64, file.Fd(), uintptr(offset), uintptr(length), fadviseDontneed, 0, 0)
+	syscall.RawSyscall6(syscall.SYS_FADVISE64, file.Fd(), uintptr(offset), uintptr(length), fadviseDontneed, 0, 0)
 }
 
 // uncachedFile is none of it in the page cache. Each block starts with its number.
