@@ -22,7 +22,7 @@ namespace bench {
 // What the command line asked for.
 struct settings {
     bool quick = false;          // fewer operations, the same work
-    std::size_t goroutines = 0;  // of parked_memory; 0: the work's own number
+    std::size_t goroutines = 0;  // of parked_memory and scale_*; 0: the work's own number
 };
 
 // A figure is what one process measured of one work.

@@ -19,7 +19,6 @@
 
 #include <benchmark/benchmark.h>
 
-
 namespace {
 
 constexpr unsigned procs = 2;
