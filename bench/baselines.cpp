@@ -1,4 +1,4 @@
-// Figures without a coroutine runtime: what the kernel charges (`linux`), and a thread per task (`std_thread`).
+// What the kernel charges for waking a thread (the subject `linux`).
 
 #include "works.hpp"
 
@@ -94,53 +94,5 @@ void futex_wake(benchmark::State& state) {
     for (auto _ : state) state.SetIterationTime(pair.round().until_running * 1e-9);
 }
 BENCHMARK(futex_wake)->UseManualTime();
-
-// ---- spawn, a thread per task: batches of detached threads, as in spawn.cpp. A thread has yet to leave the kernel
-// when it has counted itself; some of that falls into the time of the next batch.
-
-constexpr std::size_t batch = 128;
-
-void spawn_threads(std::size_t n) {
-    std::atomic<std::size_t> done{0};
-    for (std::size_t started = 0; started < n;) {
-        for (std::size_t i = 0; i < batch; ++i)
-            std::thread([&done] { done.fetch_add(1, std::memory_order_relaxed); }).detach();
-        started += batch;
-        while (done.load(std::memory_order_relaxed) < started) std::this_thread::yield();
-    }
-}
-
-std::vector<bench::figure> measure_spawn(const bench::settings& s) {
-    const auto samples = bench::per_operation(s, batch * 8, spawn_threads);
-    return {{"spawn", "std_thread", std::thread::hardware_concurrency(), bench::median(samples), "ns",
-             bench::spread_of(samples)}};
-}
-
-const bench::register_work spawn({{"spawn"}, "std_thread", measure_spawn});
-
-// ---- blocking_storm, a thread per task.
-
-double storm_ms() {
-    const double start = bench::now_ns();
-    std::vector<std::thread> all;
-    all.reserve(1000);
-    for (int i = 0; i < 1000; ++i) {
-        all.emplace_back([] {
-            const timespec one_ms{0, 1'000'000};
-            ::nanosleep(&one_ms, nullptr);
-        });
-    }
-    for (auto& t : all) t.join();
-    return (bench::now_ns() - start) * 1e-6;
-}
-
-std::vector<bench::figure> measure_storm(const bench::settings&) {
-    const unsigned procs = std::thread::hardware_concurrency();
-    const double first = storm_ms();
-    return {{"blocking_storm", "std_thread", procs, first, "ms"},
-            {"blocking_storm_warm", "std_thread", procs, storm_ms(), "ms"}};
-}
-
-const bench::register_work storm({{"blocking_storm", "blocking_storm_warm"}, "std_thread", measure_storm});
 
 }  // namespace
