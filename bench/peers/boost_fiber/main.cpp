@@ -1,13 +1,16 @@
-// The works of handoff_bench in Boost.Fiber, as far as it has them: its default round-robin scheduler on one thread, or
-// on two that share a channel or a mutex, but no fibers. See the .cpp file of each work for what is timed.
+// The works of handoff_bench in Boost.Fiber, as far as it has them. Here: its default round-robin scheduler on one
+// thread, or on two that share a channel or a mutex, but no fibers. What blocks is in blocking.hpp, what two threads
+// steal from each other in stealing.hpp. See the .cpp file of each work in bench/ for what is timed.
 
-#include "../../figures.hpp"
+#include "blocking.hpp"
+#include "stealing.hpp"
+#include "subject.hpp"
 
-#include <boost/fiber/all.hpp>
 #include <boost/version.hpp>
 
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -19,6 +22,7 @@
 namespace {
 
 namespace fibers = boost::fibers;
+using peer::pooled_stacks;
 
 // yield: see ../../yield.cpp.
 void yield_pair(std::size_t n) {
@@ -131,10 +135,14 @@ void contend(std::size_t n) {
     if (shared.pairs != n) throw std::runtime_error("pairs were lost");
 }
 
-// Stacks of the default size, for a hundred thousand fibers and more, would take 13 GB of address space.
-fibers::pooled_fixedsize_stack& small_stacks() {
-    static fibers::pooled_fixedsize_stack stacks(16 * 1024);
-    return stacks;
+// wait_group: see ../../wait_group.cpp. There is none; the batch is joined.
+void join_batches(std::size_t n) {
+    constexpr std::size_t batch = 1000;
+    std::vector<fibers::fiber> all(batch);
+    for (std::size_t started = 0; started < n; started += batch) {
+        for (auto& f : all) f = peer::start_here([] {});
+        for (auto& f : all) f.join();
+    }
 }
 
 // skynet: see ../../skynet.cpp. A child runs as soon as it is launched, so that leaves end before more of them start;
@@ -146,7 +154,7 @@ void skynet_node(item_channel& to, std::int64_t number, std::int64_t leaves) {
     }
     item_channel from(16);  // ten, and what a ring of Boost's needs
     for (std::int64_t i = 0; i < 10; ++i) {
-        fibers::fiber(fibers::launch::dispatch, std::allocator_arg, small_stacks(), [&from, number, leaves, i] {
+        fibers::fiber(fibers::launch::dispatch, std::allocator_arg, pooled_stacks(), [&from, number, leaves, i] {
             skynet_node(from, number + i * (leaves / 10), leaves / 10);
         }).detach();
     }
@@ -158,7 +166,7 @@ void skynet_node(item_channel& to, std::int64_t number, std::int64_t leaves) {
 void skynet() {
     constexpr std::size_t leaves = 1'000'000;
     item_channel result(2);
-    fibers::fiber(fibers::launch::dispatch, std::allocator_arg, small_stacks(), [&result] {
+    fibers::fiber(fibers::launch::dispatch, std::allocator_arg, pooled_stacks(), [&result] {
         skynet_node(result, 0, leaves);
     }).detach();
     bench::check_sum(result.value_pop(), leaves);
@@ -169,55 +177,77 @@ void sleep_all() {
     std::vector<fibers::fiber> all;
     all.reserve(100'000);
     for (std::size_t i = 0; i < 100'000; ++i) {
-        all.emplace_back(fibers::launch::post, std::allocator_arg, small_stacks(),
+        all.emplace_back(fibers::launch::post, std::allocator_arg, pooled_stacks(),
                          [] { boost::this_fiber::sleep_for(std::chrono::milliseconds(1)); });
     }
     for (auto& f : all) f.join();
 }
 
+template <unsigned threads, std::size_t operations, void (*run)(std::size_t)>
+peer::figures operations_on(const char* work, const bench::settings& s) {
+    return {peer::figure_of(work, threads, bench::per_operation(s, operations, run), "ns")};
+}
+
+template <unsigned threads, void (*run)()>
+peer::figures rounds_on(const char* work, const bench::settings& s) {
+    return {peer::figure_of(work, threads, bench::per_round(s, run), "ms")};
+}
+
 struct work {
-    std::string_view name;
-    unsigned threads;
-    std::vector<double> (*measure)(const bench::settings&);
-    const char* unit = "ns";
+    const char* name;
+    peer::measure measure;
 };
-
-template <std::size_t operations, void (*run)(std::size_t)>
-std::vector<double> operations_of(const bench::settings& s) {
-    return bench::per_operation(s, operations, run);
-}
-
-template <void (*run)()>
-std::vector<double> rounds_of(const bench::settings& s) {
-    return bench::per_round(s, run);
-}
 
 constexpr work works[] = {
-    {"yield", 1, operations_of<1'000'000, yield_pair>},
-    {"spawn", 1, operations_of<128 * 4096, spawn_batches>},
-    {"chan_unbuffered", 1, operations_of<250'000, round_trips>},
-    {"chan_buffered", 1, operations_of<1'000'000, produce_and_consume>},
-    {"chan_buffered_2p", 2, operations_of<1'000'000, produce_and_consume_2p>},
-    {"mutex_uncontended", 1, operations_of<4'000'000, lock_pairs>},
-    {"mutex_contended", 2, operations_of<2'000'000, contend>},
-    {"skynet", 1, rounds_of<skynet>, "ms"},
-    {"sleep_100k", 1, rounds_of<sleep_all>, "ms"},
+    {"yield", operations_on<1, 1'000'000, yield_pair>},
+    {"spawn", operations_on<1, 128 * 4096, spawn_batches>},
+    {"chan_unbuffered", operations_on<1, 250'000, round_trips>},
+    {"chan_buffered", operations_on<1, 1'000'000, produce_and_consume>},
+    {"chan_buffered_2p", operations_on<2, 1'000'000, produce_and_consume_2p>},
+    {"mutex_uncontended", operations_on<1, 4'000'000, lock_pairs>},
+    {"mutex_contended", operations_on<2, 2'000'000, contend>},
+    {"wait_group", operations_on<1, 400'000, join_batches>},
+    {"skynet", rounds_on<1, skynet>},
+    {"sleep_100k", rounds_on<1, sleep_all>},
+    {"fib", peer::measure_fib},
+    {"nqueens", peer::measure_queens},
+    {"scale_parked", peer::scale_parked},
+    {"scale_ready", peer::scale_ready},
+    {"scale_sleeping", peer::scale_sleeping},
+    {"blocking_storm", peer::storm<bench::storm_1000x1ms>},
+    {"blocking_storm_warm", peer::storm<bench::storm_1000x1ms>},
+    {"blocking_storm_busy", peer::storm_busy},
+    {"storm_10000x100us", peer::storm<bench::storm_10000x100us>},
+    {"storm_100x50ms", peer::storm<bench::storm_100x50ms>},
+    {"compute_beside_blocking", peer::compute_beside},
+    {"call_not_blocking", peer::call_not_blocking},
+    {"recovery", peer::recovery},
+    {"file_reads", peer::file_reads},
+    {"getaddrinfo", peer::lookups},
 };
+
+int complain() {
+    std::fprintf(stderr, "usage: handoff_bench_boost_fiber --work NAME [--quick] [--goroutines N]; NAME is one of");
+    for (const work& w : works) std::fprintf(stderr, " %s", w.name);
+    std::fputc('\n', stderr);
+    return 2;
+}
 
 int measure(std::string_view name, const bench::settings& s) {
     for (const work& w : works) {
         if (w.name != name) continue;
-        const std::vector<double> samples = w.measure(s);
-        bench::figure f{std::string(name),      "boost_fiber", w.threads,
-                        bench::median(samples), w.unit,        bench::spread_of(samples)};
-        f.extra.emplace_back("version", BOOST_VERSION / 100);
-        bench::print(f);
+        for (bench::figure& f : w.measure(w.name, s)) {
+            f.extra.emplace_back("version", BOOST_VERSION / 100);
+            bench::print(f);
+        }
         return 0;
     }
-    std::fprintf(stderr, "usage: handoff_bench_boost_fiber --work NAME [--quick]; NAME is one of");
-    for (const work& w : works) std::fprintf(stderr, " %.*s", static_cast<int>(w.name.size()), w.name.data());
-    std::fputc('\n', stderr);
-    return 2;
+    return complain();
+}
+
+bool parse(std::string_view text, std::size_t& value) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc{} && end == text.data() + text.size() && value > 0;
 }
 
 }  // namespace
@@ -228,6 +258,8 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         if (!std::strcmp(argv[i], "--quick")) s.quick = true;
         else if (!std::strcmp(argv[i], "--work") && i + 1 < argc) name = argv[++i];
+        else if (std::strcmp(argv[i], "--goroutines") || i + 1 == argc || !parse(argv[++i], s.goroutines))
+            return complain();
     }
     try {
         return measure(name, s);
