@@ -3,7 +3,7 @@
 // are there before the clock starts, as a program has its pool from the start on.
 //
 //   blocking_storm, blocking_storm_warm, blocking_storm_busy, storm_*, file_reads, getaddrinfo
-//                            see storms.cpp, file_reads.cpp, getaddrinfo.cpp. A reader is a task; the time that it
+//                            see storms.cpp, file_reads.cpp, getaddrinfo.cpp. A reader is a task; the time for which it
 //                            waits for a thread is no part of a read's p99_us.
 //   compute_beside_blocking  the blockers have the pool of 64 threads, those who compute a second one of two. Where a
 //                            goroutine would yield, and after each blocking call, a pool's task posts itself again.

@@ -2,8 +2,9 @@
 // Boost.Asio's pool (asio). Values are those of the handoff works of the same names.
 //
 //   spawn            a batch of 128 tasks, then the next when all of the batch have counted themselves. A pool has one
-//                    thread, and what starts the batches is a task of it, too. Threads are detached; one has yet to leave
-//                    the kernel when it has counted itself, and some of that falls into the time of the next batch.
+//                    thread, and what starts the batches is a task of it, too. Threads are detached; one has yet to
+//                    leave the kernel when it has counted itself, and some of that falls into the time of the next
+//                    batch.
 //   wait_group       a thousand tasks, whose ends are waited for with a latch (std_thread: by joining them), and the
 //                    next thousand. A pool has one thread; the caller is another.
 //   mutex_contended  8 threads, or tasks in a pool of two threads, that lock a std::mutex. The subject std_mutex has

@@ -37,7 +37,8 @@ void for_all(std::size_t n, const F& f) {
     on_both_threads([&](std::size_t thread) {
         std::vector<fibers::fiber> all;
         all.reserve(n / 2);
-        for (std::size_t i = thread * (n / 2), end = i + n / 2; i < end; ++i) all.push_back(start_here([&f, i] { f(i); }));
+        for (std::size_t i = thread * (n / 2), end = i + n / 2; i < end; ++i)
+            all.push_back(start_here([&f, i] { f(i); }));
         for (auto& one : all) one.join();
     });
 }

@@ -13,10 +13,11 @@
 #include <charconv>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 namespace {
@@ -226,8 +227,11 @@ constexpr work works[] = {
     {"getaddrinfo", peer::lookups},
 };
 
-int complain() {
-    std::fprintf(stderr, "usage: handoff_bench_boost_fiber --work NAME [--quick] [--goroutines N]; NAME is one of");
+int complain(const std::string& what) {
+    std::fprintf(stderr,
+                 "handoff_bench_boost_fiber: %s\n"
+                 "usage: handoff_bench_boost_fiber --work NAME [--quick] [--goroutines N]; NAME is one of",
+                 what.c_str());
     for (const work& w : works) std::fprintf(stderr, " %s", w.name);
     std::fputc('\n', stderr);
     return 2;
@@ -235,14 +239,14 @@ int complain() {
 
 int measure(std::string_view name, const bench::settings& s) {
     for (const work& w : works) {
-        if (w.name != name) continue;
+        if (name != w.name) continue;
         for (bench::figure& f : w.measure(w.name, s)) {
             f.extra.emplace_back("version", BOOST_VERSION / 100);
             bench::print(f);
         }
         return 0;
     }
-    return complain();
+    return complain("no work '" + std::string(name) + "'");
 }
 
 bool parse(std::string_view text, std::size_t& value) {
@@ -256,10 +260,19 @@ int main(int argc, char** argv) {
     std::string_view name;
     bench::settings s;
     for (int i = 1; i < argc; ++i) {
-        if (!std::strcmp(argv[i], "--quick")) s.quick = true;
-        else if (!std::strcmp(argv[i], "--work") && i + 1 < argc) name = argv[++i];
-        else if (std::strcmp(argv[i], "--goroutines") || i + 1 == argc || !parse(argv[++i], s.goroutines))
-            return complain();
+        const std::string arg = argv[i];
+        const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
+        if (arg == "--quick") {
+            s.quick = true;
+        } else if (arg == "--work" || arg == "--goroutines") {
+            if (!value) return complain(arg + " wants a value");
+            if (arg == "--work") name = value;
+            else if (!parse(value, s.goroutines))
+                return complain("--goroutines: not a number above 0: " + std::string(value));
+            ++i;
+        } else {
+            return complain("unknown argument " + arg);
+        }
     }
     try {
         return measure(name, s);
