@@ -1,121 +1,30 @@
-"""Runs the benchmark programs in turns, and puts their figures into a table. bench/run builds them and calls this."""
+"""Runs the benchmark programs in turns, and hands their figures to the report. bench/run builds them and calls this."""
 
 import argparse
+import datetime
 import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections import namedtuple
 
-# ---- What is measured ----------------------------------------------------------------------------------------------
-
-# A Run is one process: it is asked for `work`, and prints a figure for each name in `figures`.
-Run = namedtuple("Run", "subject work figures")
-
-
-def run(subject, work, *more_figures):
-    return Run(subject, work, (work, *more_figures))
-
-
-# The runs of a group take turns.
-GROUPS = [
-    [run("handoff", "brackets"), run("go", "brackets")],
-    [run("handoff", "yield"), run("go", "yield"), run("boost_fiber", "yield")],
-    [run("handoff", "spawn"), run("go", "spawn"), run("boost_fiber", "spawn"), run("std_thread", "spawn")],
-    [run("handoff", "chan_unbuffered"), run("go", "chan_unbuffered"), run("boost_fiber", "chan_unbuffered")],
-    [run("handoff", "chan_buffered"), run("go", "chan_buffered"), run("boost_fiber", "chan_buffered")],
-    [run("handoff", "chan_buffered_2p"), run("go", "chan_buffered_2p"), run("boost_fiber", "chan_buffered_2p")],
-    [run("handoff", "select2"), run("go", "select2")],
-    [
-        run("handoff", "mutex_uncontended"),
-        run("go", "mutex_uncontended"),
-        run("boost_fiber", "mutex_uncontended"),
-        run("std_mutex", "mutex_uncontended"),
-    ],
-    [run("handoff", "mutex_contended"), run("go", "mutex_contended"), run("boost_fiber", "mutex_contended")],
-    [run("handoff", "rwmutex_read"), run("go", "rwmutex_read")],
-    [run("handoff", "wait_group"), run("go", "wait_group")],
-    [run("handoff", "skynet"), run("go", "skynet"), run("boost_fiber", "skynet")],
-    [run("handoff", "sleep_100k"), run("go", "sleep_100k"), run("boost_fiber", "sleep_100k")],
-    [
-        run("handoff", "handoff_sysmon"),
-        run("go", "handoff_sysmon"),
-        run("handoff", "handoff_immediate"),
-        run("handoff", "handoff_adaptive"),
-        run("handoff", "handoff_unguarded"),
-        run("linux", "futex_wake"),
-    ],
-    [
-        run("handoff", "blocking_storm", "blocking_storm_warm"),
-        run("go", "blocking_storm", "blocking_storm_warm"),
-        run("std_thread", "blocking_storm", "blocking_storm_warm"),
-    ],
-    [run("handoff", "blocking_storm_busy"), run("go", "blocking_storm_busy")],
-    [
-        run("handoff", "parked_memory", "parked_page_tables"),
-        run("go", "parked_memory", "parked_page_tables"),
-    ],
-]
-
-# The subjects that handoff_bench itself measures.
-IN_HANDOFF_BENCH = {"handoff", "std_thread", "std_mutex", "linux"}
-
-# What Go has instead: all its blocking calls wait for sysmon.
-GO_COUNTERPART = {"handoff_immediate": "handoff_sysmon", "handoff_adaptive": "handoff_sysmon"}
-
-# At most so much, in the work's unit; at least so many times better than Go in the same run; at most so many times
-# what std_mutex takes in it.
-Goal = namedtuple("Goal", "most times_go most_std_mutex", defaults=[None])
-GOALS = {
-    "brackets": Goal(3, 4),
-    "yield": Goal(15, 3.5),
-    "spawn": Goal(25, 4.5),
-    "chan_unbuffered": Goal(80, 3),
-    "chan_buffered": Goal(15, 2),
-    "select2": Goal(None, 2.5),
-    "mutex_uncontended": Goal(None, 1, 1.3),
-    "skynet": Goal(150, 4),
-    "sleep_100k": Goal(40, 2),
-    "handoff_sysmon": Goal(None, 3),
-    "handoff_immediate": Goal(None, 15),
-    "handoff_adaptive": Goal(None, 15),
-    "blocking_storm": Goal(None, 12),
-    "blocking_storm_busy": Goal(None, 12),
-    "parked_memory": Goal(4400, None),
-}
-
-# A row of the table: its label, the work and key on handoff's side and on Go's. Without a key it is the value.
-Row = namedtuple("Row", "label work key go_work go_key")
-DETAILS = {
-    "brackets": [
-        Row("brackets, both: the pair alone", "brackets", "value", "brackets", "bare"),
-        Row("brackets, both: around getppid", "brackets", "around_getppid", "brackets", "value"),
-    ],
-    "handoff_sysmon": [
-        Row("handoff_sysmon, without pauses", "handoff_sysmon", "back_to_back", "handoff_sysmon", "back_to_back"),
-        Row("handoff_sysmon, p99", "handoff_sysmon", "p99", "handoff_sysmon", "p99"),
-    ],
-    "handoff_immediate": [
-        Row("handoff_immediate, without pauses", "handoff_immediate", "back_to_back", "handoff_sysmon", "back_to_back"),
-    ],
-    "handoff_adaptive": [
-        Row("handoff_adaptive, without pauses", "handoff_adaptive", "back_to_back", "handoff_sysmon", "back_to_back"),
-    ],
-}
+import figures
+import machine
+import report
+from works import (ALL_WORKS, COUNTERPARTS, IN_HANDOFF_BENCH, PARKED, QUICK_PARKED, SUBJECTS, all_figures, sizes_of,
+                   turns)
 
 ROUNDS, QUICK_ROUNDS = 5, 3
-PARKED, QUICK_PARKED = 1_000_000, 200_000
+# Seconds after which no further round begins of anything, counted from the start of bench/run: with what is under way
+# and the report a whole run stays under 40 minutes, a quick one under 3.
+BUDGET, QUICK_BUDGET = 37 * 60, 165
+# But so long it may measure, however long the building took.
+LEAST_BUDGET, LEAST_QUICK_BUDGET = 30 * 60, 75
+TIMEOUT = 120          # seconds, for one process
 PARKED_BYTES = 6_500   # to have at hand for each goroutine
-TIMEOUT = 300          # seconds, for one process
-
-
-def all_works():
-    return list(dict.fromkeys(name for group in GROUPS for r in group for name in r.figures))
-
+SMALL = 10_000         # so many goroutines always fit
 
 # ---- The command line ----------------------------------------------------------------------------------------------
 
@@ -134,8 +43,8 @@ def selecting_regex(text):
         regex = re.compile(text)
     except re.error as e:
         raise argparse.ArgumentTypeError(f"{text}: no regular expression: {e}")
-    if not any(regex.search(name) for name in all_works()):
-        raise argparse.ArgumentTypeError(f"{text} matches no work; they are {', '.join(all_works())}")
+    if not any(regex.search(name) for name in all_figures()):
+        raise argparse.ArgumentTypeError(f"{text} matches no work; they are {', '.join(all_figures())}")
     return regex
 
 
@@ -145,85 +54,126 @@ def positive(text):
     return int(text)
 
 
-def program(text):
-    subject, _, path = text.partition("=")
-    return subject, path
+def pair(text):
+    subject, equals, value = text.partition("=")
+    if not equals or subject not in SUBJECTS:
+        raise argparse.ArgumentTypeError(f"{text} is no SUBJECT=VALUE")
+    return subject, value
 
 
-def parse_arguments():
+def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(prog="bench/run", add_help=False, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=positive)
-    parser.add_argument("--only", type=selecting_regex, default=re.compile(""))
+    parser.add_argument("--only", type=selecting_regex)
     parser.add_argument("--json", type=writable_file)
     parser.add_argument("--markdown", type=writable_file)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true", help="only look at the arguments")
-    parser.add_argument("--program", type=program, action="append", default=[], help="SUBJECT=PATH")
+    parser.add_argument("--root", default=".", help="the repository, where reports go")
+    parser.add_argument("--began", type=float, default=time.time(), help="when bench/run began, as seconds of the epoch")
+    parser.add_argument("--flags", default="", help="what handoff and the C++ peers were compiled with")
+    parser.add_argument("--program", type=pair, action="append", default=[], help="SUBJECT=PATH")
+    parser.add_argument("--left-out", type=pair, action="append", default=[], help="SUBJECT=REASON")
     parser.usage = "see bench/run --help"
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def selected(groups, only, subjects):
-    """The groups with the runs that `only` asks for, and Go's counterparts of them."""
-    wanted = {name for name in all_works() if only.search(name)}
-    for_go = wanted | {GO_COUNTERPART[name] for name in wanted if name in GO_COUNTERPART}
-    for group in groups:
-        runs = [r for r in group if r.subject in subjects and (for_go if r.subject == "go" else wanted) & set(r.figures)]
-        if runs:
-            yield runs
+def wanted_runs(all_turns, only, subjects):
+    """The turns with the Runs that `only` asks for, and their counterparts."""
+    def is_wanted(run):
+        names = set(run.figures)
+        names |= {ours for (ours, peer), theirs in COUNTERPARTS.items() if peer == run.subject and theirs in run.figures}
+        return run.subject in subjects and (only is None or any(only.search(name) for name in names))
+
+    chosen = ([run for run in turn if is_wanted(run)] for turn in all_turns)
+    return [turn for turn in chosen if turn]
 
 
-# ---- Measuring -----------------------------------------------------------------------------------------------------
+def print_list(only):
+    for w in ALL_WORKS:
+        names = [name for size in sizes_of(w, quick=False) for name in w.figures(size)]
+        for name in names:
+            if only is None or only.search(name):
+                print(name, ",".join(w.subjects))
+
+
+# ---- What is under way ---------------------------------------------------------------------------------------------
 
 
 def note(text, end="\n"):
     print(text, end=end, file=sys.stderr, flush=True)
 
 
+def minutes(seconds):
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
 class Progress:
-    """What is under way: one line that is overwritten on a terminal, elsewhere a line for each group."""
+    """One line that is overwritten on a terminal; elsewhere a line now and then."""
 
-    def __init__(self):
+    EVERY = 15   # seconds, where it is no terminal
+
+    def __init__(self, rounds):
         self.live = sys.stderr.isatty()
+        self.rounds = rounds
+        self.start = time.monotonic()
+        self.last = -self.EVERY
 
-    def group(self, runs, rounds):
-        if not self.live:
-            works = ", ".join(dict.fromkeys(r.work for r in runs))
-            note(f"{rounds} round{'s' if rounds > 1 else ''}: {works} ({', '.join(dict.fromkeys(r.subject for r in runs))})")
-
-    def run(self, r, n, rounds):
+    def show(self, run, round_number, remaining):
+        now = time.monotonic()
+        if not self.live and now - self.last < self.EVERY:
+            return
+        self.last = now
+        left = "" if remaining is None else f", about {minutes(remaining)} left"
+        name = run.figures[0]
+        text = f"round {round_number} of {self.rounds}: {name}, {run.subject} … {minutes(now - self.start)} gone{left}"
         if self.live:
-            note(f"\r\033[Kround {n} of {rounds}: {r.work}, {r.subject} …", end="")
+            note(f"\r\033[K{text}", end="")
+        else:
+            note(text)
 
     def clear(self):
         if self.live:
             note("\r\033[K", end="")
 
 
+# ---- Measuring -----------------------------------------------------------------------------------------------------
+
+
+class NoSuchWork(Exception):
+    """The program does not have the work."""
+
+
 def available_bytes():
-    with open("/proc/meminfo") as meminfo:
-        for line in meminfo:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    value = machine.proc_value("/proc/meminfo", "MemAvailable")
+    return int(value.split()[0]) * 1024 if value else 0
 
 
 def parked_goroutines(quick):
+    """How many for parked_memory, and why not as many as usual."""
     wanted = QUICK_PARKED if quick else PARKED
     fit = available_bytes() // PARKED_BYTES
     if fit >= wanted:
-        return wanted
+        return wanted, None
     fit = max(1000, fit // 1000 * 1000)
-    note(f"bench/run: memory for {wanted:,} parked goroutines is not there; taking {fit:,}")
-    return fit
+    return fit, f"memory for {wanted:,} parked goroutines was not there; {fit:,} were taken"
 
 
-def measure_once(r, path, extra_arguments):
-    """The figures that one process prints. Raises RuntimeError with the reason if there are none."""
-    command = [path, "--work", r.work, *extra_arguments]
-    if r.subject in IN_HANDOFF_BENCH:
-        command += ["--subject", r.subject]
+def command_of(run, path, quick, parked):
+    command = [path, "--work", run.work]
+    if quick:
+        command.append("--quick")
+    goroutines = parked if run.work == "parked_memory" else run.goroutines
+    if goroutines is not None:
+        command += ["--goroutines", str(goroutines)]
+    if run.subject in IN_HANDOFF_BENCH:
+        command += ["--subject", run.subject]
+    return command
+
+
+def output_of(command):
+    """What the process prints. Raises NoSuchWork, or RuntimeError with the reason if it fails."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -231,159 +181,124 @@ def measure_once(r, path, extra_arguments):
     said = f": {done.stderr.strip()}" if done.stderr.strip() else ""
     if done.returncode < 0:
         raise RuntimeError(f"died of {signal.Signals(-done.returncode).name}{said}")
+    if done.returncode == 2:   # all programs end so when they don't know the work
+        raise NoSuchWork(f"ended with status 2{said}")
     if done.returncode:
         raise RuntimeError(f"ended with status {done.returncode}{said}")
+    return done.stdout
+
+
+def figures_in(output, run):
+    """The figures of a process's output, named as in run.figures. Raises RuntimeError if they are not what they should
+    be."""
     try:
-        figures = [json.loads(line) for line in done.stdout.splitlines()]
+        found = [json.loads(line) for line in output.splitlines()]
     except json.JSONDecodeError:
-        raise RuntimeError(f"printed no JSON: {done.stdout.strip()[:200]}")
-    if {f["work"] for f in figures} != set(r.figures):
-        raise RuntimeError(f"printed figures of {[f['work'] for f in figures]}")
-    return figures
+        raise RuntimeError(f"printed no JSON: {output.strip()[:200]}")
+    suffix = "" if run.goroutines is None else f"_{run.goroutines}"
+    try:
+        for f in found:
+            f["work"] += suffix
+            if isinstance(f["value"], bool) or not isinstance(f["value"], (int, float)):
+                raise RuntimeError(f"printed the value {f['value']!r} for {f['work']}")
+            f["procs"], f["unit"]   # raises if one is not there
+    except (KeyError, TypeError) as e:
+        raise RuntimeError(f"printed no figure: {output.strip()[:200]} ({e})")
+    if sorted(f["work"] for f in found) != sorted(run.figures):
+        raise RuntimeError(f"printed figures of {[f['work'] for f in found]} and not of {list(run.figures)}")
+    return [f | {"subject": run.subject} for f in found]
 
 
-def measure(groups, programs, rounds, quick):
-    """All figures, by (work, subject), a list of one per round; and what failed."""
-    figures, failures = {}, []
-    progress = Progress()
-    for group in groups:
-        failed = set()
-        arguments = ["--quick"] if quick else []
-        if any(r.work == "parked_memory" for r in group):
-            arguments += ["--goroutines", str(parked_goroutines(quick))]
-        progress.group(group, rounds)
-        for n in range(rounds):
-            for r in group:
-                if r in failed:
-                    continue
-                progress.run(r, n + 1, rounds)
-                try:
-                    for f in measure_once(r, programs[r.subject], arguments):
-                        figures.setdefault((f["work"], r.subject), []).append(f)
-                except (RuntimeError, OSError) as e:
-                    progress.clear()
-                    note(f"bench/run: {r.work} of {r.subject}: {e}")
-                    failures.append((r.work, r.subject))
-                    failed.add(r)
-                    for name in r.figures:
-                        figures.pop((name, r.subject), None)
-    progress.clear()
-    return figures, failures
+class Measurement:
+    """Runs all turns for some rounds, and collects what they say."""
 
+    def __init__(self, all_turns, programs, quick, deadline=None):
+        self.turns, self.programs, self.quick, self.deadline = all_turns, programs, quick, deadline
+        self.printed = {}       # lists of what each round printed, by (work, subject)
+        self.failures = []      # texts
+        self.not_there = []     # (figure, subject): the program does not know the work
+        self.notes = []
+        self.out = set()        # Runs that are not tried again
+        self.seconds = {}       # that the last process of a Run took
+        self.parked = 0
 
-def over_rounds(figures):
-    """One entry for the rounds of a (work, subject)."""
-    first = figures[0]
-    values = [f["value"] for f in figures]
-    entry = {key: first[key] for key in ("work", "subject", "procs")}
-    entry["value"] = statistics.median(values)
-    entry["unit"] = first["unit"]
-    entry.update(rounds=len(values), min=min(values), max=max(values))
-    for key, value in first.items():
-        if key not in entry:
-            entry[key] = value if isinstance(value, str) else statistics.median(f[key] for f in figures)
-    return entry
+    def measure(self, rounds):
+        self.parked, why = parked_goroutines(self.quick)
+        if why and any(run.work == "parked_memory" for turn in self.turns for run in turn):
+            self.notes.append(why)
+        self.leave_out_what_does_not_fit()
+        progress = Progress(rounds)
+        for n in range(1, rounds + 1):
+            plan = self.turns if n == 1 else self.affordable()
+            for i, turn in enumerate(plan):
+                if n > 1 and self.deadline is not None and time.time() > self.deadline:
+                    break   # what came before took longer than the last time
+                for run in turn:
+                    if run not in self.out:
+                        progress.show(run, n, self.remaining(plan[i:], rounds - n))
+                        self.once(run, progress)
+        progress.clear()
 
+    def leave_out_what_does_not_fit(self):
+        most = max(SMALL, available_bytes() // PARKED_BYTES)
+        sizes = sorted({run.goroutines for turn in self.turns for run in turn if (run.goroutines or 0) > most})
+        for size in sizes:
+            self.notes.append(f"memory for {size:,} goroutines was not there; they are left out")
+        self.turns = [turn for turn in self.turns if (turn[0].goroutines or 0) <= most]
 
-# ---- The table -----------------------------------------------------------------------------------------------------
+    def once(self, run, progress):
+        start = time.monotonic()
+        try:
+            output = output_of(command_of(run, self.programs[run.subject], self.quick, self.parked))
+            for f in figures_in(output, run):
+                self.printed.setdefault((f["work"], run.subject), []).append(f)
+        except NoSuchWork as e:
+            if run.subject == "handoff":
+                self.fail(run, e, progress)
+            else:
+                self.out.add(run)
+                self.not_there.append((run.figures[0], run.subject))
+        except (RuntimeError, OSError) as e:
+            self.fail(run, e, progress)
+        self.seconds[run] = time.monotonic() - start
 
+    def fail(self, run, error, progress):
+        progress.clear()
+        text = f"{run.figures[0]} of {run.subject}: {error}"
+        note(f"bench/run: {text}")
+        self.failures.append(text)
+        self.out.add(run)
+        for name in run.figures:
+            self.printed.pop((name, run.subject), None)
 
-def amount(value, unit):
-    """The value with a unit that suits its size."""
-    if unit == "ns" and abs(value) >= 1e6:
-        value, unit = value / 1e6, "ms"
-    elif unit == "ns" and abs(value) >= 1e3:
-        value, unit = value / 1e3, "µs"
-    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f} {unit}"
+    def cost(self, turn):
+        return sum(self.seconds.get(run, 0) for run in turn if run not in self.out)
 
+    def affordable(self):
+        """The turns for one more round: the shorter ones first, as long as the time suffices."""
+        if self.deadline is None:
+            return self.turns
+        left, chosen = self.deadline - time.time(), []
+        for turn in sorted(self.turns, key=self.cost):
+            left -= self.cost(turn)
+            if left < 0:
+                break
+            chosen.append(turn)
+        return [turn for turn in self.turns if turn in chosen]
 
-def goal_text(goal, unit, value, ratio, std_mutex):
-    parts = []
-    if goal.most is not None:
-        parts.append(f"≤ {goal.most:,} {unit}: {'met' if value <= goal.most else 'missed'}")
-    if goal.times_go is not None:
-        verdict = "?" if ratio is None else "met" if ratio >= goal.times_go else "missed"
-        parts.append(f"≥ {goal.times_go:g}x: {verdict}")
-    if goal.most_std_mutex is not None:
-        verdict = "?" if std_mutex is None else "met" if value <= goal.most_std_mutex * std_mutex else "missed"
-        parts.append(f"≤ {goal.most_std_mutex:g}x std_mutex: {verdict}")
-    return ", ".join(parts)
+    def remaining(self, rest_of_plan, further_rounds):
+        """Seconds, estimated from what has run so far; None as long as that is too little to tell."""
+        if len(self.seconds) < 10:
+            return None
+        mean = sum(self.seconds.values()) / len(self.seconds)
 
+        def expected(all_turns):
+            return sum(self.seconds.get(run, mean) for turn in all_turns for run in turn if run not in self.out)
 
-def table(entries):
-    """Rows of (label, handoff, go, ratio, goal)."""
-    by_key = {(e["work"], e["subject"]): e for e in entries}
-
-    def cells(row, goal=None):
-        ours = by_key.get((row.work, "handoff"), {})
-        go = by_key.get((row.go_work, "go"), {})
-        value, go_value = ours.get(row.key), go.get(row.go_key)
-        std_mutex = by_key.get((row.work, "std_mutex"), {}).get("value")
-        ratio = go_value / value if value is not None and go_value is not None and value > 0 else None
-        return (
-            row.label,
-            "–" if value is None else amount(value, ours["unit"]),
-            "–" if go_value is None else amount(go_value, go["unit"]),
-            "–" if ratio is None else f"{ratio:.1f}x" if ratio >= 1 else f"{ratio:.2f}x",
-            goal_text(goal, ours["unit"], value, ratio, std_mutex) if goal and value is not None else "",
-        )
-
-    rows = []
-    for work in all_works():
-        if (work, "handoff") not in by_key and (work, "go") not in by_key:
-            continue
-        go_work = GO_COUNTERPART.get(work, work)
-        rows.append(cells(Row(work, work, "value", go_work, "value"), GOALS.get(work)))
-        rows += [c for c in map(cells, DETAILS.get(work, [])) if "–" not in c[1:3]]
-    return rows
-
-
-def peer_table(entries):
-    """Rows of (work, subject, figure, times handoff's)."""
-    ours = {e["work"]: e["value"] for e in entries if e["subject"] == "handoff"}
-    rows = []
-    for e in entries:
-        if e["subject"] in ("handoff", "go"):
-            continue
-        base = ours.get(e["work"])
-        rows.append((e["work"], e["subject"], amount(e["value"], e["unit"]), f"{e['value'] / base:.1f}x" if base else ""))
-    return rows
-
-
-HEAD = ("work", "handoff", "go", "go / handoff", "goal")
-PEER_HEAD = ("work", "peer", "figure", "peer / handoff")
-
-
-def as_text(head, rows):
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(row):
-        padded = [c.rjust(w) if 1 <= i <= 3 else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))]
-        return "   ".join(padded).rstrip()
-
-    return "\n".join([line(head), line(["-" * w for w in widths]), *map(line, rows)])
-
-
-def as_markdown(head, rows):
-    def line(row):
-        return "| " + " | ".join(row) + " |"
-
-    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
-
-
-def describe_machine(entries):
-    go = next((f", {e['version']}" for e in entries if e["subject"] == "go"), "")
-    rounds = max(e["rounds"] for e in entries)
-    return f"{os.cpu_count()} CPUs, Linux {os.uname().release}, {os.uname().machine}{go}; medians of {rounds} round{'s' if rounds > 1 else ''}"
-
-
-def report(entries, form):
-    tables = [(HEAD, table(entries)), (PEER_HEAD, peer_table(entries))]
-    return "\n\n".join([describe_machine(entries), *(form(head, rows) for head, rows in tables if rows)])
-
-
-# ---- All of it -----------------------------------------------------------------------------------------------------
+        total = expected(rest_of_plan) + further_rounds * expected(self.turns)
+        if self.deadline is None:
+            return total
+        return max(expected(rest_of_plan), min(total, self.deadline - time.time()))
 
 
 class OthersWatch:
@@ -394,7 +309,7 @@ class OthersWatch:
 
     @staticmethod
     def busy_seconds():
-        with open("/proc/stat") as stat:
+        with open("/proc/stat", encoding="utf-8") as stat:
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.readline().split()[1:9])
         return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
@@ -402,49 +317,87 @@ class OthersWatch:
     def our_seconds():
         return sum(os.times()[:4])
 
-    def warn(self):
+    def warning(self):
         others = self.busy_seconds() - self.busy - (self.our_seconds() - self.ours)
-        share = others / (time.monotonic() - self.wall)
-        if share > 0.1:
-            note(f"bench/run: other processes used {share:.0%} of a CPU meanwhile; figures may be off")
+        share = others / max(time.monotonic() - self.wall, 0.01)
+        return f"other processes used {share:.0%} of a CPU meanwhile; figures may be off" if share > 0.1 else None
+
+
+# ---- All of it -----------------------------------------------------------------------------------------------------
+
+
+def deadline_of(arguments):
+    if arguments.rounds:
+        return None
+    whole, least = (QUICK_BUDGET, LEAST_QUICK_BUDGET) if arguments.quick else (BUDGET, LEAST_BUDGET)
+    return max(arguments.began + whole, time.time() + least)
+
+
+def measured(arguments):
+    """The run, as figures.py describes it."""
+    programs = dict(arguments.program)
+    chosen = wanted_runs(turns(arguments.quick), arguments.only, programs)
+    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    measurement = Measurement(chosen, programs, arguments.quick, deadline_of(arguments))
+    watch = OthersWatch()
+    measurement.measure(rounds)
+    warning = watch.warning()
+    if warning:
+        note(f"bench/run: {warning}")
+        measurement.notes.append(warning)
+    entries = [figures.over_rounds(f) for f in measurement.printed.values()]
+    described = machine.describe(flags=arguments.flags.strip())
+    described["versions"] = machine.versions(entries)
+    return {
+        "date": date,
+        "quick": arguments.quick,
+        "rounds": rounds,
+        "machine": described,
+        "left_out": dict(arguments.left_out),
+        "not_there": measurement.not_there,
+        "failures": measurement.failures,
+        "notes": measurement.notes,
+        "figures": entries,
+    }
+
+
+def report_path(arguments):
+    """Where the report goes: only a run of everything is fit to be the documentation."""
+    if arguments.markdown:
+        return arguments.markdown
+    directory = "docs" if arguments.only is None else os.path.join("build-bench", "report")
+    path = os.path.join(arguments.root, directory, "benchmarks.md")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return path
 
 
 def main():
     arguments = parse_arguments()
     if arguments.list:
-        for name in all_works():
-            if arguments.only.search(name):
-                print(name, ",".join(r.subject for group in GROUPS for r in group if name in r.figures))
+        print_list(arguments.only)
         return 0
     if arguments.check:
         return 0
-
-    programs = dict(arguments.program)
-    groups = list(selected(GROUPS, arguments.only, programs))
-    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
-    watch = OthersWatch()
-    figures, failures = measure(groups, programs, rounds, arguments.quick)
-    watch.warn()
-    entries = [over_rounds(f) for f in figures.values()]
-    if not entries:
+    run = measured(arguments)
+    if not run["figures"]:
         note("bench/run: nothing could be measured")
         return 1
-
     if arguments.json:
-        with open(arguments.json, "w") as out:
-            json.dump(entries, out, indent=1)
-            out.write("\n")
-    print(report(entries, as_text))
-    if arguments.markdown:
-        with open(arguments.markdown, "w") as out:
-            print(report(entries, as_markdown), file=out)
-    for work, subject in failures:
-        note(f"bench/run: {work} of {subject} failed")
-    return 1 if failures else 0
+        figures.save(arguments.json, run)
+    print(report.as_text(run))
+    path = report_path(arguments)
+    for warning in report.write(run, path):
+        note(f"bench/run: {warning}")
+    note(f"bench/run: the report is in {os.path.relpath(path)}")
+    for text in run["failures"]:
+        note(f"bench/run: failed: {text}")
+    return 1 if run["failures"] else 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        note("")
         sys.exit(130)

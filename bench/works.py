@@ -1,0 +1,252 @@
+"""What the benchmarks measure: the works with who takes part in them, the goals, and what is compared with what."""
+
+from typing import NamedTuple
+
+# ---- Subjects ------------------------------------------------------------------------------------------------------
+
+SUBJECTS = {
+    "handoff": "this library",
+    "go": "Go: goroutines",
+    "tokio": "Tokio: tasks of its multi-threaded runtime; block_in_place and spawn_blocking for what blocks",
+    "java": "Java: virtual threads",
+    "boost_fiber": "Boost.Fiber: fibers, which block the thread when they block",
+    "asio": "Boost.Asio: handlers posted to a thread_pool",
+    "thread_pool": "a fixed pool of std::thread around a mutex, a condition variable and a deque",
+    "std_thread": "a std::thread per task",
+    "std_mutex": "std::mutex and std::thread",
+    "linux": "what the kernel itself takes for it",
+}
+PEERS = [subject for subject in SUBJECTS if subject != "handoff"]
+
+# The subjects that handoff_bench itself measures.
+IN_HANDOFF_BENCH = {"handoff", "asio", "thread_pool", "std_thread", "std_mutex", "linux"}
+
+# ---- Works ---------------------------------------------------------------------------------------------------------
+
+SIZES = tuple(10**exponent for exponent in range(7))
+QUICK_SIZES = (1, 1_000, 100_000)
+# With more goroutines than that a subject is not asked for a work that grows. Boost.Fiber maps a stack for each, a
+# thread more than 10,000 times is what most systems refuse.
+MOST_GOROUTINES = {"boost_fiber": 100_000, "std_thread": 10_000}
+
+PARKED, QUICK_PARKED = 1_000_000, 200_000
+
+
+class Work(NamedTuple):
+    """One process per subject: `--work name`, which prints a figure `name`, and one for each name in `also`."""
+
+    name: str
+    what: str
+    subjects: tuple
+    also: tuple = ()
+    grows: bool = False   # measured with each of SIZES as --goroutines; the figures are called name_SIZE
+
+    def figures(self, size=None):
+        return tuple(sized(name, size) for name in (self.name, *self.also))
+
+
+def sized(name, size):
+    return name if size is None else f"{name}_{size}"
+
+
+def work(name, what, peers="", also=(), grows=False):
+    return Work(name, what, ("handoff", *peers.split()), also, grows)
+
+
+def measured_of(subject, name, what):
+    """A work that is not handoff's."""
+    return Work(name, what, (subject,))
+
+
+def handoff_works():
+    """The time from a call that blocks to the next goroutine on its P: each way in each state of the pool of threads."""
+    states = {
+        "cold": "a thread has to be created",
+        "parked": "a thread is there and asleep",
+        "warm": "a thread has only just gone idle",
+    }
+    peers = {"sysmon": "go", "adaptive": "", "immediate": "tokio java"}
+    for state, thread in states.items():
+        for way, others in peers.items():
+            yield work(f"handoff_{state}_{way}", f"until the next goroutine runs, {way}: {thread}", others)
+
+
+def storm(name, calls):
+    return work(name, f"{calls} in blocking calls", "go tokio java asio thread_pool std_thread")
+
+
+class Theme(NamedTuple):
+    title: str
+    works: tuple
+
+
+THEMES = {
+    "switching": Theme("Switching and spawning", (
+        work("brackets", "entering and leaving a blocking call, nothing blocks", "go"),
+        work("yield", "yield, 1 P", "go tokio java boost_fiber"),
+        work("spawn", "spawn, run, exit, 1 P", "go tokio java boost_fiber asio thread_pool std_thread"),
+        work("wait_group", "add, done, wait, 1 P", "go"),
+        work("skynet", "a tree of a million goroutines, 2 Ps", "go tokio java boost_fiber"),
+        work("sleep_100k", "100,000 goroutines sleep 1 ms, 2 Ps", "go tokio java boost_fiber"),
+    )),
+    "channels": Theme("Channels and locks", (
+        work("chan_unbuffered", "unbuffered channel, round trip, 1 P", "go tokio java boost_fiber"),
+        work("chan_buffered", "buffered channel, an item, 1 P", "go tokio java boost_fiber"),
+        work("chan_buffered_2p", "buffered channel, an item, 2 Ps", "go tokio java boost_fiber"),
+        work("select2", "select of two channels, with the send, 1 P", "go tokio"),
+        work("mutex_uncontended", "lock and unlock, nobody else", "go tokio java boost_fiber std_mutex"),
+        work("mutex_contended", "lock and unlock, contended on 2 Ps", "go tokio java boost_fiber std_mutex"),
+        work("rwmutex_read", "a reader's lock and unlock", "go tokio java"),
+    )),
+    "blocking": Theme("Blocking calls", (
+        work("handoff_sysmon", "until the next goroutine runs, sysmon: calls 0 to 100 µs apart", "go"),
+        work("handoff_adaptive", "… adaptive, once learnt"),
+        work("handoff_immediate", "… immediate"),
+        work("handoff_unguarded", "… without any guard"),
+        measured_of("linux", "futex_wake", "waking a sleeping thread"),
+        *handoff_works(),
+        work("blocking_storm", "1,000 goroutines, 1 ms each, in blocking calls",
+             "go tokio java asio thread_pool std_thread", also=("blocking_storm_warm",)),
+        work("blocking_storm_busy", "the same after 100 ms of computing", "go"),
+        storm("storm_10000x100us", "10,000 goroutines, 100 µs each,"),
+        storm("storm_100x50ms", "100 goroutines, 50 ms each,"),
+        work("compute_beside_blocking", "computing that goes on beside 64 goroutines in 1 ms calls, of what it is alone",
+             "go tokio java asio thread_pool std_thread"),
+        work("call_not_blocking", "announcing a call that returns at once",
+             "go tokio java asio thread_pool std_thread"),
+        work("recovery", "after a storm, until the threads are gone again", "go tokio java asio thread_pool std_thread"),
+        work("file_reads", "reading 4 KiB from the device, 1,000 goroutines",
+             "go tokio java asio thread_pool std_thread"),
+        work("getaddrinfo", "looking up localhost, 200 goroutines", "go tokio java asio thread_pool std_thread"),
+    )),
+    "fork_join": Theme("Fork and join", (
+        work("fib", "fib(24), a goroutine a call, 2 Ps", "go tokio java boost_fiber std_thread"),
+        work("nqueens", "10 queens, a goroutine for each of the first 4 rows' placements, 2 Ps",
+             "go tokio java boost_fiber std_thread"),
+    )),
+    "growth": Theme("Cost as work grows", (
+        work("parked_memory", "resident memory of a parked goroutine, a million of them", "go tokio java",
+             also=("parked_page_tables",)),
+        work("scale_parked", "N goroutines are spawned, park, are woken, end", "go tokio java boost_fiber std_thread",
+             grows=True),
+        work("scale_ready", "N goroutines are spawned, yield three times, end", "go tokio java boost_fiber std_thread",
+             grows=True),
+        work("scale_sleeping", "N goroutines are spawned, sleep, end; less the sleep",
+             "go tokio java boost_fiber std_thread", grows=True),
+    )),
+}
+ALL_WORKS = [w for theme in THEMES.values() for w in theme.works]
+
+# What --quick leaves out: it alone would take as long as all else.
+NOT_QUICK = {("skynet", "boost_fiber")}
+
+
+class Run(NamedTuple):
+    """One process: `subject` is asked for `work`, and prints a figure for each name in `figures`."""
+
+    subject: str
+    work: str
+    figures: tuple
+    goroutines: int = None
+
+
+def sizes_of(w, quick):
+    return (QUICK_SIZES if quick else SIZES) if w.grows else (None,)
+
+
+def turns(quick=False):
+    """Lists of Runs. The Runs of a list take turns: the same work by all its subjects."""
+    for w in ALL_WORKS:
+        for size in sizes_of(w, quick):
+            yield [Run(subject, w.name, w.figures(size), size) for subject in w.subjects
+                   if (size or 0) <= MOST_GOROUTINES.get(subject, SIZES[-1])
+                   and not (quick and (w.name, subject) in NOT_QUICK)]
+
+
+def all_figures():
+    return [name for turn in turns() for name in turn[0].figures]
+
+
+# ---- What is compared with what ------------------------------------------------------------------------------------
+
+HIGHER_IS_BETTER = {"%"}
+
+
+def counterparts():
+    """What a peer has in place of a work that it does not have, by (work, peer). All of Go's blocking calls wait for
+    its sysmon, all of Tokio's and Java's hand over at once."""
+    result = {("handoff_immediate", "go"): "handoff_sysmon", ("handoff_adaptive", "go"): "handoff_sysmon"}
+    for state in ("cold", "parked", "warm"):
+        for way in ("sysmon", "adaptive", "immediate"):
+            if way != "sysmon":
+                result[f"handoff_{state}_{way}", "go"] = f"handoff_{state}_sysmon"
+            if way != "immediate":
+                for peer in ("tokio", "java"):
+                    result[f"handoff_{state}_{way}", peer] = f"handoff_{state}_immediate"
+    return result
+
+
+COUNTERPARTS = counterparts()
+
+
+def counterpart(name, peer):
+    """The figure of `peer` that handoff's figure `name` is compared with."""
+    return COUNTERPARTS.get((name, peer), name)
+
+
+# ---- Goals ---------------------------------------------------------------------------------------------------------
+
+
+class Goal(NamedTuple):
+    """At most so much, in the figure's unit; at least so many times better than Go in the same run; at most so many
+    times what std_mutex takes in it."""
+
+    most: float = None
+    times_go: float = 1   # no work is to be slower than Go's
+    most_std_mutex: float = None
+
+
+GOALS = {
+    "brackets": Goal(3, 4),
+    "yield": Goal(15, 3.5),
+    "spawn": Goal(25, 4.5),
+    "chan_unbuffered": Goal(80, 3),
+    "chan_buffered": Goal(15, 2),
+    "select2": Goal(None, 2.5),
+    "mutex_uncontended": Goal(None, 1, 1.3),
+    "skynet": Goal(150, 4),
+    "sleep_100k": Goal(40, 2),
+    "handoff_sysmon": Goal(25_000, 3),
+    "handoff_immediate": Goal(4_000, 15),
+    "handoff_adaptive": Goal(4_000, 15),
+    "blocking_storm": Goal(35, 12),
+    "blocking_storm_warm": Goal(12, 1),
+    "blocking_storm_busy": Goal(None, 12),
+    # Go's stacks start at 2 KiB and are moved when they grow; a C++ stack can't be, and takes a page at least.
+    "parked_memory": Goal(4_400, None),
+    "parked_page_tables": Goal(None, None),
+}
+
+
+def goal_of(name):
+    """A scale_* figure's bytes are not its value; its value is a time, and has the common goal."""
+    return GOALS.get(name, Goal())
+
+
+# A further comparison with Go: the label, the key of handoff's figure, and Go's figure and key.
+class Detail(NamedTuple):
+    label: str
+    work: str
+    key: str
+    go_work: str
+    go_key: str
+
+
+DETAILS = (
+    Detail("brackets, both: the pair alone", "brackets", "value", "brackets", "bare"),
+    Detail("brackets, both: around getppid", "brackets", "around_getppid", "brackets", "value"),
+    Detail("handoff_sysmon, without pauses", "handoff_sysmon", "back_to_back", "handoff_sysmon", "back_to_back"),
+    Detail("handoff_sysmon, p99", "handoff_sysmon", "p99", "handoff_sysmon", "p99"),
+    Detail("handoff_adaptive, without pauses", "handoff_adaptive", "back_to_back", "handoff_sysmon", "back_to_back"),
+    Detail("handoff_immediate, without pauses", "handoff_immediate", "back_to_back", "handoff_sysmon", "back_to_back"),
+)
