@@ -13,8 +13,7 @@ import time
 import figures
 import machine
 import report
-from works import (ALL_WORKS, COUNTERPARTS, IN_HANDOFF_BENCH, PARKED, QUICK_PARKED, SUBJECTS, all_figures, sizes_of,
-                   turns)
+from works import COUNTERPARTS, IN_HANDOFF_BENCH, PARKED, QUICK_PARKED, SUBJECTS, all_figures, turns
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 # Seconds after which no further round begins of anything, counted from the start of bench/run: with what is under way
@@ -91,11 +90,10 @@ def wanted_runs(all_turns, only, subjects):
 
 
 def print_list(only):
-    for w in ALL_WORKS:
-        names = [name for size in sizes_of(w, quick=False) for name in w.figures(size)]
-        for name in names:
+    for turn in turns():
+        for name in turn[0].figures:
             if only is None or only.search(name):
-                print(name, ",".join(w.subjects))
+                print(name, ",".join(run.subject for run in turn))
 
 
 # ---- What is under way ---------------------------------------------------------------------------------------------

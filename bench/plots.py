@@ -16,9 +16,10 @@ COLOURS = {
 PROLOGUE = """
 set terminal svg size 860,{height} font "sans-serif,13" background "white" enhanced
 set border 3
+set bmargin 4
 set xtics nomirror
 set ytics nomirror
-set grid ytics lc rgb "#dddddd"
+set grid ytics lc rgb "#cccccc"
 set key outside right top noenhanced
 set title "{title}" noenhanced
 """

@@ -65,14 +65,15 @@ def handoff_works():
         "parked": "a thread is there and asleep",
         "warm": "a thread has only just gone idle",
     }
+    # Those of Tokio and Java hand over before the call.
     peers = {"sysmon": "go", "adaptive": "", "immediate": "tokio java"}
     for state, thread in states.items():
         for way, others in peers.items():
             yield work(f"handoff_{state}_{way}", f"until the next goroutine runs, {way}: {thread}", others)
 
 
-def storm(name, calls):
-    return work(name, f"{calls} in blocking calls", "go tokio java asio thread_pool std_thread")
+THREADS = "asio thread_pool std_thread"
+ALL_THAT_BLOCK = f"go tokio java boost_fiber {THREADS}"
 
 
 class Theme(NamedTuple):
@@ -84,10 +85,10 @@ THEMES = {
     "switching": Theme("Switching and spawning", (
         work("brackets", "entering and leaving a blocking call, nothing blocks", "go"),
         work("yield", "yield, 1 P", "go tokio java boost_fiber"),
-        work("spawn", "spawn, run, exit, 1 P", "go tokio java boost_fiber asio thread_pool std_thread"),
-        work("wait_group", "add, done, wait, 1 P", "go"),
+        work("spawn", "spawn, run, exit, 1 P", f"go tokio java boost_fiber {THREADS}"),
+        work("wait_group", "add, done, wait, 1 P", f"go tokio java boost_fiber {THREADS}"),
         work("skynet", "a tree of a million goroutines, 2 Ps", "go tokio java boost_fiber"),
-        work("sleep_100k", "100,000 goroutines sleep 1 ms, 2 Ps", "go tokio java boost_fiber"),
+        work("sleep_100k", "100,000 goroutines sleep 1 ms, 2 Ps", "go tokio java boost_fiber asio"),
     )),
     "channels": Theme("Channels and locks", (
         work("chan_unbuffered", "unbuffered channel, round trip, 1 P", "go tokio java boost_fiber"),
@@ -95,32 +96,30 @@ THEMES = {
         work("chan_buffered_2p", "buffered channel, an item, 2 Ps", "go tokio java boost_fiber"),
         work("select2", "select of two channels, with the send, 1 P", "go tokio"),
         work("mutex_uncontended", "lock and unlock, nobody else", "go tokio java boost_fiber std_mutex"),
-        work("mutex_contended", "lock and unlock, contended on 2 Ps", "go tokio java boost_fiber std_mutex"),
+        work("mutex_contended", "lock and unlock, contended on 2 Ps", f"go tokio java boost_fiber {THREADS}"),
         work("rwmutex_read", "a reader's lock and unlock", "go tokio java"),
     )),
     "blocking": Theme("Blocking calls", (
         work("handoff_sysmon", "until the next goroutine runs, sysmon: calls 0 to 100 µs apart", "go"),
         work("handoff_adaptive", "… adaptive, once learnt"),
-        work("handoff_immediate", "… immediate"),
+        work("handoff_immediate", "… immediate", "tokio java"),
         work("handoff_unguarded", "… without any guard"),
         measured_of("linux", "futex_wake", "waking a sleeping thread"),
         *handoff_works(),
         work("blocking_storm", "1,000 goroutines, 1 ms each, in blocking calls",
-             "go tokio java asio thread_pool std_thread", also=("blocking_storm_warm",)),
-        work("blocking_storm_busy", "the same after 100 ms of computing", "go"),
-        storm("storm_10000x100us", "10,000 goroutines, 100 µs each,"),
-        storm("storm_100x50ms", "100 goroutines, 50 ms each,"),
+             ALL_THAT_BLOCK, also=("blocking_storm_warm",)),
+        work("blocking_storm_busy", "the same after 100 ms of computing", ALL_THAT_BLOCK),
+        work("storm_10000x100us", "10,000 goroutines, 100 µs each, in blocking calls", ALL_THAT_BLOCK),
+        work("storm_100x50ms", "100 goroutines, 50 ms each, in blocking calls", ALL_THAT_BLOCK),
         work("compute_beside_blocking", "computing that goes on beside 64 goroutines in 1 ms calls, of what it is alone",
-             "go tokio java asio thread_pool std_thread"),
-        work("call_not_blocking", "announcing a call that returns at once",
-             "go tokio java asio thread_pool std_thread"),
-        work("recovery", "after a storm, until the threads are gone again", "go tokio java asio thread_pool std_thread"),
-        work("file_reads", "reading 4 KiB from the device, 1,000 goroutines",
-             "go tokio java asio thread_pool std_thread"),
-        work("getaddrinfo", "looking up localhost, 200 goroutines", "go tokio java asio thread_pool std_thread"),
+             ALL_THAT_BLOCK),
+        work("call_not_blocking", "announcing a call that returns at once", ALL_THAT_BLOCK),
+        work("recovery", "after a storm, until the threads are gone again", ALL_THAT_BLOCK),
+        work("file_reads", "reading 4 KiB from the device, 1,000 goroutines", ALL_THAT_BLOCK),
+        work("getaddrinfo", "looking up localhost, 200 goroutines", ALL_THAT_BLOCK),
     )),
     "fork_join": Theme("Fork and join", (
-        work("fib", "fib(24), a goroutine a call, 2 Ps", "go tokio java boost_fiber std_thread"),
+        work("fib", "fib(24), a goroutine a call, 2 Ps", "go tokio java boost_fiber"),
         work("nqueens", "10 queens, a goroutine for each of the first 4 rows' placements, 2 Ps",
              "go tokio java boost_fiber std_thread"),
     )),
@@ -129,7 +128,7 @@ THEMES = {
              also=("parked_page_tables",)),
         work("scale_parked", "N goroutines are spawned, park, are woken, end", "go tokio java boost_fiber std_thread",
              grows=True),
-        work("scale_ready", "N goroutines are spawned, yield three times, end", "go tokio java boost_fiber std_thread",
+        work("scale_ready", "N goroutines are spawned, yield three times, end", f"go tokio java boost_fiber {THREADS}",
              grows=True),
         work("scale_sleeping", "N goroutines are spawned, sleep, end; less the sleep",
              "go tokio java boost_fiber std_thread", grows=True),
@@ -175,14 +174,11 @@ HIGHER_IS_BETTER = {"%"}
 def counterparts():
     """What a peer has in place of a work that it does not have, by (work, peer). All of Go's blocking calls wait for
     its sysmon, all of Tokio's and Java's hand over at once."""
-    result = {("handoff_immediate", "go"): "handoff_sysmon", ("handoff_adaptive", "go"): "handoff_sysmon"}
-    for state in ("cold", "parked", "warm"):
+    ways = {"go": "sysmon", "tokio": "immediate", "java": "immediate"}
+    result = {}
+    for prefix in ("handoff", "handoff_cold", "handoff_parked", "handoff_warm"):
         for way in ("sysmon", "adaptive", "immediate"):
-            if way != "sysmon":
-                result[f"handoff_{state}_{way}", "go"] = f"handoff_{state}_sysmon"
-            if way != "immediate":
-                for peer in ("tokio", "java"):
-                    result[f"handoff_{state}_{way}", peer] = f"handoff_{state}_immediate"
+            result |= {(f"{prefix}_{way}", peer): f"{prefix}_{theirs}" for peer, theirs in ways.items() if way != theirs}
     return result
 
 
