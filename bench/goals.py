@@ -25,13 +25,19 @@ def against_limit(entry, most):
                    judge(entry["value"] <= most, entry["min"] <= most))
 
 
+def theirs_text(name, other):
+    return f"{name}: {amount(other['value'], other['unit'])}"
+
+
 def against(entry, other, name, least_ratio, goal):
     """Whether the entry is least_ratio times better than the other, which may be missing."""
     value = amount(entry["value"], entry["unit"])
     if other is None:
         return Verdict(entry["work"], goal, value, f"no {name}", "not measured")
+    if entry.get("capped"):   # by the work's own patience
+        return Verdict(entry["work"], goal, f"not within {value}", theirs_text(name, other), "not measured")
     ratio = better_by(entry["value"], other["value"], entry["unit"])
-    theirs = f"{name}: {amount(other['value'], other['unit'])}"
+    theirs = theirs_text(name, other)
     if ratio is None:   # a difference that is not above 0: there is only the better and the worse
         better = (entry["value"] >= other["value"] if entry["unit"] in HIGHER_IS_BETTER
                   else entry["value"] <= other["value"])

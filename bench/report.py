@@ -7,7 +7,7 @@ import shutil
 import goals
 import plots
 from figures import amount, better_by, by_work_and_subject, overlap, plain, save, spread
-from works import (ALL_WORKS, DETAILS, MOST_GOROUTINES, NOT_QUICK, PEERS, SIZES, SUBJECTS, THEMES, all_figures,
+from works import (ALL_WORKS, DETAILS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS, THEMES, all_figures,
                    counterpart, sized)
 
 NOTHING = "–"
@@ -46,7 +46,7 @@ def value_text(entry, key="value"):
 def ratio_to_ours(found, name, subject):
     """How many times better handoff is than `subject` in figure `name`; None for handoff itself."""
     ours, theirs = found.get((name, "handoff")), found.get((counterpart(name, subject), subject))
-    if subject == "handoff" or not ours or not theirs:
+    if subject == "handoff" or not ours or not theirs or ours.get("capped"):
         return None
     return better_by(ours["value"], theirs["value"], ours["unit"])
 
@@ -151,8 +151,8 @@ def storm_table(found):
 
 # What a process tells beside the value, with its unit.
 FURTHER_KEYS = {
-    "compute_beside_blocking": (("blocking_calls", ""), ("threads", "")),
-    "call_not_blocking": (("spawn_blocking", "ns"),),
+    "compute_beside_blocking": (("blocking_calls", ""), ("threads", ""), ("pool_threads", "")),
+    "call_not_blocking": (("spawn_blocking", "ns"), ("pool_threads", "")),
     "recovery": (("threads_before", ""), ("threads_peak", ""), ("threads_after", ""), ("rss_before_mib", "MiB"),
                  ("rss_peak_mib", "MiB"), ("rss_after_mib", "MiB")),
     "file_reads": (("threads", ""), ("p99_us", "µs")),
@@ -177,9 +177,10 @@ def work_with_further_keys(found, name):
         value = f"not within {value_text(entry)}" if entry.get("capped") else value_text(entry)
         rows.append((subject, value, spread(entry), ratio_text(ratio_to_ours(found, name, subject)),
                      *(further(entry, key, unit) for key, unit in keys)))
+    note = "\n\nA pool keeps its threads: it is at once what it was before." if name == "recovery" else ""
     what = next(w.what for w in ALL_WORKS if w.name == name)
     head = ("subject", "figure", "spread", "ratio", *(re.sub("_(mib|us)$", "", key).replace("_", " ") for key, _ in keys))
-    return f"### {what[0].upper()}{what[1:]} (`{name}`)\n\n{markdown_table(head, rows)}"
+    return f"### {what[0].upper()}{what[1:]} (`{name}`)\n\n{markdown_table(head, rows)}{note}"
 
 
 def blocking_section(found):
@@ -261,7 +262,8 @@ def machine_section(run):
 
 def repeat_section(run):
     command = "bench/run --quick" if run["quick"] else "bench/run"
-    left = "".join(f" {subject} is left out of `{name}` in a quick run." for name, subject in sorted(NOT_QUICK))
+    left = [f"`{name}`" for name in sorted(NOT_QUICK_WORKS)]
+    left += [f"`{name}` of {subject}" for name, subject in sorted(NOT_QUICK)]
     return f"""## How to repeat it
 
 ```sh
@@ -272,7 +274,7 @@ bench/compare docs/benchmarks/figures.json new.json   # what got slower since, w
 
 Each round starts a process for each work and subject, the subjects of a work one after the other, and then the round \
 begins anew. A figure is the median over the rounds of what the processes say; the spread is the smallest and the \
-largest of them. When time runs short, the longest works get fewer rounds.{left if run['quick'] else ''}
+largest of them. When time runs short, the longest works get fewer rounds. A quick run leaves out {" and ".join(left)}.
 
 **ratio** is how many times better handoff is in the same run: above 1x handoff is better, below 1x the peer is. \
 What each work does, and what is timed, stands at the head of its file in `bench/`; all programs follow the rules of \

@@ -80,6 +80,12 @@ class Goals(unittest.TestCase):
         self.assertEqual(self.verdicts("mutex_uncontended", entry("mutex_uncontended")),
                          [("≤ 1.3x std_mutex", "not measured")])
 
+    def test_what_was_capped_is_no_measurement(self):
+        capped = [entry("recovery", subject, 15_000, unit="ms", capped=1) for subject in ("handoff", "go")]
+        self.assertEqual(self.verdicts("recovery", *capped), [("≥ 1x go", "not measured")])
+        self.assertEqual(self.verdicts("recovery", entry("recovery", value=10_000, unit="ms"), capped[1]),
+                         [("≥ 1x go", "met")])
+
     def test_each_figure_with_a_goal_exists(self):
         self.assertLessEqual(works.GOALS.keys(), set(works.all_figures()))
 
