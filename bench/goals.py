@@ -44,7 +44,8 @@ def against(entry, other, name, least_ratio, goal):
         return Verdict(entry["work"], goal, value, theirs, judge(better, False))
     best = max(better_by(a, b, entry["unit"]) or 0
                for a in (entry["min"], entry["max"]) for b in (other["min"], other["max"]))
-    return Verdict(entry["work"], goal, value, f"{theirs}, {ratio:.2f}x", judge(ratio >= least_ratio, best >= least_ratio))
+    verdict = judge(ratio >= least_ratio, best >= least_ratio)
+    return Verdict(entry["work"], goal, value, f"{theirs}, {ratio:.2f}x", verdict)
 
 
 def verdicts(found, name):

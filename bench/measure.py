@@ -70,7 +70,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true", help="only look at the arguments")
     parser.add_argument("--root", default=".", help="the repository, where reports go")
-    parser.add_argument("--began", type=float, default=time.time(), help="when bench/run began, as seconds of the epoch")
+    parser.add_argument("--began", type=float, default=time.time(), help="when bench/run began, in seconds")
     parser.add_argument("--flags", default="", help="what handoff and the C++ peers were compiled with")
     parser.add_argument("--program", type=pair, action="append", default=[], help="SUBJECT=PATH")
     parser.add_argument("--left-out", type=pair, action="append", default=[], help="SUBJECT=REASON")
@@ -82,7 +82,8 @@ def wanted_runs(all_turns, only, subjects):
     """The turns with the Runs that `only` asks for, and their counterparts."""
     def is_wanted(run):
         names = set(run.figures)
-        names |= {ours for (ours, peer), theirs in COUNTERPARTS.items() if peer == run.subject and theirs in run.figures}
+        names |= {ours for (ours, peer), theirs in COUNTERPARTS.items()
+                  if peer == run.subject and theirs in run.figures}
         return run.subject in subjects and (only is None or any(only.search(name) for name in names))
 
     chosen = ([run for run in turn if is_wanted(run)] for turn in all_turns)

@@ -55,7 +55,7 @@ UNGUARDED = "handoff_unguarded"
 
 
 def latency_plot(found):
-    """Points at the median with a line from the smallest sample to p99; a place for each way, a colour for each state."""
+    """Points at the median with a line from the smallest sample to p99; a place a way, a colour a state."""
     ways = [(subject, way) for subject, way in WAYS
             if any((f"handoff_{state}_{way}", subject) in found for state, _ in STATES)]
     tics = [f'"{subject}\\n{way}" {place}' for place, (subject, way) in enumerate(ways)]

@@ -7,8 +7,8 @@ import shutil
 import goals
 import plots
 from figures import amount, better_by, by_work_and_subject, overlap, plain, save, spread
-from works import (ALL_WORKS, DETAILS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS, THEMES, all_figures,
-                   counterpart, sized)
+from works import (ALL_WORKS, DETAILS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS, THEMES,
+                   all_figures, counterpart, sized)
 
 NOTHING = "–"
 
@@ -129,7 +129,8 @@ def latency_table(found):
         return ""
     kernel = found.get(("futex_wake", "linux"))
     floor = f"\n\nThe kernel alone takes {value_text(kernel)} to wake a sleeping thread." if kernel else ""
-    return markdown_table(("thread", "way", "subject", "p50", "spread", "p99", "max", "Go's p50 / this"), rows, 3) + floor
+    head = ("thread", "way", "subject", "p50", "spread", "p99", "max", "Go's p50 / this")
+    return markdown_table(head, rows, 3) + floor
 
 
 STORMS = (*plots.STORMS, ("blocking_storm_busy", "1,000 × 1 ms after 100 ms of computing"))
@@ -179,7 +180,8 @@ def work_with_further_keys(found, name):
                      *(further(entry, key, unit) for key, unit in keys)))
     note = "\n\nA pool keeps its threads: it is at once what it was before." if name == "recovery" else ""
     what = next(w.what for w in ALL_WORKS if w.name == name)
-    head = ("subject", "figure", "spread", "ratio", *(re.sub("_(mib|us)$", "", key).replace("_", " ") for key, _ in keys))
+    key_heads = [re.sub("_(mib|us)$", "", key).replace("_", " ") for key, _ in keys]
+    head = ("subject", "figure", "spread", "ratio", *key_heads)
     return f"### {what[0].upper()}{what[1:]} (`{name}`)\n\n{markdown_table(head, rows)}{note}"
 
 
@@ -189,11 +191,11 @@ def blocking_section(found):
     if latency:
         parts.append("### From a call that blocks to the next goroutine of that P\n\n"
                      "How long the only P stands idle. `cold`: a thread has to be created; `parked`: one is asleep; "
-                     "`warm`: one has only just gone idle; `mixed`: the calls come 0 to 100 µs apart. max is the largest "
-                     "of all samples of all rounds.\n\n" + latency)
+                     "`warm`: one has only just gone idle; `mixed`: the calls come 0 to 100 µs apart. max is the "
+                     "largest of all samples of all rounds.\n\n" + latency)
     if storms:
-        parts.append("### Storms of blocking calls\n\nIn a fresh process, from the first spawn until all are joined, on "
-                     "2 Ps.\n\n" + storms)
+        parts.append("### Storms of blocking calls\n\n"
+                     "In a fresh process, from the first spawn until all are joined, on 2 Ps.\n\n" + storms)
     parts += filter(None, (work_with_further_keys(found, name) for name in FURTHER_KEYS))
     return "\n\n".join(parts)
 
@@ -278,8 +280,8 @@ largest of them. When time runs short, the longest works get fewer rounds. A qui
 
 **ratio** is how many times better handoff is in the same run: above 1x handoff is better, below 1x the peer is. \
 What each work does, and what is timed, stands at the head of its file in `bench/`; all programs follow the rules of \
-`bench/figures.hpp`, each in the idiom of its users. These figures as JSON: `figures.json` in the directory beside this \
-page."""
+`bench/figures.hpp`, each in the idiom of its users. These figures as JSON: `figures.json` in the directory beside \
+this page."""
 
 
 def subjects_section(run, found):
@@ -310,8 +312,8 @@ def goals_section(found):
     rows = [(f"`{v.name}`", v.goal, v.figure, v.compared_with, f"**{v.verdict}**" if v.verdict != "met" else "met")
             for v in sorted(verdicts, key=lambda v: order[v.verdict])]
     unknown = sum(v.verdict == "not measured" for v in verdicts)
-    return (f"## Goals\n\n{met} of {len(verdicts) - unknown} met. No work is to be slower than Go's; the higher goals are the "
-            "design's.\n\n" + markdown_table(("work", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
+    return (f"## Goals\n\n{met} of {len(verdicts) - unknown} met. No work is to be slower than Go's; the higher goals "
+            "are the design's.\n\n" + markdown_table(("work", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
 
 
 def better_peers_section(found):

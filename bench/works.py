@@ -59,7 +59,7 @@ def measured_of(subject, name, what):
 
 
 def handoff_works():
-    """The time from a call that blocks to the next goroutine on its P: each way in each state of the pool of threads."""
+    """The time from a call that blocks to the next goroutine on its P: each way in each state of the threads."""
     states = {
         "cold": "a thread has to be created",
         "parked": "a thread is there and asleep",
@@ -111,7 +111,7 @@ THEMES = {
         work("blocking_storm_busy", "the same after 100 ms of computing", ALL_THAT_BLOCK),
         work("storm_10000x100us", "10,000 goroutines, 100 µs each, in blocking calls", ALL_THAT_BLOCK),
         work("storm_100x50ms", "100 goroutines, 50 ms each, in blocking calls", ALL_THAT_BLOCK),
-        work("compute_beside_blocking", "computing that goes on beside 64 goroutines in 1 ms calls, of what it is alone",
+        work("compute_beside_blocking", "computing beside 64 goroutines in 1 ms calls, of what it is without them",
              ALL_THAT_BLOCK),
         work("call_not_blocking", "announcing a call that returns at once", ALL_THAT_BLOCK),
         work("recovery", "after a storm, until the threads are gone again", ALL_THAT_BLOCK),
@@ -182,7 +182,8 @@ def counterparts():
     result = {}
     for prefix in ("handoff", "handoff_cold", "handoff_parked", "handoff_warm"):
         for way in ("sysmon", "adaptive", "immediate"):
-            result |= {(f"{prefix}_{way}", peer): f"{prefix}_{theirs}" for peer, theirs in ways.items() if way != theirs}
+            result |= {(f"{prefix}_{way}", peer): f"{prefix}_{theirs}"
+                       for peer, theirs in ways.items() if way != theirs}
     return result
 
 
