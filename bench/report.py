@@ -276,7 +276,7 @@ bench/compare docs/benchmarks/figures.json new.json   # what got slower since, w
 
 Each round starts a process for each work and subject, the subjects of a work one after the other, and then the round \
 begins anew. A figure is the median over the rounds of what the processes say; the spread is the smallest and the \
-largest of them. When time runs short, the longest works get fewer rounds. A quick run leaves out {" and ".join(left)}.
+largest of them. When time runs short, the longest works get fewer rounds. A quick run leaves out {", ".join(left)}.
 
 **ratio** is how many times better handoff is in the same run: above 1x handoff is better, below 1x the peer is. \
 What each work does, and what is timed, stands at the head of its file in `bench/`; all programs follow the rules of \
