@@ -26,7 +26,7 @@ using std::chrono::nanoseconds;
 constexpr time_ns unit = 1000;
 constexpr time_ns a_little = 10;
 constexpr time_ns never = INT64_MAX;
-constexpr std::size_t most_timers = 40, most_goroutines = 40;
+constexpr std::size_t most_timers = 60, most_goroutines = 40;
 constexpr unsigned most_operations = 200;
 constexpr nanoseconds far_away = std::chrono::hours(24 * 365 * 50);   // not reached
 
@@ -125,8 +125,8 @@ struct event {
 
 std::string in_units(time_ns t) {
     if (t == never) return "never";
-    const auto whole = static_cast<long long>(t / unit);
-    return t % unit == 0 ? text_of("%lld", whole) : text_of("%lld.%03lld", whole, std::abs(static_cast<long long>(t % unit)));
+    const long long whole = t / unit, rest = std::abs(t % unit);
+    return rest == 0 ? text_of("%lld", whole) : text_of("%lld.%03lld", whole, rest);
 }
 
 // ---- The game ------------------------------------------------------------------------------------------------------
@@ -189,15 +189,19 @@ public:
 private:
     time_ns now() const { return sim_.elapsed().count(); }
     bool acts_left() const { return !over_ && c_.any_left() && operations_ < most_operations; }
-    void note(std::string text) { events_.push_back({now(), std::move(text)}); }
-    void note(const actor& who, const std::string& did) { note(text_of("%s %u: %s", who.kind, who.number, did.c_str())); }
+    void note(const actor& who, const std::string& did) {
+        events_.push_back({now(), text_of("%s %u: %s", who.kind, who.number, did.c_str())});
+    }
 
     // ---- Operations ----
 
     void act(const actor& who) {
         ++operations_;
-        switch (c_.below(13)) {
-            case 0: case 1: make(who, false, 0); break;
+        switch (c_.below(14)) {
+            case 0: make(who, false, 0); break;
+            case 1:   // a heap with several levels
+                for (unsigned n = 2 + c_.below(8); n > 0; --n) make(who, false, 0);
+                break;
             case 2: make(who, true, 0); break;
             case 3: make(who, true, unit * (1 + c_.below(8))); break;
             case 4: make_after(who); break;
@@ -206,7 +210,7 @@ private:
             case 8: drop(who); break;
             case 9: try_recv(who); break;
             case 10: start_sleep(who); break;
-            case 11: start_wait(who); break;
+            case 11: case 12: start_wait(who); break;
             default: cancel(who);
         }
     }
@@ -282,7 +286,8 @@ private:
         if (s->once) {
             const nanoseconds d = any_duration();
             const bool was = s->once->reset(d);
-            note(who, text_of("reset timer %u to %s: %s", s->number, in_units(d.count()).c_str(), was ? "true" : "false"));
+            note(who, text_of("reset timer %u to %s: %s", s->number, in_units(d.count()).c_str(),
+                              was ? "true" : "false"));
             check(*s, s->model.stopped(now(), was));
             s->model.due = after_now(now(), d);
         } else {
@@ -461,7 +466,8 @@ private:
             if (p->ended) continue;
             if (p->deadline <= instant) fail(text_of("goroutine %u still waits", p->number));
             const bool can_be_stopped = p->of.size() != 1 || left_of(*p) > far_away / 2;
-            if (p->stopped_at != never && can_be_stopped) fail(text_of("goroutine %u was cancelled, and waits", p->number));
+            if (p->stopped_at != never && can_be_stopped)
+                fail(text_of("goroutine %u was cancelled, and waits", p->number));
         }
         if (calling_ != 0) fail("the function of a timer hangs");
     }
@@ -480,7 +486,8 @@ private:
         note(me, "all are stopped");
         sleep_until(now() + 200 * unit);
         for (const auto& s : slots_)
-            if (!s->is_after && (s->model.happened != 0 || s->ch.len() != 0)) fail(text_of("timer %u fires on", s->number));
+            if (!s->is_after && (s->model.happened != 0 || s->ch.len() != 0))
+                fail(text_of("timer %u: there is something of it after the end", s->number));
         for (const auto& p : parties_) {
             if (!p->ended) fail(text_of("goroutine %u still waits", p->number));
             p->handle.join();
