@@ -179,7 +179,7 @@ public:
     }
 
     [[noreturn]] void fail(const std::string& what) const {
-        for (const event& e : events_) std::fprintf(stderr, "%10s  %s\n", in_units(e.at).c_str(), e.text.c_str());
+        for (const event& e : events_) print(e);
         std::fprintf(stderr, "%10s  WRONG: %s\n(times in units of %lld ns; seed %llu of the simulation)\n",
                      in_units(now()).c_str(), what.c_str(), static_cast<long long>(unit),
                      static_cast<unsigned long long>(sim_.seed()));
@@ -187,10 +187,13 @@ public:
     }
 
 private:
+    static void print(const event& e) { std::fprintf(stderr, "%10s  %s\n", in_units(e.at).c_str(), e.text.c_str()); }
     time_ns now() const { return sim_.elapsed().count(); }
     bool acts_left() const { return !over_ && c_.any_left() && operations_ < most_operations; }
     void note(const actor& who, const std::string& did) {
         events_.push_back({now(), text_of("%s %u: %s", who.kind, who.number, did.c_str())});
+        static const bool traced = std::getenv("HANDOFF_FUZZ_TRACE");   // for what ends elsewhere than in fail()
+        if (traced) print(events_.back());
     }
 
     // ---- Operations ----
