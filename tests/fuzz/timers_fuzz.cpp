@@ -39,14 +39,14 @@ struct model_timer {
     time_ns due;           // never: it does not run
 
     std::optional<time_ns> lies{};   // what lies in its channel since before this instant
-    unsigned receivers = 0;        // that wait for its channel
+    unsigned receivers = 0;          // that wait for its channel
 
     // Of this instant.
-    unsigned fired = 0;            // known to have
-    unsigned perhaps = 0;          // of which nothing tells whether they were before an operation at the same time
-    bool anew = false;             // it has fired since its channel was emptied last
-    bool took_old = false;         // what lay there was received, and nothing emptied the channel since
-    unsigned happened = 0;         // calls of its function, receives of a new value
+    unsigned fired = 0;              // known to have
+    unsigned perhaps = 0;            // of which nothing tells whether they were before an operation at the same time
+    bool anew = false;               // it has fired since its channel was emptied last
+    bool took_old = false;           // what lay there was received, and nothing emptied the channel since
+    unsigned happened = 0;           // calls of its function, receives of a new value
 
     bool runs() const { return due != never; }
 
