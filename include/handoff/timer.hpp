@@ -96,7 +96,7 @@ public:
 private:
     template <class Rep, class Period>
     static std::chrono::nanoseconds checked(std::chrono::duration<Rep, Period> period) {
-        const auto ns = std::chrono::ceil<std::chrono::nanoseconds>(period);
+        const std::chrono::nanoseconds ns = detail::in_range(period);
         if (ns.count() <= 0) throw usage_error("handoff: a ticker's period is not positive");
         return ns;
     }

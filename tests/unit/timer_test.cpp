@@ -97,6 +97,9 @@ TEST_P(timers, may_wait_for_centuries) {
         EXPECT_TRUE(a.reset(std::chrono::hours::max()));
         EXPECT_FALSE(channel<instant>(a.chan()).recv_for(1ms));
         EXPECT_TRUE(a.stop() && b.stop() && c.stop());
+        ticker d(std::chrono::hours::max());
+        d.reset(std::chrono::duration<double>(1e300));
+        EXPECT_FALSE(d.chan().recv_for(1ms));
     });
 }
 
