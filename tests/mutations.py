@@ -313,6 +313,35 @@ mutation(
     "timer_heap.*",
 )
 
+mutation(
+    "timer_stop_claims_success",
+    "src/timer/timer_object.cpp",
+    "    s->drain();\n    return was;\n}\n\nbool",
+    "    s->drain();\n    return was || s->ch;\n}\n\nbool",
+    "*timers.stop_*",
+)
+mutation(
+    "timer_stop_leaves_the_time",
+    "src/timer/timer_object.cpp",
+    "    s->drain();\n    return was;\n}\n\nbool",
+    "    return was;\n}\n\nbool",
+    "*timers.stop_*",
+)
+mutation(
+    "timer_reset_leaves_the_time",
+    "src/timer/timer_object.cpp",
+    "    s->drain();\n    s->start_locked",
+    "    s->start_locked",
+    "*timers.are_reset_while_*",
+)
+mutation(
+    "timer_reset_keeps_an_earlier_time",
+    "src/timer/timer_object.cpp",
+    "        when = at;\n        add(m);\n    }",
+    "        when = when != 0 ? std::min(when, at) : at;\n        add(m);\n    }",
+    "*timers.are_reset_while_*",
+)
+
 # ---- Channels and select -------------------------------------------------------------------------------------------
 
 mutation(
