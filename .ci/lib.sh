@@ -49,7 +49,7 @@ is_there() {
     elif is_debian; then
         # Not the header: Debian has Boost's headers and its libraries in different packages.
         # (And not dpkg -s, which refuses a package that is installed for two architectures.)
-        dpkg-query -W -f='${Status}\n' "$2" 2>/dev/null | grep -q ' installed$'
+        [[ $(dpkg-query -W -f='${Status}\n' "$2" 2>/dev/null) == *" installed"* ]]
     else
         local header=${1#<}
         # shellcheck disable=SC2086 # CXX may hold words, as in "ccache g++"
