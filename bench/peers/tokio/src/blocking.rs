@@ -10,7 +10,7 @@
 //!                            the task computes for 0 to 100 µs between rounds; `cold`: each round in a new runtime, a
 //!                            thread has to be created; `parked`: it computes for 2 ms; `warm`: rounds back to back.
 //!   blocking_storm, storm_*  from the first spawn until all tasks are joined; `threads` is the most that the process
-//!                            had, the one included that counts them, each ms
+//!                            had, looked at each ms, `warm` a second storm
 //!   compute_beside_blocking  two tasks compute, in slices of some 20 µs between which they yield, beside 64 that call
 //!                            nanosleep for 1 ms over and over; the steps done, in per cent of those with no other task
 //!   call_not_blocking        block_in_place(getppid), and the yield that brings the task back to a worker, less getppid
@@ -112,7 +112,7 @@ pub fn handoff_immediate(s: Settings) -> Vec<Figure> {
 pub fn handoff_cold(s: Settings) -> Vec<Figure> {
     let pipe = Pipe::new();
     let mut samples = Vec::new();
-    while samples.len() < if s.quick { 100 } else { 400 } {
+    while samples.len() < if s.quick { 40 } else { 200 } {
         let idle = on_runtime(1, handoff_round(pipe.clone()));
         if idle >= 0.0 {
             samples.push(idle);
@@ -139,14 +139,21 @@ pub fn handoff_warm(s: Settings) -> Vec<Figure> {
 
 // ---- blocking_storm, storm_*
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Storm {
     pub tasks: usize,
     pub sleep_ns: i64,
 }
 
+/// Passes is what two storms in a new runtime took, in ms, and the most threads.
+struct Passes {
+    first: f64,
+    second: f64,
+    threads: f64,
+}
+
 impl Storm {
-    const USUAL: Storm = Storm { tasks: 1000, sleep_ns: 1_000_000 };
+    pub const USUAL: Storm = Storm { tasks: 1000, sleep_ns: 1_000_000 };
 
     async fn pass(self, way: Way) -> f64 {
         let start = now_ns();
@@ -159,25 +166,14 @@ impl Storm {
         (now_ns() - start) * 1e-6
     }
 
-    /// twice lets it pass twice in a new runtime: the time of the first, of the second, and the most threads.
-    fn twice(self, way: Way) -> (f64, f64, f64) {
+    fn twice(self, way: Way) -> Passes {
         let peak = ThreadPeak::watch();
         let (first, second) = on_runtime(WORKERS, async move { (self.pass(way).await, self.pass(way).await) });
-        (first, second, peak.end())
+        Passes { first, second, threads: peak.end() }
     }
 }
 
-pub fn blocking_storm(_: Settings) -> Vec<Figure> {
-    let (first, second, threads) = Storm::USUAL.twice(Way::SpawnBlocking);
-    let (first_in_place, second_in_place, _) = Storm::USUAL.twice(Way::BlockInPlace);
-    let keys = |in_place| vec![("threads", threads), ("block_in_place", in_place)];
-    vec![
-        Figure::new("blocking_storm", WORKERS, first, "ms", keys(first_in_place)),
-        Figure::new("blocking_storm_warm", WORKERS, second, "ms", keys(second_in_place)),
-    ]
-}
-
-pub fn blocking_storm_busy(_: Settings) -> Vec<Figure> {
+pub fn blocking_storm_busy() -> Vec<Figure> {
     let peak = ThreadPeak::watch();
     let busy = |way| {
         on_runtime(WORKERS, async move {
@@ -190,16 +186,18 @@ pub fn blocking_storm_busy(_: Settings) -> Vec<Figure> {
     vec![Figure::new("blocking_storm_busy", WORKERS, value, "ms", extra)]
 }
 
-pub fn sized_storm(work: &'static str, storm: Storm) -> Vec<Figure> {
-    let (first, warm, threads) = storm.twice(Way::SpawnBlocking);
-    let (in_place, _, threads_in_place) = storm.twice(Way::BlockInPlace);
-    let extra = vec![
-        ("threads", threads),
-        ("warm", warm),
-        ("block_in_place", in_place),
-        ("block_in_place_threads", threads_in_place),
-    ];
-    vec![Figure::new(work, WORKERS, first, "ms", extra)]
+/// storms returns a figure of that name, and of 1,000 x 1 ms also blocking_storm_warm.
+pub fn storms(work: &'static str, storm: Storm) -> Vec<Figure> {
+    let spawned = storm.twice(Way::SpawnBlocking);
+    let in_place = storm.twice(Way::BlockInPlace);
+    let mut extra = vec![("threads", spawned.threads), ("warm", spawned.second), ("block_in_place", in_place.first)];
+    extra.push(("block_in_place_threads", in_place.threads));
+    let mut figures = vec![Figure::new(work, WORKERS, spawned.first, "ms", extra)];
+    if storm == Storm::USUAL {
+        let extra = vec![("threads", spawned.threads), ("block_in_place", in_place.second)];
+        figures.push(Figure::new("blocking_storm_warm", WORKERS, spawned.second, "ms", extra));
+    }
+    figures
 }
 
 // ---- compute_beside_blocking
@@ -346,7 +344,7 @@ pub fn recovery(s: Settings) -> Vec<Figure> {
         let threads_peak = peak.end();
         let mut ms = (now_ns() - start) * 1e-6;
         while threads() > aim && ms < cap_ms {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
             ms = (now_ns() - start) * 1e-6;
         }
         let capped = threads() > aim;

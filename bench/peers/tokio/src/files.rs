@@ -2,9 +2,9 @@
 //! way, in a runtime of its own, is the key `block_in_place`.
 //!
 //!   file_reads    1,000 tasks read random blocks of 4 KiB, by pread, of a file of 256 MiB (quick: 64) that the page
-//!                 cache does not hold: it is dropped after it was written, and each block once more before its read.
-//!                 The time of all divided by the number of reads; p99_us is of a single read, the wait for a thread
-//!                 included.
+//!                 cache does not hold: it is dropped after it was written, and each block once more before its read, both
+//!                 calls under the way for themselves. The time of all divided by the number of reads; p99_us is of
+//!                 a single read, the wait for a thread included.
 //!   getaddrinfo   200 tasks look up "localhost" 5 times; the time of all divided by the number of calls. Tokio's
 //!                 lookup_host is getaddrinfo under spawn_blocking.
 
@@ -16,64 +16,66 @@ use std::io::Write;
 use std::net::ToSocketAddrs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 const WORKERS: usize = 2;
 const BLOCK: usize = 4096;
 
-/// Scratch is a file that is there as long as this is.
-struct Scratch {
-    path: PathBuf,
+/// UncachedFile has no name, so that it goes with the process, however that ends. Each block starts with its number.
+struct UncachedFile {
     file: File,
     blocks: u32,
 }
 
-impl Scratch {
-    fn written(mib: usize) -> Arc<Scratch> {
+impl UncachedFile {
+    fn of_mib(mib: u32) -> Arc<UncachedFile> {
         let path = std::env::temp_dir().join(format!("handoff_bench_tokio.{}", std::process::id()));
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
-        let mut scratch = Scratch {
-            file: file.unwrap_or_else(|e| panic!("{}: {e}", path.display())),
-            path,
-            blocks: (mib * 1024 * 1024 / BLOCK) as u32,
-        };
-        let mut state = 1;
+        let mut file = done(&path, File::options().read(true).write(true).create_new(true).open(&path));
+        done(&path, std::fs::remove_file(&path));
+        const PER_MIB: u32 = 1024 * 1024 / BLOCK as u32;
         let mut piece = vec![0; 1024 * 1024];
-        for _ in 0..mib {
-            for word in piece.chunks_exact_mut(4) {
-                xorshift(&mut state);
-                word.copy_from_slice(&state.to_ne_bytes());
+        for first in (0..mib * PER_MIB).step_by(PER_MIB as usize) {
+            for (number, block) in (first..).zip(piece.chunks_exact_mut(BLOCK)) {
+                block[..4].copy_from_slice(&number.to_ne_bytes());
             }
-            scratch.file.write_all(&piece).unwrap_or_else(|e| panic!("{}: {e}", scratch.path.display()));
+            done(&path, file.write_all(&piece));
         }
-        scratch.file.sync_all().expect("fsync");
-        scratch.drop_cached(0, 0);
-        Arc::new(scratch)
+        done(&path, file.sync_all());
+        let uncached = UncachedFile { file, blocks: mib * PER_MIB };
+        uncached.forget(0, 0);
+        Arc::new(uncached)
     }
 
-    /// drop_cached makes the page cache forget a range; a length of 0 reaches to the end.
-    fn drop_cached(&self, offset: u64, length: usize) {
+    fn forget_block(&self, number: u32) {
+        self.forget(offset_of(number), BLOCK);
+    }
+
+    /// forget drops a range from the page cache; a length of 0 reaches to the end.
+    fn forget(&self, offset: u64, length: usize) {
         let (offset, length) = (offset as libc::off_t, length as libc::off_t);
         let error = unsafe { libc::posix_fadvise(self.file.as_raw_fd(), offset, length, libc::POSIX_FADV_DONTNEED) };
         assert_eq!(error, 0, "posix_fadvise: {}", std::io::Error::from_raw_os_error(error));
     }
 
-    fn read_block(&self, block: u32) {
-        let offset = block as u64 * BLOCK as u64;
-        self.drop_cached(offset, BLOCK);
-        self.file.read_exact_at(&mut [0; BLOCK], offset).expect("pread");
+    fn read_block(&self, number: u32) {
+        let mut block = [0; BLOCK];
+        self.file.read_exact_at(&mut block, offset_of(number)).expect("pread");
+        assert_eq!(block[..4], number.to_ne_bytes(), "another block of the file was read");
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
+/// done is what was returned, or ends the program with a word on the file.
+fn done<T>(path: &Path, result: std::io::Result<T>) -> T {
+    result.unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn offset_of(number: u32) -> u64 {
+    number as u64 * BLOCK as u64
 }
 
 /// read_blocks returns each read's time, in ns, and the time of all divided by their number, in µs.
-async fn read_blocks(way: Way, scratch: Arc<Scratch>, reads_each: usize) -> (Vec<f64>, f64) {
+async fn read_blocks(way: Way, file: Arc<UncachedFile>, reads_each: usize) -> (Vec<f64>, f64) {
     let mut state = 1;
     let start = now_ns();
     let readers: Vec<_> = (0..1000)
@@ -81,16 +83,17 @@ async fn read_blocks(way: Way, scratch: Arc<Scratch>, reads_each: usize) -> (Vec
             let blocks: Vec<u32> = (0..reads_each)
                 .map(|_| {
                     xorshift(&mut state);
-                    state % scratch.blocks
+                    state % file.blocks
                 })
                 .collect();
-            let scratch = scratch.clone();
+            let file = file.clone();
             tokio::spawn(async move {
                 let mut times = Vec::new();
                 for block in blocks {
-                    let scratch = scratch.clone();
+                    let (to_forget, to_read) = (file.clone(), file.clone());
+                    way.call(move || to_forget.forget_block(block)).await;
                     let before = now_ns();
-                    way.call(move || scratch.read_block(block)).await;
+                    way.call(move || to_read.read_block(block)).await;
                     times.push(now_ns() - before);
                 }
                 times
@@ -107,17 +110,12 @@ async fn read_blocks(way: Way, scratch: Arc<Scratch>, reads_each: usize) -> (Vec
 
 pub fn file_reads(s: Settings) -> Vec<Figure> {
     let (mib, reads_each) = if s.quick { (64, 1) } else { (256, 4) };
-    let scratch = Scratch::written(mib);
+    let file = UncachedFile::of_mib(mib);
     let peak = ThreadPeak::watch();
-    let (times, each_us) = on_runtime(WORKERS, read_blocks(Way::SpawnBlocking, scratch.clone(), reads_each));
+    let (times, each_us) = on_runtime(WORKERS, read_blocks(Way::SpawnBlocking, file.clone(), reads_each));
     let threads = peak.end();
-    let (_, in_place) = on_runtime(WORKERS, read_blocks(Way::BlockInPlace, scratch, reads_each));
-    let extra = vec![
-        ("threads", threads),
-        ("p99_us", quantile(&times, 0.99) * 1e-3),
-        ("reads", times.len() as f64),
-        ("block_in_place", in_place),
-    ];
+    let (_, in_place) = on_runtime(WORKERS, read_blocks(Way::BlockInPlace, file, reads_each));
+    let extra = vec![("threads", threads), ("p99_us", quantile(&times, 0.99) * 1e-3), ("block_in_place", in_place)];
     vec![Figure::new("file_reads", WORKERS, each_us, "µs", extra)]
 }
 

@@ -84,24 +84,21 @@ pub fn parked_memory(s: Settings) -> Vec<Figure> {
 
 // ---- scale_*
 
-/// sample_count and repetitions: a sample starts at least so many tasks, and there are few samples of the large ones.
+/// sample_count and repetitions: see ../../../scale_works.hpp.
 fn sample_count(s: Settings, n: usize) -> usize {
-    match (n >= 100_000, s.quick) {
-        (true, true) => 1,
-        (true, false) => 3,
-        _ => s.samples(),
-    }
+    let most = if s.quick { 200_000 } else { 1_000_000 };
+    (most / n).clamp(1, s.samples())
 }
 
 fn repetitions(s: Settings, n: usize) -> usize {
-    (if s.quick { 5_000 } else { 20_000 } / n).max(1)
+    (if s.quick { 2_500 } else { 10_000 } / n).max(1)
 }
 
 fn goroutines(s: Settings) -> usize {
     if s.goroutines > 0 { s.goroutines } else { 1000 }
 }
 
-/// scale_figure repeats once(), which returns the nanoseconds that count, and divides by n.
+/// scale_figure repeats once(), which returns the nanoseconds that count, and divides by n. Who calls it has warmed up.
 async fn scale_figure<F: Future<Output = f64> + Send>(
     s: Settings,
     work: &'static str,
@@ -109,7 +106,6 @@ async fn scale_figure<F: Future<Output = f64> + Send>(
     repetitions: usize,
     once: impl Fn() -> F,
 ) -> Figure {
-    once().await; // warm-up
     let mut samples = Vec::new();
     for _ in 0..sample_count(s, n) {
         let mut ns = 0.0;
@@ -140,7 +136,12 @@ async fn park_and_wake(n: usize, read_memory: bool) -> (f64, f64) {
         yield_now().await;
     }
     let parked = now_ns();
-    let resident = if read_memory { memory().0 } else { 0.0 };
+    let resident = if read_memory {
+        sleep(Duration::from_millis(10)).await; // for those between the count and the park
+        memory().0
+    } else {
+        0.0
+    };
     let resume = now_ns();
     gate.add_permits(n);
     join_all(all).await;
@@ -174,6 +175,7 @@ pub fn scale_ready(s: Settings) -> Vec<Figure> {
             join_all((0..n).map(|_| tokio::spawn(yield_thrice())).collect()).await;
             now_ns() - start
         };
+        once().await; // warm-up
         vec![scale_figure(s, "scale_ready", n, repetitions(s, n), once).await]
     })
 }
@@ -192,6 +194,7 @@ pub fn scale_sleeping(s: Settings) -> Vec<Figure> {
             now_ns() - start - length.as_nanos() as f64
         };
         // They take a sleep's length at least, however few they are.
-        vec![scale_figure(s, "scale_sleeping", n, repetitions(s, n).min(5), once).await]
+        once().await; // warm-up
+        vec![scale_figure(s, "scale_sleeping", n, repetitions(s, n).min(10), once).await]
     })
 }

@@ -10,7 +10,7 @@ pub fn threads() -> f64 {
     status("Threads")
 }
 
-/// ThreadPeak is a thread that counts those of the process, itself included, every millisecond.
+/// ThreadPeak is a thread that counts the others of the process, every millisecond.
 pub struct ThreadPeak {
     stop: Arc<AtomicBool>,
     watcher: JoinHandle<f64>,
@@ -21,10 +21,10 @@ impl ThreadPeak {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let watcher = spawn(move || {
-            let mut most = threads();
+            let mut most: f64 = 0.0;
             while !stopped.load(Relaxed) {
+                most = most.max(threads() - 1.0);
                 sleep(Duration::from_millis(1));
-                most = most.max(threads());
             }
             most
         });
@@ -33,7 +33,7 @@ impl ThreadPeak {
 
     /// end counts once more, and returns the most.
     pub fn end(self) -> f64 {
-        let at_end = threads();
+        let at_end = threads() - 1.0;
         self.stop.store(true, Relaxed);
         self.watcher.join().expect("the thread that counts").max(at_end)
     }
