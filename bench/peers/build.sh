@@ -1,6 +1,6 @@
-# How the peers that come with a tool chain of their own are built. Sourced by bench/run, which has set `root`, the top of
-# the repository, and `build`, where it builds. Each build_PEER leaves a program $build/peers/handoff_bench_PEER; what is
-# needed for it is told by PEER_missing, which prints nothing if all is there.
+# How the peers that come with a tool chain of their own are built. Sourced by bench/run, which has set `root`, the top
+# of the repository, and `build`, where it builds. Each build_PEER leaves a program $build/peers/handoff_bench_PEER; what
+# is needed for it is told by PEER_missing, which prints nothing if all is there.
 # shellcheck shell=bash disable=SC2154 # root and build
 
 # ---- Tokio: cargo fetches the crates that its lock file names, if it hasn't got them.

@@ -10,16 +10,16 @@ import java.util.concurrent.atomic.AtomicLong;
  * Calls that block. What a program can't change is a library with native code, so the calls are native ones.
  *
  * A virtual thread in a native call is pinned: its carrier blocks with it, and no other carrier comes in its place.
- * (jdk.virtualThreadScheduler.maxPoolSize, 256 by default, bounds carriers that are added for the few calls of the JDK's
- * own that ask for one. In JDK 25 reading a file or a pipe is none of them.) The values are those of such calls. Nothing
- * is ever handed off while they last: there is no handoff_*, and nothing to recover from.
+ * (jdk.virtualThreadScheduler.maxPoolSize, 256 by default, bounds carriers that are added for the few calls of the
+ * JDK's own that ask for one. In JDK 25 reading a file or a pipe is none of them.) The values are those of such calls.
+ * Nothing is ever handed off while they last: there is no handoff_*, and nothing to recover from.
  *
  * Who knows that a call pins can run it on a platform thread, here of Executors.newCachedThreadPool(), and wait for the
  * future in the virtual thread: that is the key `platform_threads`, measured after the value.
  *
  *   blocking_storm, storm_*  from the first start until all threads are joined; `threads` is the most that the process
- *                            had, looked at each ms, `warm` a second storm. What is not to be measured, the compilation,
- *                            has been brought about by storms whose call is getppid.
+ *                            had, looked at each ms, `warm` a second storm. What is not to be measured, the
+ *                            compilation, has been brought about by storms whose call is getppid.
  *   compute_beside_blocking  two virtual threads compute, in slices of some 20 µs between which they yield, beside 64
  *                            that call nanosleep for 1 ms over and over, and yield in between, or the computing ones
  *                            would never run; the steps done, in per cent of those with no other thread

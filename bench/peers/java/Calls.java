@@ -16,13 +16,13 @@ import java.util.Map;
  * Real calls that block: file_reads and getaddrinfo. As in Blocking.java the value is that of calls that pin, and
  * `platform_threads` the other.
  *
- *   file_reads    1,000 virtual threads read random blocks of 4 KiB, by FileChannel's read, which is pread, of a file of
- *                 256 MiB (--quick: 64) that the page cache does not hold: it is dropped after it was written, and each
- *                 block once more before its read. The time of all divided by the number of reads; p99_us is of a
- *                 single read, the wait for a thread included. The code has been compiled by reads of another such file
- *                 of 1 MiB.
- *   getaddrinfo   200 virtual threads look up "localhost" 5 times; the time of all divided by the number of calls. It is
- *                 the C library's function: InetAddress lets threads that look up the same name wait for one another.
+ *   file_reads    1,000 virtual threads read random blocks of 4 KiB, by FileChannel's read, which is pread, of a file
+ *                 of 256 MiB (--quick: 64) that the page cache does not hold: it is dropped after it was written, and
+ *                 each block once more before its read. The time of all divided by the number of reads; p99_us is of a
+ *                 single read, the wait for a thread included. The code has been compiled by reads of another such
+ *                 file of 1 MiB.
+ *   getaddrinfo   200 virtual threads look up "localhost" 5 times; the time of all divided by the number of calls. It
+ *                 is the C library's function: InetAddress lets threads that look up the same name wait for one another.
  */
 final class Calls {
     private static final int BLOCK = 4096;

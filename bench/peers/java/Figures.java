@@ -6,7 +6,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -30,7 +29,7 @@ final class Figures {
     record Figure(String work, int procs, double value, String unit, Map<String, Double> extra) {
         void print() {
             StringBuilder line = new StringBuilder();
-            line.append(String.format(Locale.ROOT, "{\"work\": \"%s\", \"subject\": \"java\", \"procs\": %d", work, procs));
+            line.append(String.format("{\"work\": \"%s\", \"subject\": \"java\", \"procs\": ", work)).append(procs);
             line.append(String.format(", \"value\": %s, \"unit\": \"%s\"", digits(value, 4), unit));
             extra.forEach((key, v) -> line.append(String.format(", \"%s\": %s", key, digits(v, 6))));
             line.append(String.format(", \"version\": \"%s\"}", System.getProperty("java.version")));

@@ -5,12 +5,12 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 
 /**
- * The works of handoff_bench in Java's virtual threads, of the same shape and size: see ../../figures.hpp for the rules,
- * and the .cpp file of each work for what is timed; Figures.java says how compilation is kept out, Blocking.java what
- * becomes of calls that block.
+ * The works of handoff_bench in Java's virtual threads, of the same shape and size: see ../../figures.hpp for the
+ * rules, and the .cpp file of each work for what is timed; Figures.java says how compilation is kept out, Blocking.java
+ * what becomes of calls that block.
  *
- * jdk.virtualThreadScheduler.parallelism is the work's number of processors; all else is as it comes. What is timed runs
- * in a virtual thread. Needs a JDK >= 22.
+ * jdk.virtualThreadScheduler.parallelism is the work's number of processors; all else is as it comes. What is timed
+ * runs in a virtual thread. Needs a JDK >= 22: the foreign function interface.
  */
 public final class Main {
     private interface Measure {
@@ -111,9 +111,10 @@ public final class Main {
                 quick = true;
                 continue;
             }
-            if (!argument.equals("--work") && !argument.equals("--goroutines")) complain("unknown argument " + argument);
+            boolean isWork = argument.equals("--work");
+            if (!isWork && !argument.equals("--goroutines")) complain("unknown argument " + argument);
             if (++i == arguments.length) complain(argument + " wants a value");
-            if (argument.equals("--work")) name = arguments[i];
+            if (isWork) name = arguments[i];
             else goroutines = parseCount(arguments[i]);
         }
         Work work = works().get(name);

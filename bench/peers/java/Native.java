@@ -26,10 +26,12 @@ final class Native {
     private static final MethodHandle GETADDRINFO =
             function("getaddrinfo", JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
     private static final MethodHandle FREEADDRINFO =
-            LINKER.downcallHandle(LINKER.defaultLookup().findOrThrow("freeaddrinfo"), FunctionDescriptor.ofVoid(ADDRESS));
+            LINKER.downcallHandle(LINKER.defaultLookup().findOrThrow("freeaddrinfo"),
+                    FunctionDescriptor.ofVoid(ADDRESS));
 
     private static MethodHandle function(String name, MemoryLayout result, MemoryLayout... arguments) {
-        return LINKER.downcallHandle(LINKER.defaultLookup().findOrThrow(name), FunctionDescriptor.of(result, arguments));
+        return LINKER.downcallHandle(LINKER.defaultLookup().findOrThrow(name),
+                FunctionDescriptor.of(result, arguments));
     }
 
     private static AssertionError unexpected(Throwable t) {

@@ -13,8 +13,8 @@
 //!                            had, looked at each ms, `warm` a second storm
 //!   compute_beside_blocking  two tasks compute, in slices of some 20 µs between which they yield, beside 64 that call
 //!                            nanosleep for 1 ms over and over; the steps done, in per cent of those with no other task
-//!   call_not_blocking        block_in_place(getppid), and the yield that brings the task back to a worker, less getppid
-//!                            and a yield; `spawn_blocking` is awaiting spawn_blocking(getppid) less getppid
+//!   call_not_blocking        block_in_place(getppid), and the yield that brings the task back to a worker, less
+//!                            getppid and a yield; `spawn_blocking` is awaiting spawn_blocking(getppid) less getppid
 //!   recovery                 after 1,000 x 1 ms, until the threads are gone. Tokio keeps them for 10 s.
 
 use crate::figures::*;

@@ -1,10 +1,10 @@
 //! Real calls that block: file_reads and getaddrinfo. As in blocking.rs the value is that of spawn_blocking; the other
 //! way, in a runtime of its own, is the key `block_in_place`.
 //!
-//!   file_reads    1,000 tasks read random blocks of 4 KiB, by pread, of a file of 256 MiB (quick: 64) that the page
-//!                 cache does not hold: it is dropped after it was written, and each block once more before its read, both
-//!                 calls under the way for themselves. The time of all divided by the number of reads; p99_us is of
-//!                 a single read, the wait for a thread included.
+//!   file_reads    1,000 tasks read random blocks of 4 KiB, by pread, of a file of 256 MiB (--quick: 64) that the page
+//!                 cache does not hold: it is dropped after it was written, and each block once more before its read,
+//!                 in a call of its own. The time of all divided by the number of reads; p99_us is of a single read,
+//!                 the wait for a thread included.
 //!   getaddrinfo   200 tasks look up "localhost" 5 times; the time of all divided by the number of calls. Tokio's
 //!                 lookup_host is getaddrinfo under spawn_blocking.
 
