@@ -150,8 +150,8 @@ async fn look_ups(way: Way) -> f64 {
     (now_ns() - start) * 1e-3 / (TASKS * CALLS) as f64
 }
 
-/// median_of_look_ups throws the first round away, in which the resolver reads its configuration.
-async fn median_of_look_ups(way: Way, rounds: usize) -> Vec<f64> {
+/// look_ups_over_rounds throws the first round away, in which the resolver reads its configuration.
+async fn look_ups_over_rounds(way: Way, rounds: usize) -> Vec<f64> {
     let mut samples = Vec::new();
     look_ups(way).await;
     for _ in 0..rounds {
@@ -163,10 +163,10 @@ async fn median_of_look_ups(way: Way, rounds: usize) -> Vec<f64> {
 pub fn getaddrinfo(s: Settings) -> Vec<Figure> {
     let rounds = if s.quick { 3 } else { 5 };
     let peak = ThreadPeak::watch();
-    let samples = on_runtime(WORKERS, median_of_look_ups(Way::SpawnBlocking, rounds));
+    let samples = on_runtime(WORKERS, look_ups_over_rounds(Way::SpawnBlocking, rounds));
     let mut extra = spread_of(&samples);
     extra.push(("threads", peak.end()));
-    let in_place = on_runtime(WORKERS, median_of_look_ups(Way::BlockInPlace, rounds));
+    let in_place = on_runtime(WORKERS, look_ups_over_rounds(Way::BlockInPlace, rounds));
     extra.push(("block_in_place", median(&in_place)));
     vec![Figure::new("getaddrinfo", WORKERS, median(&samples), "µs", extra)]
 }

@@ -2,12 +2,12 @@
 //!
 //!   parked_memory    see ../../../parked_memory.cpp; the tasks wait on a semaphore, which is closed at the end
 //!   scale_parked     N tasks wait on a semaphore without permits; when all have come to it, N permits are added. From
-//!                    the first spawn until all have ended, divided by N, less the time in which the memory is read:
-//!                    `bytes` is VmRSS's growth a task, in the first round
+//!                    the first spawn until all have ended, divided by N, the median of several rounds;
+//!                    `bytes` is VmRSS's growth a task in one more before them
 //!   scale_ready      N tasks yield 3 times and end
 //!   scale_sleeping   N tasks sleep; until all have ended, less one sleep's length, divided by N
 //!
-//! N = --goroutines. Few tasks are started over and over within a sample.
+//! N = --goroutines. How often what is repeated: see ../../../scale_works.hpp.
 
 use crate::figures::*;
 use std::future::Future;
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 const WORKERS: usize = 2;
 
-/// start_all starts n tasks, and lets others run each time that a local queue's half is full.
+/// start_all starts n tasks, and yields each time that they could fill half of a worker's queue.
 async fn start_all<F: Future<Output = ()> + Send + 'static>(n: usize, task: impl Fn() -> F) -> Vec<JoinHandle<()>> {
     let mut all = Vec::with_capacity(n);
     for i in 0..n {
@@ -84,7 +84,6 @@ pub fn parked_memory(s: Settings) -> Vec<Figure> {
 
 // ---- scale_*
 
-/// sample_count and repetitions: see ../../../scale_works.hpp.
 fn sample_count(s: Settings, n: usize) -> usize {
     let most = if s.quick { 200_000 } else { 1_000_000 };
     (most / n).clamp(1, s.samples())
@@ -119,7 +118,8 @@ async fn scale_figure<F: Future<Output = f64> + Send>(
     Figure::new(work, WORKERS, median(&samples), "ns", extra)
 }
 
-/// park_and_wake returns the nanoseconds without, and the resident bytes with, the reading of the memory.
+/// park_and_wake returns the nanoseconds that it took, and the resident bytes when all were parked, if those are asked
+/// for. (Then the time tells little.)
 async fn park_and_wake(n: usize, read_memory: bool) -> (f64, f64) {
     let gate = Arc::new(Semaphore::new(0));
     let about_to_park = Arc::new(AtomicUsize::new(0));
@@ -135,17 +135,15 @@ async fn park_and_wake(n: usize, read_memory: bool) -> (f64, f64) {
     while about_to_park.load(Relaxed) < n {
         yield_now().await;
     }
-    let parked = now_ns();
     let resident = if read_memory {
         sleep(Duration::from_millis(10)).await; // for those between the count and the park
         memory().0
     } else {
         0.0
     };
-    let resume = now_ns();
     gate.add_permits(n);
     join_all(all).await;
-    ((parked - start) + (now_ns() - resume), resident)
+    (now_ns() - start, resident)
 }
 
 pub fn scale_parked(s: Settings) -> Vec<Figure> {
@@ -193,8 +191,8 @@ pub fn scale_sleeping(s: Settings) -> Vec<Figure> {
             join_all((0..n).map(|_| tokio::spawn(sleep(length))).collect()).await;
             now_ns() - start - length.as_nanos() as f64
         };
-        // They take a sleep's length at least, however few they are.
         once().await; // warm-up
-        vec![scale_figure(s, "scale_sleeping", n, repetitions(s, n).min(10), once).await]
+        let repetitions = repetitions(s, n).min(10); // each takes a sleep's length at least
+        vec![scale_figure(s, "scale_sleeping", n, repetitions, once).await]
     })
 }
