@@ -13,7 +13,7 @@ import time
 import figures
 import machine
 import report
-from works import COUNTERPARTS, IN_HANDOFF_BENCH, PARKED, QUICK_PARKED, SUBJECTS, all_figures, turns
+from works import COUNTERPARTS, IN_HANDOFF_BENCH, MOST_PARKED, PARKED, QUICK_PARKED, SUBJECTS, all_figures, turns
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 # Seconds after which no further round begins of anything, counted from the start of bench/run: with what is under way
@@ -163,7 +163,7 @@ def command_of(run, path, quick, parked):
     command = [path, "--work", run.work]
     if quick:
         command.append("--quick")
-    goroutines = parked if run.work == "parked_memory" else run.goroutines
+    goroutines = min(parked, MOST_PARKED.get(run.subject, parked)) if run.work == "parked_memory" else run.goroutines
     if goroutines is not None:
         command += ["--goroutines", str(goroutines)]
     if run.subject in IN_HANDOFF_BENCH:

@@ -50,7 +50,7 @@ def block(name, rows):
 
 STATES = (("cold", "#D55E00"), ("parked", "#0072B2"), ("warm", "#009E73"))
 WAYS = (("handoff", "sysmon"), ("handoff", "adaptive"), ("handoff", "immediate"), ("go", "sysmon"),
-        ("tokio", "immediate"), ("java", "immediate"))
+        ("tokio", "immediate"))
 UNGUARDED = "handoff_unguarded"
 
 

@@ -26,10 +26,11 @@ IN_HANDOFF_BENCH = {"handoff", "asio", "thread_pool", "std_thread", "std_mutex",
 SIZES = tuple(10**exponent for exponent in range(7))
 QUICK_SIZES = (1, 1_000, 100_000)
 # With more goroutines than that a subject is not asked for a work that grows. Boost.Fiber maps a stack for each, a
-# thread more than 10,000 times is what most systems refuse.
-MOST_GOROUTINES = {"boost_fiber": 100_000, "std_thread": 10_000}
+# million of Java's take minutes, and more than 10,000 threads is what most systems refuse.
+MOST_GOROUTINES = {"boost_fiber": 100_000, "java": 100_000, "std_thread": 10_000}
 
 PARKED, QUICK_PARKED = 1_000_000, 200_000
+MOST_PARKED = {"java": 200_000}   # the figure is per goroutine, and hardly differs
 
 
 class Work(NamedTuple):
@@ -65,8 +66,8 @@ def handoff_works():
         "parked": "a thread is there and asleep",
         "warm": "a thread has only just gone idle",
     }
-    # Those of Tokio and Java hand over before the call.
-    peers = {"sysmon": "go", "adaptive": "", "immediate": "tokio java"}
+    # Tokio's block_in_place hands over before the call.
+    peers = {"sysmon": "go", "adaptive": "", "immediate": "tokio"}
     for state, thread in states.items():
         for way, others in peers.items():
             yield work(f"handoff_{state}_{way}", f"until the next goroutine runs, {way}: {thread}", others)
@@ -102,7 +103,7 @@ THEMES = {
     "blocking": Theme("Blocking calls", (
         work("handoff_sysmon", "until the next goroutine runs, sysmon: calls 0 to 100 µs apart", "go"),
         work("handoff_adaptive", "… adaptive, once learnt"),
-        work("handoff_immediate", "… immediate", "tokio java"),
+        work("handoff_immediate", "… immediate", "tokio"),
         work("handoff_unguarded", "… without any guard"),
         measured_of("linux", "futex_wake", "waking a sleeping thread"),
         *handoff_works(),
@@ -114,7 +115,8 @@ THEMES = {
         work("compute_beside_blocking", "computing beside 64 goroutines in 1 ms calls, of what it is without them",
              ALL_THAT_BLOCK),
         work("call_not_blocking", "announcing a call that returns at once", ALL_THAT_BLOCK),
-        work("recovery", "after a storm, until the threads are gone again", ALL_THAT_BLOCK),
+        # (A native call of Java's pins its carrier: a storm makes no threads.)
+        work("recovery", "after a storm, until the threads are gone again", f"go tokio boost_fiber {THREADS}"),
         work("file_reads", "reading 4 KiB from the device, 1,000 goroutines", ALL_THAT_BLOCK),
         work("getaddrinfo", "looking up localhost, 200 goroutines", ALL_THAT_BLOCK),
     )),
@@ -139,7 +141,8 @@ ALL_WORKS = [w for theme in THEMES.values() for w in theme.works]
 # What --quick leaves out: idle threads are kept for longer than it could wait, and a million tasks, four times over, take
 # some peers as long as many other works together.
 NOT_QUICK_WORKS = {"recovery"}
-NOT_QUICK = {("skynet", "boost_fiber"), ("skynet", "java"), ("skynet", "tokio")}
+# (Java's two processors are pinned by two calls of 50 ms at a time.)
+NOT_QUICK = {("skynet", "boost_fiber"), ("skynet", "java"), ("skynet", "tokio"), ("storm_100x50ms", "java")}
 
 
 class Run(NamedTuple):
@@ -177,8 +180,8 @@ HIGHER_IS_BETTER = {"%"}
 
 def counterparts():
     """What a peer has in place of a work that it does not have, by (work, peer). All of Go's blocking calls wait for
-    its sysmon, all of Tokio's and Java's hand over at once."""
-    ways = {"go": "sysmon", "tokio": "immediate", "java": "immediate"}
+    its sysmon, all of Tokio's hand over at once."""
+    ways = {"go": "sysmon", "tokio": "immediate"}
     result = {}
     for prefix in ("handoff", "handoff_cold", "handoff_parked", "handoff_warm"):
         for way in ("sysmon", "adaptive", "immediate"):
