@@ -48,8 +48,10 @@ is_there() {
         command -v "$1" >/dev/null
     elif is_debian; then
         # Not the header: Debian has Boost's headers and its libraries in different packages.
-        # (And not dpkg -s, which refuses a package that is installed for two architectures.)
-        [[ $(dpkg-query -W -f='${Status}\n' "$2" 2>/dev/null) == *" installed"* ]]
+        # Of this architecture: those of others may be beside it.
+        local states
+        states=$(dpkg-query -W -f='${db:Status-Status} ${Architecture}\n' "$2" 2>/dev/null) || return 1
+        grep -Eqx "installed (all|$(dpkg --print-architecture))" <<<"$states"
     else
         local header=${1#<}
         # shellcheck disable=SC2086 # CXX may hold words, as in "ccache g++"
