@@ -35,6 +35,7 @@ gtest      <gtest/gtest.h>             libgtest-dev          gtest-devel        
 openssl    <openssl/evp.h>             libssl-dev            openssl-devel           openssl
 benchmark  <benchmark/benchmark.h>     libbenchmark-dev      google-benchmark-devel  benchmark
 spin       spin                        spin                  spin                     spin
+gcovr      gcovr                       gcovr                 gcovr                   gcovr
 '
 
 is_debian() (
