@@ -1,9 +1,9 @@
-// Part of the programs that tests/coverage builds, and of no others: writes the counters of a process that does not come to
-// its exit() before it ends. Many tests want to see a process die, and what it did before that counts too.
+// Part of the programs that tests/coverage builds, and of no others: writes the counters of a process that does not come
+// to its exit() before it ends. Many tests want to see a process die, and what it did before that counts too.
 //
-// abort, _exit and _Exit stand in for the C library's, also where the C++ library calls them. A fault ends a process by its
-// default action, which nobody can get before; so signal() puts a handler in the place of that action where a handler of
-// the process restores it, as src/context/overflow.cpp does. Elsewhere SIG_DFL stays SIG_DFL: the library must find it.
+// abort, _exit and _Exit stand in for the C library's, also where the C++ library calls them. A fault ends a process by
+// its default action, which nobody can get before; so signal() puts a handler in the place of that action where a handler
+// of the process restores it, as src/context/overflow.cpp does. Elsewhere SIG_DFL stays: the library must find it.
 #include <atomic>
 #include <csignal>
 #include <cstdio>
