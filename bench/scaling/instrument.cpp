@@ -15,6 +15,9 @@ void touch(const volatile void* at, unsigned size, bool writes, bool locked, con
     memory.touch(reinterpret_cast<std::uintptr_t>(at), size, writes, locked, code);
 }
 
+// Blocks are copied by the tool too.
+bool seen(size_t size) noexcept { return size != 0 && memory.counting() && !scaling::own_code::runs(); }
+
 }  // namespace
 
 #define HERE __builtin_return_address(0)
@@ -105,21 +108,21 @@ void __tsan_atomic_signal_fence(int) {}
 // ---- Blocks of memory: clang's names, and what gcc leaves to the C library (by --wrap) ----
 
 void* __wrap_memcpy(void* to, const void* from, size_t size) noexcept {
-    if (size != 0 && memory.counting()) {
+    if (seen(size)) {
         touch(from, static_cast<unsigned>(size), false, false, HERE);
         touch(to, static_cast<unsigned>(size), true, false, HERE);
     }
     return __real_memcpy(to, from, size);
 }
 void* __wrap_memmove(void* to, const void* from, size_t size) noexcept {
-    if (size != 0 && memory.counting()) {
+    if (seen(size)) {
         touch(from, static_cast<unsigned>(size), false, false, HERE);
         touch(to, static_cast<unsigned>(size), true, false, HERE);
     }
     return __real_memmove(to, from, size);
 }
 void* __wrap_memset(void* to, int value, size_t size) noexcept {
-    if (size != 0 && memory.counting()) touch(to, static_cast<unsigned>(size), true, false, HERE);
+    if (seen(size)) touch(to, static_cast<unsigned>(size), true, false, HERE);
     return __real_memset(to, value, size);
 }
 void* __tsan_memcpy(void* to, const void* from, size_t size) { return __wrap_memcpy(to, from, size); }

@@ -40,7 +40,7 @@ void lines::touch(std::uintptr_t address, unsigned size, bool writes, bool locke
     thread* t = self();
     if (!t) return;
     the.spend(the.cost().access + (locked ? the.cost().locked : 0));
-    t->last_line = t->last_line == 0 ? ~std::uintptr_t{0} : t->last_line;
+    const own_code here;
     const std::uintptr_t last = (address + size - 1) / line_size;
     for (std::uintptr_t at = address / line_size; at <= last; ++at) {
         bool moved;
@@ -61,6 +61,7 @@ void lines::touch(std::uintptr_t address, unsigned size, bool writes, bool locke
 }
 
 void lines::begin() noexcept {
+    const own_code here;
     by_site_.clear();
     totals_ = {};
     totals_.began = the.now();

@@ -75,4 +75,17 @@ private:
 
 extern lines memory;
 
+// While one of these lives, what the tool itself copies in memory is none of the library's accesses, and nobody else runs.
+class own_code {
+public:
+    own_code() noexcept { ++depth; }
+    ~own_code() { --depth; }
+    own_code(const own_code&) = delete;
+    own_code& operator=(const own_code&) = delete;
+    static bool runs() noexcept { return depth != 0; }
+
+private:
+    inline static unsigned depth = 0;
+};
+
 }  // namespace scaling

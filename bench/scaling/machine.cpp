@@ -1,6 +1,7 @@
 // Threads, clocks, and who runs. The description is in machine.hpp.
 #include "machine.hpp"
 
+#include "lines.hpp"
 #include "real.hpp"
 
 #include <algorithm>
@@ -194,7 +195,10 @@ void machine::join(unsigned long id) noexcept {
 void machine::rendezvous(unsigned count, void (*last)()) noexcept {
     thread& me = *self();
     if (arrived_.size() + 1 < count) {
-        arrived_.push_back(&me);
+        {
+            const own_code here;
+            arrived_.push_back(&me);
+        }
         block(&arrived_, never);
         return;
     }
