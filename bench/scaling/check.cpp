@@ -8,7 +8,8 @@ namespace scaling {
 
 namespace {
 
-// The most shared writes and reads that an operation may cause.
+// The most shared writes and reads that an operation may cause. What a work does once in a batch or at its start is
+// allowed for; anything that all Ps share in the fast way itself would be near 1 an operation.
 struct bound {
     const char* work;
     unsigned procs;
@@ -16,9 +17,9 @@ struct bound {
 };
 
 constexpr bound bounds[] = {
-    {"spawn", 1, 0, 0},
-    {"brackets", 1, 0, 0},
-    {"brackets", 8, 0, 0},
+    {"spawn", 1, 0.01, 0.01},     {"brackets", 1, 0.001, 0.001},  {"spawn", 8, 0.05, 0.05},
+    {"join", 8, 0.05, 0.05},      {"yield", 8, 0.3, 0.3},         {"mutex_own", 8, 0.01, 0.01},
+    {"brackets", 8, 0.001, 0.001},
 };
 
 }  // namespace

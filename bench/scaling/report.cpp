@@ -51,7 +51,7 @@ std::map<std::string, group> by_name(const layout& names) {
         std::string name = names.name_of(s.address);
         if (name.empty()) {
             const auto place = places.find(s.code);
-            name = "other, by " + (place == places.end() ? std::string("?") : place->second);
+            name = place == places.end() ? "stacks and heap" : "other, by " + place->second;
         }
         group& g = groups[name];
         g.count.reads += n.reads;
