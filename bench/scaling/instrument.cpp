@@ -1,6 +1,6 @@
 // The callbacks that code compiled with -fsanitize=thread calls, in place of ThreadSanitizer's own: they do the atomic
-// operations, and report each access to the model of the caches. Names and arguments are the compilers' (gcc's and clang's
-// tsan passes); there are so many because each size has its own.
+// operations, and report each access to the model of the caches. Names and arguments are the compilers' (gcc's and
+// clang's tsan passes); there are so many because each size has its own.
 #include "lines.hpp"
 
 #include "real.hpp"

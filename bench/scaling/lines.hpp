@@ -1,8 +1,8 @@
 // Cache lines: who holds each, and the transfers between cores that the accesses cause, counted by address and by code.
 //
-// A line is held by one core that may write it, or by any number that have read it. An access of a core that does not hold
-// the line in the state it needs is a transfer, if any other core does: a shared read, or a shared write (with the copies of
-// all others made invalid). A line that nobody holds, fresh memory, costs nothing here.
+// A line is held by one core that may write it, or by any number that have read it. An access of a core that does not
+// hold the line in the state it needs is a transfer, if any other core does: a shared read, or a shared write (with the
+// copies of all others made invalid). A line that nobody holds, fresh memory, costs nothing here.
 #pragma once
 
 #include "machine.hpp"
@@ -75,7 +75,8 @@ private:
 
 extern lines memory;
 
-// While one of these lives, what the tool itself copies in memory is none of the library's accesses, and nobody else runs.
+// While one of these lives, what the tool itself copies in memory is none of the library's accesses, and nobody else
+// runs.
 class own_code {
 public:
     own_code() noexcept { ++depth; }

@@ -1,19 +1,19 @@
 // The simulated machine: as many cores as anybody wants, each with a cache, on which the library's real code runs.
 //
 // The library is compiled with the instrumentation of -fsanitize=thread, but linked with callbacks of our own
-// (instrument.cpp): each access to memory comes here with its address. Threads are real, but only one of them runs at any
-// time. Each has a clock of its own: an access that its cache holds takes `costs::access`, one that has to come from
-// another core's cache takes `costs::transfer`, and one such transfer of a line waits for the line's one before. Whoever's
-// clock is furthest behind goes on, more or less (`slack`, at random from the seed), so that threads interleave access by
-// access, as on that many cores. Futexes, mutexes, sleeps and the clock are the machine's (system.cpp). A run depends on
-// its seed and on addresses alone.
+// (instrument.cpp): each access to memory comes here with its address. Threads are real, but only one of them runs at
+// any time. Each has a clock of its own: an access that its cache holds takes `costs::access`, one that has to come
+// from another core's cache takes `costs::transfer`, and one such transfer of a line waits for the line's one before.
+// Whoever's clock is furthest behind goes on, more or less (`slack`, at random from the seed), so that threads
+// interleave access by access, as on that many cores. Futexes, mutexes, sleeps and the clock are the machine's
+// (system.cpp). A run depends on its seed and on addresses alone.
 //
 // Counts are exact for the schedule that was simulated. Times are a model's: they say where time goes as cores are
 // added, and are no measurements.
 //
 // What is left out: each thread has a core (and cache) of its own, from which it never moves; caches are infinite and
-// lines of 64 bytes are fetched one by one; the kernel touches no memory; malloc's own lines are not seen; a full fence that
-// is written in assembler takes no time.
+// lines of 64 bytes are fetched one by one; the kernel touches no memory; malloc's own lines are not seen; a full fence
+// that is written in assembler takes no time.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ inline constexpr ps never = INT64_MAX;
 
 inline constexpr unsigned most_threads = 2048;
 
-// Round figures of x86 servers. Those of the first column of the table of floors were measured on a small machine.
+// Round figures of x86 servers, in the order of what was measured on a small one.
 struct costs {
     ps access = 400;                // and what is computed between two
     ps locked = 5 * ns;             // read-modify-write, beside the access

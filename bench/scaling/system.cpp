@@ -141,7 +141,8 @@ int __wrap_pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
     return 0;
 }
 
-// As glibc's adaptive one: who finds it locked spins for a while, looking, then sleeps; who comes meanwhile may be faster.
+// As glibc's adaptive one: who finds it locked spins for a while, looking, then sleeps; who comes meanwhile may be
+// faster.
 int __wrap_pthread_mutex_lock(pthread_mutex_t* m) noexcept {
     if (!self()) return __real_pthread_mutex_lock(m);
     const void* code = __builtin_return_address(0);

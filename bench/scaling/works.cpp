@@ -1,5 +1,5 @@
-// The works. What is counted lies between two rendezvous of all Ps, or, where one goroutine drives the others, between two
-// of its steps; the start of the runtime and its end are not counted.
+// The works. What is counted lies between two rendezvous of all Ps, or, where one goroutine drives the others, between
+// two of its steps; the start of the runtime and its end are not counted.
 #include "works.hpp"
 
 #include "lines.hpp"

@@ -1,5 +1,5 @@
-// In place of include/handoff/detail/atomic.hpp: the same atomics, which the compiler instruments; a pause that takes time
-// on the simulated machine.
+// In place of include/handoff/detail/atomic.hpp: the same atomics, which the compiler instruments; a pause that takes
+// time on the simulated machine.
 #pragma once
 
 #include <atomic>
