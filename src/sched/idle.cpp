@@ -51,12 +51,10 @@ P* sched::take_idle_p(P* preferred, deferred_wake& wake) noexcept {
     return p;
 }
 
-// first_idle_timer is when the first timer of an idle P is due. Under the lock.
+// first_idle_timer is when the first timer of an idle P is due.
 std::int64_t sched::first_idle_timer() const noexcept {
     std::int64_t first = os::never;
-    for_each_p([&](const P& p) {
-        if (p.status.load(std::memory_order_relaxed) == p_status::idle) first = std::min(first, p.timers.first());
-    });
+    for (const P& p : pidle) first = std::min(first, p.timers.first());
     return first;
 }
 

@@ -45,7 +45,9 @@ struct alignas(64) P {
     const unsigned id;
     base::atomic<p_status> status{p_status::idle};
     base::atomic<M*> m{nullptr};                    // that holds it; owner writes, monitor and snapshots read
-    base::atomic<std::uint32_t> schedtick{0};       // goroutines put on it
+
+    // On a line apart from what others look at: it is written at each switch.
+    alignas(64) base::atomic<std::uint32_t> schedtick{0};   // goroutines put on it; owner writes, the monitor reads
 
     // Owner only from here on, unless said otherwise.
     std::uint32_t until_global = 1;                 // picks until the next that looks further than its own front

@@ -187,7 +187,7 @@ struct sched {
     void start_locked_m(M* m, G* g) noexcept;
     M* take_idle_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     M* unlink_idle_m(M& m, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
-    std::int64_t first_idle_timer() const noexcept;
+    std::int64_t first_idle_timer() const noexcept HANDOFF_REQUIRES(lock);
     void cover_timer(std::int64_t when, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     void add_timer_outside(timer* t) HANDOFF_EXCLUDES(lock);   // by threads that are none of ours; throws std::bad_alloc
     void reap() noexcept HANDOFF_EXCLUDES(lock);        // joins threads that exited
@@ -244,7 +244,8 @@ struct sched {
     const std::int64_t started;
     simulator* sim = nullptr;          // set before its only M and P run anything; null: an ordinary runtime
 
-    base::mutex lock;
+    // Lines of their own for what is written at different times: what every M reads now and then (above), the lock.
+    alignas(64) base::mutex lock;
     global_queue globq;                           // changed under the lock
     g_queue hogs HANDOFF_GUARDED_BY(lock);        // fresh Gs that wait for others of their kind to end (monitor.cpp)
     g_queue stackless HANDOFF_GUARDED_BY(lock);   // fresh Gs that no stack could be had for
@@ -276,12 +277,12 @@ struct sched {
     std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
     std::array<base::atomic<std::uint8_t>, 256> kinds{}; // G::predict to start with, by the closure's type (syscall.cpp)
     std::array<base::atomic<std::uint32_t>, 256> hog_kinds{};   // of `computing`, by kind
-    base::atomic<std::uint32_t> outsiders{0};            // threads that work on this runtime without being its own
     base::atomic<std::uint32_t> nhogs{0};
     base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
-    base::atomic<std::int64_t> spin_time{0};             // of an idle M
-    base::atomic<std::int64_t> coarse_now{0};            // the monitor's clock
     base::atomic<std::uint32_t> starved{0};              // Ps that an M could not be made for, since last looked
+    base::atomic<std::int64_t> spin_time{0};             // of an idle M
+    alignas(64) base::atomic<std::int64_t> coarse_now{0};       // the monitor's clock
+    alignas(64) base::atomic<std::uint32_t> outsiders{0};       // threads that work on this runtime without being its own
 
     os::note monitor_note;
     os::note drained;

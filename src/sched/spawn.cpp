@@ -29,7 +29,7 @@ constexpr unsigned most_free_gs = base::sized(512, 4);
 constexpr unsigned most_free_stacks = base::sized(64, 4);
 constexpr unsigned batch = base::sized(32, 2);
 
-constexpr goroutine_id ids_at_once = base::sized(64, 4);
+constexpr goroutine_id ids_at_once = base::sized(1024, 4);   // the counter is the process's
 
 goroutine_id reserve_ids(goroutine_id n) noexcept {
     static base::atomic<goroutine_id> next{1};
