@@ -86,6 +86,7 @@ struct alignas(16) G {
     base::atomic<bool> locked{false};        // lock_os_thread: M::locked_g points back
     bool named = false;                      // in sched's name table
     std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; syscall.cpp
+    std::uint8_t quick_calls = 0;            // one after the other, while another goroutine ran on its P
     base::atomic<std::uint8_t> kind{0};      // place in sched::kinds
     bool let_through = false;                // a hog that has waited long enough
     bool has_result = false;                 // run() returned

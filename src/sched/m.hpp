@@ -92,6 +92,7 @@ struct alignas(64) M : context::switcher {
     std::int64_t call_began = 0;           // of a call that was handed off by its own goroutine
     bool call_predicted = false;           // it was handed off because such calls had blocked
     long sleeps_before = 0;                // os::voluntary_switches() at its start
+    std::uint32_t tick_before = 0;         // P::schedtick of the P that it gave away
     bool exits = false;                    // its locked goroutine ended: the thread goes with it
 
     // Set by whoever wakes it, before park.wake(), read after park.wait().

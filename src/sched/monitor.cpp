@@ -3,9 +3,11 @@
 // It is a part that Ms play in turns. When the monitor finds a P to take, it hands the part to an idle M and runs the
 // P itself: it is awake already, and waking somebody costs more than half of the whole handoff.
 //
-// Rounds. While something runs it looks every `syscall_grace`; after a millisecond without a find it doubles the
-// pause up to 10 ms; when all Ps are idle it sleeps until it is woken. A timed sleep of 20 us lasts 50 to 100, so it
-// looks again without sleeping, for a bounded time, while a P with waiting work is in a call (until the grace is over),
+// Rounds. While something runs it looks every `syscall_grace`; where it finds nothing, after each 32nd part of the time
+// since it last did, at most 10 ms: a call that comes after a quiet time waits for no more than some percent of that
+// more. (Pauses that double, as Go's, leave one that comes after 2 ms waiting for up to another.) When all Ps are idle it
+// doubles the pause, and then sleeps until it is woken. A timed sleep of 20 us lasts 50 to 100, so it looks again
+// without sleeping, for a bounded time, while a P with waiting work is in a call (until the grace is over),
 // and for a while after a find; only if a core is free, so that it takes no time from goroutines.
 //
 // What it takes:
@@ -28,8 +30,9 @@ namespace handoff::detail {
 
 namespace {
 
-constexpr std::int64_t backoff_after_ns = 1'000'000;
 constexpr std::int64_t longest_pause_ns = 10'000'000;
+constexpr std::int64_t pauses_in_quiet_time = 32;      // see Rounds
+constexpr std::int64_t doubles_after_ns = 1'000'000;   // where nothing runs
 
 // How long it looks without sleeping, at a stretch and after a find: several times what one round of a loop of
 // blocking calls takes. If nothing is found the pauses in between grow to 10 ms, so that it costs two percent of a
@@ -292,12 +295,16 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
     const bool rests = watch.pause >= longest_pause_ns;
     const bool has_memory = rests && give_memory_back();
     const std::int64_t grace = opts.syscall_grace.count();
-    if (now - watch.busy_since > backoff_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
-    std::int64_t until = std::min(now + watch.pause, std::max(next_look, now + grace));
+    const std::int64_t quiet = now - watch.busy_since;
+    std::int64_t until = os::never;
     bool deep = false;
     {
         base::lock_guard hold(lock);
         if (stopping) return false;
+        const bool all_idle = npidle.load(std::memory_order_relaxed) == live_procs;
+        if (!all_idle) watch.pause = std::clamp(quiet / pauses_in_quiet_time, grace, longest_pause_ns);
+        else if (quiet > doubles_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
+        until = std::min(now + watch.pause, std::max(next_look, now + grace));
         const std::int64_t first = first_idle_timer();
         if (first < timekeeper_until) {
             if (first <= now && now >= watch.short_of_threads_until) {
@@ -306,7 +313,7 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
             }
             until = std::min(until, std::max(first, watch.short_of_threads_until));
         }
-        deep = npidle.load(std::memory_order_relaxed) == live_procs && rests && !has_memory && !work_anywhere() &&
+        deep = all_idle && rests && !has_memory && !work_anywhere() &&
                stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
         if (deep) until = first < timekeeper_until ? std::max(first, watch.short_of_threads_until) : os::never;
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);

@@ -148,6 +148,7 @@ namespace {
 
 void run_task(G* g) noexcept {
     g->predict = g->s->kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed);
+    g->quick_calls = 0;
     try {
         g->ops->run(g->storage);
         g->has_result = true;

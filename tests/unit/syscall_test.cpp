@@ -252,6 +252,24 @@ TEST(adaptive_guard, unlearns_from_calls_that_return_at_once) {
     });
 }
 
+TEST(adaptive_guard, does_not_unlearn_from_calls_that_end_because_they_were_handed_off) {
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
+    rt.run([&] {
+        for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms);
+        for (int i = 0; i < 20; ++i) {
+            const auto before = rt.stats().handoffs_immediate;
+            std::atomic<bool> has_run{false};
+            auto other = handoff::go([&] { has_run.store(true); });
+            {
+                const syscall_guard g;
+                while (!has_run.load()) {}   // it can only run on the processor that is handed off
+            }
+            other.join();
+            ASSERT_EQ(rt.stats().handoffs_immediate, before + 1) << "in call " << i;
+        }
+    });
+}
+
 // ---- Nesting, and the library inside a call ------------------------------------------------------------------------
 
 TEST(guard, nests) {
