@@ -89,14 +89,6 @@ mutation(
     "runtime.*:goroutine.*",
 )
 mutation(
-    "handoff_forgets_local_work",
-    "src/sched/idle.cpp",
-    "    if (surplus || p->runq.owner_sees_work() || !globq.empty() ||",
-    "    if (surplus || !globq.empty() ||",
-    "Wakeups*:wakeups*:*",
-    target="handoff_stress_wakeups_test",
-)
-mutation(
     "threads_have_no_cap",
     "src/sched/idle.cpp",
     "        if (nm >= opts.max_threads) {",
@@ -121,14 +113,14 @@ mutation(
     "threads_are_not_joined",
     "src/sched/idle.cpp",
     "        ::pthread_join(m->thread, nullptr);",
-    "        ::pthread_detach(m->thread);",
+    "",
     "runtime.leaves_nothing_behind:idle.*",
 )
 mutation(
-    "nobody_keeps_time",
+    "timekeeper_oversleeps",
     "src/sched/idle.cpp",
-    "        if (first < timekeeper_until) {\n            timekeeper = m;",
-    "        if (false) {\n            timekeeper = m;",
+    "        until = timekeeper == m ? std::min(retire_at, timekeeper_until) : retire_at;",
+    "        until = retire_at;",
     "sleep.*:*timers.wake_an_idle_runtime_in_time*:idle.*",
 )
 mutation(
@@ -136,7 +128,8 @@ mutation(
     "src/sched/monitor.cpp",
     "    bool again = starved.exchange(0, std::memory_order_relaxed) != 0;",
     "    bool again = false;",
-    "thread_shortage.*:thread_cap.*",
+    "threads.*",
+    target="handoff_fault",
 )
 mutation(
     "monitor_never_sleeps",

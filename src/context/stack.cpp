@@ -21,6 +21,10 @@ namespace handoff::context {
 
 namespace {
 
+// Sixteen lines of the top page; what a waiting goroutine has on its stack should still fit below them.
+constexpr unsigned colours = 16;
+constexpr std::size_t colour_bytes = 64;
+
 constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for 256 stacks of the default size
 
 // Guards made by mprotect by all runtimes of the process: each costs two mappings.
@@ -82,10 +86,11 @@ std::size_t page_size() noexcept {
 }
 
 char* stack::usable_lo() const noexcept { return lo + page_size(); }
-std::size_t stack::usable_size() const noexcept { return (pages - 1) * page_size(); }
+std::size_t stack::usable_size() const noexcept { return (pages - 1) * page_size() - colour; }
 
 stack_pool::stack_pool(std::size_t stack_size) noexcept
-    : size_((stack_size + page_size() - 1) / page_size() * page_size()) {}
+    : size_((stack_size + page_size() - 1) / page_size() * page_size()),
+      stride_(size_ / page_size() % 2 == 0 ? size_ + page_size() : size_) {}
 
 stack_pool::~stack_pool() {
     for (slab& s : slabs_) {
@@ -106,20 +111,20 @@ void stack_pool::install_guard(char* lo) noexcept {
 
 bool stack_pool::map_slab() noexcept {
     // When address space is short, a smaller slab may still fit.
-    for (std::size_t count = std::max<std::size_t>(slab_bytes / size_, 1); count > 0; count /= 2) {
-        char* lo = map_stack_memory(count * size_);
+    for (std::size_t count = std::max<std::size_t>(slab_bytes / stride_, 1); count > 0; count /= 2) {
+        char* lo = map_stack_memory(count * stride_);
         if (!lo) continue;
         stack* stacks = new (std::nothrow) stack[count];
         if (stacks) {
             try {
-                slabs_.push_back({lo, count * size_, stacks, static_cast<unsigned>(count)});
+                slabs_.push_back({lo, count * stride_, stacks, static_cast<unsigned>(count)});
                 next_in_slab_ = 0;
                 return true;
             } catch (const std::bad_alloc&) {
                 delete[] stacks;
             }
         }
-        ::munmap(lo, count * size_);
+        ::munmap(lo, count * stride_);
         return false;
     }
     return false;
@@ -140,7 +145,8 @@ stack* stack_pool::take(unsigned count) noexcept {
             if ((slabs_.empty() || next_in_slab_ == slabs_.back().count) && !map_slab()) break;
             const slab& from = slabs_.back();
             s = &from.stacks[next_in_slab_];
-            s->lo = from.lo + next_in_slab_ * size_;
+            s->lo = from.lo + next_in_slab_ * stride_;
+            s->colour = static_cast<std::uint16_t>(next_in_slab_ % colours * colour_bytes);
             s->pages = static_cast<std::uint32_t>(size_ / page_size());
             ++next_in_slab_;
             install_guard(s->lo);

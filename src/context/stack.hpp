@@ -4,6 +4,10 @@
 // vm.max_map_count does not bound the number of goroutines; else by mprotect while half of that budget lasts; else
 // there is none, and the count of such stacks says so.
 //
+// Colours. The tops of stacks are what goroutines that take turns use, and at equal distances of 256 KiB all of them
+// would compete for the same few lines of each cache. So their distance is an odd number of pages, and each begins some
+// lines (`colour`) below the end of its mapping. (Bonwick, "The Slab Allocator", 1994, does so with kernel objects.)
+//
 // A goroutine that ends leaves its stack parked in the goroutine loop's own frame (`idle`): the next goroutine on it
 // only has to be jumped to. Memory goes back to the kernel when the runtime is idle: all of a stack's in the pool (and
 // with it that frame), the deep pages' of one that a P keeps.
@@ -23,12 +27,13 @@ struct stack {
     execution idle;            // where a goroutine starts on it; sp is null if that has to be prepared
     char* lo = nullptr;        // first byte, of the guard page
     std::uint32_t pages = 0;   // guard page included
+    std::uint16_t colour = 0;  // bytes at the high end that are left out
     bool own_mapping = false;  // not cut from a slab
     bool used = false;         // since its deep pages were given back last
     stack* next = nullptr;     // in a free list
 
     char* usable_lo() const noexcept;
-    std::size_t usable_size() const noexcept;
+    std::size_t usable_size() const noexcept;   // without the guard page and the colour
 };
 
 std::size_t page_size() noexcept;
@@ -70,7 +75,7 @@ private:
     bool map_slab() noexcept HANDOFF_REQUIRES(lock_);
     void install_guard(char* lo) noexcept;
 
-    const std::size_t size_;
+    const std::size_t size_, stride_;
     base::mutex lock_;
     stack* warm_ HANDOFF_GUARDED_BY(lock_) = nullptr;      // free, with memory
     stack* trimmed_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // free, without

@@ -64,6 +64,23 @@ TEST(stack_pool, sizes_are_rounded_up_to_pages) {
     pool.give(s);
 }
 
+// Else the goroutines that take turns would compete for a few lines of each cache.
+TEST(stack_pool, tops_lie_on_many_lines_and_pages) {
+    stack_pool pool(256 * kib);
+    stack* const all = pool.take(32);
+    std::set<std::uintptr_t> lines, pages;
+    unsigned count = 0;
+    for (stack* s = all; s; s = s->next, ++count) {
+        const auto top = reinterpret_cast<std::uintptr_t>(s->usable_lo() + s->usable_size());
+        lines.insert((top - 1) / 64 % 64);
+        pages.insert((top - 1) / page_size() % 32);
+    }
+    ASSERT_EQ(count, 32u);
+    EXPECT_EQ(lines.size(), 16u);
+    EXPECT_EQ(pages.size(), 32u);
+    pool.give(all);
+}
+
 TEST(stack_pool, stacks_are_disjoint_and_writable) {
     stack_pool pool(16 * kib);
     std::set<char*> lows;
