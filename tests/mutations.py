@@ -194,13 +194,6 @@ mutation(
 # ---- Calls ---------------------------------------------------------------------------------------------------------
 
 mutation(
-    "exit_forgets_idle_processors",
-    "src/sched/syscall.cpp",
-    "    if (s->npidle.load(std::memory_order_relaxed) != 0) {\n        P* p;",
-    "    if (false) {\n        P* p;",
-    "exitsyscall.*",
-)
-mutation(
     "exit_forgets_its_old_processor",
     "src/sched/syscall.cpp",
     "            p = s->take_idle_p(old, wake);",

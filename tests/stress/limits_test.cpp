@@ -267,9 +267,10 @@ TEST(ThreadLimit, TheConstructorThrows) {
         });
 }
 
-// n goroutines that hold their stacks for a while, in three layers of waiting.
-unsigned hold_stacks(handoff::runtime& rt, unsigned n) {
+// n goroutines that hold their stacks for a while, in three layers of waiting; on demand not before stacks are short.
+unsigned hold_stacks(handoff::runtime& rt, unsigned n, bool until_short = false) {
     std::atomic<unsigned> done{0};
+    handoff::latch are_short(until_short ? 1 : 0);
     rt.run([&] {
         std::vector<handoff::join_handle<void>> all;
         for (unsigned i = 0; i < n; ++i)
@@ -277,12 +278,17 @@ unsigned hold_stacks(handoff::runtime& rt, unsigned n) {
                 rng rnd(i);
                 char page[4096];
                 std::fill(std::begin(page), std::end(page), static_cast<char>(i));
+                are_short.wait();
                 for (int k = 0; k < 3; ++k) {
                     handoff::this_goroutine::sleep_for(std::chrono::microseconds(rnd.between(10, 3000)));
                     handoff::this_goroutine::yield();
                 }
                 if (page[rnd.below(4096)] == static_cast<char>(i)) done.fetch_add(1);
             }));
+        if (until_short) {
+            while (rt.stats().stack_failures == 0) handoff::this_goroutine::sleep_for(1ms);
+            are_short.count_down();
+        }
         for (auto& h : all) h.join();
     });
     return done.load();
@@ -345,7 +351,7 @@ TEST(AddressSpace, AllCompleteAtTheLimit) {
         const rlim_t bytes = static_cast<rlim_t>(status_of_process("VmSize:")) * 1024 + (300u << 20);
         const rlimit r{bytes, bytes};
         CHECK_THAT(c, ::setrlimit(RLIMIT_AS, &r) == 0, errno);
-        const unsigned done = hold_stacks(rt, n) + block_in_calls(rt, 200, 2ms);
+        const unsigned done = hold_stacks(rt, n, true) + block_in_calls(rt, 200, 2ms);
         const handoff::stats s = wait_for_end(rt);
         CHECK_THAT(c, done == n + 200, done);
         CHECK_THAT(c, s.stack_failures > 0, s.stack_failures);

@@ -207,6 +207,34 @@ TEST(computing, goroutine_lets_others_on) {
     EXPECT_EQ(rt.stats().computing_without_processor, 0u);
 }
 
+// A loop of calls into the library answers each attempt to take its processor before it can succeed, so it is asked.
+template <class F>
+void let_a_sleeper_on(F short_call) {
+    runtime rt({.procs = 1});
+    rt.run([&] {
+        for (int i = 0; i < 5; ++i) {
+            std::atomic<bool> stop{false};
+            const auto began = steady::now();
+            auto sleeper = handoff::go([&] {
+                handoff::this_goroutine::sleep_for(1ms);
+                stop.store(true);
+            });
+            while (!stop.load() && steady::now() - began < 20s) short_call();
+            EXPECT_LT(steady::now() - began, 2s);   // without: up to 10 s
+            sleeper.join();
+        }
+    });
+}
+
+TEST(computing, in_short_calls_lets_others_on) {
+    let_a_sleeper_on([] { const handoff::syscall_guard guard; });
+}
+
+TEST(computing, with_a_mutex_lets_others_on) {
+    handoff::mutex m;
+    let_a_sleeper_on([&] { const std::lock_guard hold(m); });
+}
+
 TEST(computing, keeps_its_processor_while_nobody_waits) {
     runtime rt({.procs = 1, .retake_running_after = 1ms});
     rt.run([&] {
