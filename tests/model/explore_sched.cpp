@@ -56,25 +56,6 @@ EXPLORE_SCENARIO(busy_spawner, "wake.busy", 100'000, .length = 1'500) {
       }).join();
 }
 
-// The same while a thread outside spawns as well: it counts as a spinner, so who gives up meanwhile has not spun, and
-// nothing but its fence shows its processor to the spawner.
-EXPLORE_SCENARIO(gives_up_unspun, "wake.unspun", 100'000, .length = 600) {
-    runtime rt(quiet(2));
-    unsigned ran = 0;
-    auto spawner = rt.go([&] {
-        for (unsigned i = 1; i <= 3; ++i) {
-            handoff::go([&] { ++ran; }).detach();
-            while (ran != i) relax();
-            if (perhaps()) compute(choose(60));
-        }
-    });
-    for (int i = 0; i < 3; ++i) {
-        rt.go([] {}).detach();
-        if (perhaps()) compute(choose(60));
-    }
-    spawner.join();
-}
-
 // As many goroutines as processors, each of which waits until all run: no processor stays idle.
 EXPLORE_SCENARIO(all_at_once, "wake.all", 100'000, .length = 1'500) {
     const unsigned procs = 2 + choose(2);
