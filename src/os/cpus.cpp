@@ -171,7 +171,8 @@ unsigned limit_v1(const std::string& dir) {
 unsigned limit_of_levels(const group_mount& mount, const std::string& root, std::string way) {
     unsigned limit = no_limit;
     for (;;) {
-        const std::string dir = root + mount.point + way;
+        std::string dir = root;
+        dir.append(mount.point).append(way);
         limit = std::min(limit, mount.v2 ? limit_v2(dir) : limit_v1(dir));
         if (way.empty()) return limit;
         way.resize(way.rfind('/'));

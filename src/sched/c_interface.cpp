@@ -53,7 +53,7 @@ int handoff_runtime_create(handoff_runtime** created, const handoff_options* opt
             if (options->stack_size != 0) o.stack_size = options->stack_size;
             if (options->max_threads != 0) o.max_threads = options->max_threads;
         }
-        *created = new handoff_runtime{handoff::runtime(o)};
+        *created = new handoff_runtime{handoff::runtime(o)};   // NOLINT(bugprone-unhandled-*): result_of catches it
     });
 }
 

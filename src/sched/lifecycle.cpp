@@ -237,7 +237,7 @@ void sched::set_procs(unsigned n) {
             allp[p->id].store(p.get(), std::memory_order_release);
             p->status.store(p_status::dead, std::memory_order_relaxed);
             nallp.store(p->id + 1, std::memory_order_release);
-            p.release();
+            static_cast<void>(p.release());
         }
         nprocs.store(n, std::memory_order_relaxed);
         for (unsigned i = 0; i < n; ++i) {

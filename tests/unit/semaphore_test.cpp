@@ -94,7 +94,7 @@ TEST_P(semaphores, refuse_it_while_others_wait) {
 
 // One waits, several release: the first of these wakes it, the second leaves a permit, the others are refused.
 TEST_P(semaphores, refuse_all_but_one_of_those_that_come_at_once) {
-    for (std::size_t round = 0; round < scaled(2'000, 200); ++round) {
+    for (std::size_t round = 0; round < scaled(500, 100); ++round) {
         binary_semaphore s(0);
         std::atomic<int> ready{0}, released{0}, refused{0};
         crowd all;

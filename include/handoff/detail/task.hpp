@@ -100,7 +100,7 @@ struct task {
     static void relocate(void* to, void* from) noexcept {
         F& f = static_cast<task*>(from)->closure;
         ::new (to) task(std::in_place, std::move(f));
-        f.~F();
+        f.~F();   // NOLINT(bugprone-use-after-move): the end of what was moved from
     }
     static void destroy_at(void* where, bool has_result) noexcept {
         task& t = at(where);
