@@ -136,7 +136,8 @@ private:
 template <class F>
 class plain_case final : public case_base {
 public:
-    plain_case(case_kind k, F f, std::int64_t until = 0, std::stop_token token = {})
+    plain_case(case_kind k, F f, std::int64_t until = 0,
+               std::stop_token token = {})   // NOLINT(performance-unnecessary-value-param): it is moved from
         : case_base(k), f_(std::move(f)) {
         deadline = until;
         stop = std::move(token);

@@ -359,11 +359,11 @@ using exception_handler = std::function<void(const goroutine_name&, std::excepti
 void report_exception(const goroutine_name& who, std::exception_ptr e, const exception_handler& handler) noexcept;
 
 // destroy_locals destroys the values of a goroutine that ends; its destructors are user code. goroutine_local.cpp.
-void destroy_locals(local_values*& values) noexcept;
+void destroy_locals(local_values*& l) noexcept;
 
 M* finish_switch(context::switcher* s) noexcept;
 void run_due(M* m) noexcept;
-void goroutine_main(context::switcher* s) noexcept;
+void goroutine_main(context::switcher* arrived) noexcept;
 
 // The runtime that calls from threads off any goroutine use.
 sched* default_sched();

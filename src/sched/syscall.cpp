@@ -136,9 +136,9 @@ void learn_from_handoff(M* m, G* g) noexcept {
     const bool blocked = os::voluntary_switches() != m->sleeps_before ||
                          os::nanotime() - m->call_began > m->s->opts.syscall_grace.count();
     const P* given = m->p.load(std::memory_order_relaxed);
-    if (blocked || given->schedtick.load(std::memory_order_relaxed) == m->tick_before) g->quick_calls = 0;
-    else if (++g->quick_calls < quick_calls_count_as_one) return;
-    else g->quick_calls = 0;
+    const bool another_ran = given->schedtick.load(std::memory_order_relaxed) != m->tick_before;
+    if (!blocked && another_ran && ++g->quick_calls < quick_calls_count_as_one) return;
+    g->quick_calls = 0;
     g->predict = predict_after(g->predict, blocked);
     auto& kind = m->s->kinds[g->kind.load(std::memory_order_relaxed)];
     // A hint: another's may get lost.

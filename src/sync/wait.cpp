@@ -7,10 +7,10 @@
 
 #include <handoff/error.hpp>
 
+#include <ctime>
 #include <new>
 #include <optional>
 #include <sched.h>
-#include <time.h>
 #include <utility>
 
 namespace handoff::detail {
