@@ -250,20 +250,25 @@ void sched::set_procs(unsigned n) {
         monitor_deep = false;
         wake.set(monitor_note);   // to take surplus ones from goroutines that are away
     }
-    // Idle surplus ones: somebody takes each and brings it to its end.
+    empty_idle_surplus();
+    release_idle_ms();
+}
+
+// empty_idle_surplus brings idle Ps that are too many to their end. set_procs calls it, and the monitor for those that
+// become idle at that moment: their Ms had looked at nprocs before.
+void sched::empty_idle_surplus() noexcept {
     for (;;) {
         P* surplus = nullptr;
         {
             base::lock_guard hold(lock);
             for (P& p : pidle)
-                if (p.id >= nprocs.load(std::memory_order_relaxed)) surplus = &p;   // by the last word, maybe not ours
+                if (p.id >= nprocs.load(std::memory_order_relaxed)) surplus = &p;
             if (!surplus) break;
             pidle.erase(pidle.iterator_to(*surplus));
             npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
         }
         empty_p(surplus);
     }
-    release_idle_ms();
     base::full_fence();
     if (work_anywhere()) wakep_any();
 }

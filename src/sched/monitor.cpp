@@ -286,6 +286,7 @@ void sched::monitor_wakes_up() noexcept {
 bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept {
     reap();
     retry_starved();
+    if (watch.surplus) empty_idle_surplus();
     if (nhogs.load(std::memory_order_relaxed) != 0 &&
         now - watch.hog_started >= over_limit_wait(computing.load(std::memory_order_relaxed))) {
         watch.hog_started = now;
@@ -301,6 +302,7 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
     {
         base::lock_guard hold(lock);
         if (stopping) return false;
+        watch.surplus = live_procs > nprocs.load(std::memory_order_relaxed);
         const bool all_idle = npidle.load(std::memory_order_relaxed) == live_procs;
         if (!all_idle) watch.pause = std::clamp(quiet / pauses_in_quiet_time, grace, longest_pause_ns);
         else if (quiet > doubles_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
@@ -313,7 +315,7 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
             }
             until = std::min(until, std::max(first, watch.short_of_threads_until));
         }
-        deep = all_idle && rests && !has_memory && !work_anywhere() &&
+        deep = all_idle && rests && !watch.surplus && !has_memory && !work_anywhere() &&
                stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
         if (deep) until = first < timekeeper_until ? std::max(first, watch.short_of_threads_until) : os::never;
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);

@@ -135,6 +135,7 @@ struct sched {
     void empty_p(P* p) noexcept HANDOFF_EXCLUDES(lock);
     void drain_and_stop() noexcept;    // waits for the goroutines, then joins the threads
     void set_procs(unsigned n);
+    void empty_idle_surplus() noexcept HANDOFF_EXCLUDES(lock);
     void release_idle_ms() noexcept HANDOFF_EXCLUDES(lock);
     void retire_p(M* m) noexcept;      // m's P is surplus: empties it; m is left without
 
@@ -305,6 +306,7 @@ struct sched {
         std::int64_t next_trace = 0;
         std::int64_t stalled_since = 0;    // when all goroutines were first seen to wait for each other; 0: they don't
         bool stall_reported = false;
+        bool surplus = false;              // there were more Ps than wanted, at the last look
     } watch;
 
     base::mutex unguarded_lock;
