@@ -50,8 +50,8 @@ constexpr part parts_of_sched[] = {
 };
 
 constexpr part parts_of_p[] = {
-    {0, "P: id, status, m, schedtick"},
-    {offsetof(P, until_global), "P: the owner's"},
+    {0, "P: id, status, m"},
+    {offsetof(P, schedtick), "P: schedtick, the owner's"},
     {offsetof(P, free_gs), "P: free Gs and stacks, ids"},
     {offsetof(P, runq), "P::runq head"},
     {offsetof(P, runq) + 64, "P::runq tail, next"},

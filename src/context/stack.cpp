@@ -25,7 +25,7 @@ namespace {
 constexpr unsigned colours = 16;
 constexpr std::size_t colour_bytes = 64;
 
-constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for 256 stacks of the default size
+constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for some 250 stacks of the default size
 
 // Guards made by mprotect by all runtimes of the process: each costs two mappings.
 base::atomic<long> mprotect_guards{0};   // relaxed: a budget, not a lock

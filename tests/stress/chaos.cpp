@@ -4,7 +4,8 @@
 //
 // What must hold: every message sent is received once, or lies in its channel at the end; every goroutine that was
 // spawned has ended; what mutexes guard adds up; stats() and snapshot() agree with that; no thread, mapping or descriptor
-// stays. A watchdog ends the process if somebody stands still for half a minute of its own looks, and shows what every runtime does.
+// stays. A watchdog ends the process if somebody stands still for half a minute of its own looks, and shows what every
+// runtime does.
 #include "chaos_pieces.hpp"
 
 #include <fstream>
