@@ -385,15 +385,15 @@ mutation(
 mutation(
     "readers_pass_writers_by",
     "include/handoff/shared_mutex.hpp",
-    "        while (((seen | free) & (writer | parked)) == 0)",
-    "        while (((seen | free) & writer) == 0)",
+    "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow(reader);",
+    "        if ((before & writer) != 0) [[unlikely]] lock_shared_slow(reader);",
     "*shared_mutexes.*",
 )
 mutation(
     "readers_pass_a_writer_that_has_it",
     "include/handoff/shared_mutex.hpp",
-    "        while (((seen | free) & (writer | parked)) == 0)",
-    "        while (((seen | free) & parked) == 0)",
+    "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow(reader);",
+    "        if ((before & parked) != 0) [[unlikely]] lock_shared_slow(reader);",
     "*shared_mutexes.exclude_*",
 )
 mutation(

@@ -25,6 +25,7 @@ public:
     void lock() {
         if (!take(detail::or_never(0u))) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
     }
+    // May fail although nobody has the lock, if a reader comes just then.
     bool try_lock() noexcept {
         detail::interleave_point();
         return take(0);
@@ -45,11 +46,17 @@ public:
     }
 
     void lock_shared() {
-        if (!take_shared(detail::or_never(0u))) [[unlikely]] lock_slow(shared, detail::no_deadline);
+        if (detail::preempts()) [[unlikely]] return lock_shared_slow(0);
+        // Counted first and asked afterwards, so that readers on several processors do not make each other try again.
+        const std::uint32_t before = word_.fetch_add(reader, std::memory_order_acquire);
+        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow(reader);
     }
     bool try_lock_shared() noexcept {
         detail::interleave_point();
-        return take_shared(0);
+        std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        while ((seen & (writer | parked)) == 0)
+            if (word_.compare_exchange_weak(seen, seen + reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        return false;
     }
     template <class Rep, class Period>
     bool try_lock_shared_for(std::chrono::duration<Rep, Period> d) {
@@ -61,7 +68,8 @@ public:
     }
     void unlock_shared() noexcept {
         const std::uint32_t never = detail::or_never(0u);
-        std::uint32_t seen = reader | never;   // a guess, as in take_shared
+        // A guess: behind the caller's last locked operation a load would cost a third more.
+        std::uint32_t seen = reader | never;
         if (word_.compare_exchange_strong(seen, 0, std::memory_order_release, std::memory_order_relaxed)) return;
         // The last reader of a lock for which others wait has to let them in.
         while (seen >= reader && ((seen | never) & parked) == 0)
@@ -70,7 +78,8 @@ public:
     }
 
 private:
-    // writer: one has it. parked: somebody waits; set and cleared under his bucket's lock. reader: counts those who have it.
+    // writer: one has it. parked: somebody waits; set and cleared under his bucket's lock. reader: counts those who have it,
+    // and those who came beside writer or parked and have not taken back that they came.
     static constexpr std::uint32_t writer = 1, parked = 2, reader = 4;
     static constexpr std::uint32_t exclusive = 0, shared = 1;   // kinds of waiters
 
@@ -79,18 +88,12 @@ private:
         // acquire: with the releases of both unlocks.
         return word_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
     }
-    bool take_shared(const std::uint32_t free) noexcept {
-        // A first guess instead of a load: behind the caller's last locked operation that would cost a third more.
-        std::uint32_t seen = free;
-        if (word_.compare_exchange_strong(seen, reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
-        while (((seen | free) & (writer | parked)) == 0)
-            if (word_.compare_exchange_weak(seen, seen + reader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
-        return false;
-    }
 
     HANDOFF_API bool lock_slow(std::uint32_t kind, std::int64_t deadline);
+    HANDOFF_API void lock_shared_slow(std::uint32_t counted);
     HANDOFF_API void unlock_slow() noexcept;
     HANDOFF_API void unlock_shared_slow() noexcept;
+    void count_back() noexcept;
     template <class Waiting, class Won>
     void let_in(Waiting& waiting, Won& won) noexcept;
 

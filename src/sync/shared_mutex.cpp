@@ -1,6 +1,13 @@
 // The slow ways of shared_mutex. Whenever it becomes free, or free for readers, and somebody waits, it is handed to the
-// first of them, and if that is a reader, to all readers up to the next writer. Since `parked` keeps everybody else from
-// the fast ways, the word changes under the bucket's lock alone while somebody waits, but for readers that leave.
+// first of them, and if that is a reader, to all readers up to the next writer. While somebody waits, `parked` keeps
+// everybody else from having it, and the word changes under the bucket's lock alone, but for two things: readers leave,
+// and new ones count themselves before they see `parked` (or `writer`), which gives them nothing.
+//
+// The latter take their count back under the bucket's lock. Until then it looks as if they read, and may keep somebody
+// out: a writer that finds the word not 0, or let_in that finds a reader. So they do what readers do that leave: who
+// brings the count to none, sees `parked` and no writer, lets in. Nobody is kept out for good, since each of them parks
+// next, behind who waits; and none is counted as one that has it, since a reader has it only if there was neither
+// `writer` nor `parked` when it counted itself, or if let_in counted it.
 #include <handoff/shared_mutex.hpp>
 
 #include "base/check.hpp"
@@ -11,17 +18,18 @@ namespace handoff {
 using namespace detail;
 
 // let_in hands the lock to those at the head of the queue that can have it now, and says in the word whether somebody is
-// left. Under the bucket's lock; the word has `parked`, and no writer.
+// left. Under the bucket's lock; the word has no writer, and `parked` if somebody waits.
 template <class Waiting, class Won>
 void shared_mutex::let_in(Waiting& waiting, Won& won) noexcept {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
-    // Readers that have the lock may leave meanwhile, but the last of them comes by the bucket.
+    // Those that are counted may leave meanwhile, but the last of them comes by the bucket.
     while (wait_node* n = waiting.first()) {
         if (n->kind == exclusive) {
             if (word >= reader) break;
             if (!waiting.release(*n, 0, won)) continue;
-            word_.store(writer | (waiting.empty() ? 0 : parked), std::memory_order_release);
-            return;
+            // Not a store: readers may count themselves meanwhile, and see `parked` or `writer` at each moment.
+            word_.fetch_or(writer, std::memory_order_acq_rel);
+            break;
         }
         if (!waiting.release(*n, 0, won)) continue;
         word = word_.fetch_add(reader, std::memory_order_acq_rel) + reader;
@@ -62,13 +70,22 @@ void shared_mutex::unlock_slow() noexcept {
     });
 }
 
+void shared_mutex::lock_shared_slow(std::uint32_t counted) {
+    if (counted != 0) count_back();
+    lock_slow(shared, no_deadline);
+}
+
+void shared_mutex::count_back() noexcept {
+    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
+        const std::uint32_t left = word_.fetch_sub(reader, std::memory_order_acq_rel) - reader;
+        if (left == parked) let_in(waiting, won);
+    });
+}
+
 void shared_mutex::unlock_shared_slow() noexcept {
     if (word_.load(std::memory_order_relaxed) < reader)
         base::fatal("shared_mutex %p is unlocked by a reader, and no reader had it", static_cast<void*>(this));
-    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
-        const std::uint32_t left = word_.fetch_sub(reader, std::memory_order_acq_rel) - reader;
-        if (left < reader && (left & parked) != 0) let_in(waiting, won);
-    });
+    count_back();
 }
 
 }  // namespace handoff

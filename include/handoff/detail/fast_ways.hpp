@@ -3,7 +3,7 @@
 // A simulation may preempt a goroutine at each call of the library, so none of them may go by without it. Most fast ways
 // compare some word with a constant; here the constant is combined with one that is in memory, so that in a simulation the
 // comparison fails and the call takes its slow way, which is right in any state. No instruction more where the constant
-// was 0 or a mask, and no branch anywhere. Other threads of the process take the slow ways meanwhile, too.
+// was 0 or a mask, and no branch in most. Other threads of the process take the slow ways meanwhile, too.
 #pragma once
 
 #include <handoff/detail/export.hpp>
@@ -54,8 +54,10 @@ T or_zero(T value) noexcept {
 // goroutine of a simulation that has failed.
 HANDOFF_API void interleave_point_slow() noexcept;
 HANDOFF_API void interleave_slow();
+// preempts: whether a simulation runs, for fast ways that have no constant to combine.
+inline bool preempts() noexcept { return fast_ways::read(fast.closed) != 0; }
 inline void interleave_point() noexcept {
-    if (fast_ways::read(fast.closed) != 0) [[unlikely]] interleave_point_slow();
+    if (preempts()) [[unlikely]] interleave_point_slow();
 }
 
 }  // namespace handoff::detail
