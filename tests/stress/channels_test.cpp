@@ -200,7 +200,7 @@ private:
 
 template <class T>
 void run_differential(std::uint64_t stream) {
-    constexpr int steps = pick(1'000'000, 100'000, 60'000);
+    constexpr int steps = pick(400'000, 100'000, 60'000);
     rng r(stream);
     differential<T> d(r);
     for (int i = 0; i < steps && !testing::Test::HasFatalFailure(); ++i) d.step();
@@ -403,11 +403,11 @@ void run_crowd(unsigned procs, std::uint64_t each) {
 }
 
 TEST_P(Crowd, LosesAndDoublesNothing) {
-    run_crowd<item<false>>(GetParam(), pick(50'000u, 4'000u, 1'500u));
+    run_crowd<item<false>>(GetParam(), pick(20'000u, 4'000u, 1'500u));
 }
 
 TEST_P(Crowd, LosesAndDoublesNothingInBoxes) {
-    run_crowd<item<true>>(GetParam(), pick(10'000u, 1'000u, 500u));
+    run_crowd<item<true>>(GetParam(), pick(5'000u, 1'000u, 500u));
 }
 
 // ---- Closed in the middle -------------------------------------------------------------------------------------------

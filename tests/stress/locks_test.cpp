@@ -73,10 +73,9 @@ private:
     std::atomic<bool> open_{false};
 };
 
-// How many goroutines and threads, and how many rounds all of them have together with one number of processors (a million
-// with all).
+// How many goroutines and threads, and how many rounds all of them have together with one number of processors.
 constexpr unsigned many = pick(1'000u, 400u, 300u), few = pick(100u, 60u, 40u), threads = pick(16u, 8u, 6u);
-constexpr unsigned total = pick(350'000u, 100'000u, 60'000u);
+constexpr unsigned total = pick(120'000u, 60'000u, 40'000u);
 
 std::chrono::microseconds some_time(rng& r) {
     // Mostly about as long as it takes until it is one's turn.

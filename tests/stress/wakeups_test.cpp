@@ -49,7 +49,7 @@ class Wakeups : public testing::TestWithParam<unsigned> {};
 INSTANTIATE_TEST_SUITE_P(Procs, Wakeups, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
 TEST_P(Wakeups, FromAForeignThread) {
-    constexpr unsigned rounds = pick(1'500u, 800u, 500u);
+    constexpr unsigned rounds = pick(800u, 500u, 300u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);
@@ -65,7 +65,7 @@ TEST_P(Wakeups, FromAForeignThread) {
 }
 
 TEST_P(Wakeups, FromSeveralForeignThreads) {
-    constexpr unsigned threads = 3, rounds = pick(1'500u, 600u, 400u);
+    constexpr unsigned threads = 3, rounds = pick(800u, 400u, 300u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);
@@ -87,7 +87,7 @@ TEST_P(Wakeups, FromSeveralForeignThreads) {
 // A goroutine spawns for other processors and then keeps its own without entering the runtime. The child can only run
 // elsewhere: at once if another processor is idle, and else when the monitor has taken this one (handoffs_computing).
 TEST_P(Wakeups, OfIdleProcessorsFromABusyOne) {
-    constexpr unsigned rounds = pick(1'500u, 600u, 300u);
+    constexpr unsigned rounds = pick(800u, 400u, 200u);
     for (const idle_kind& kind : idle_kinds) {
         handoff::runtime rt(options_of(GetParam(), kind));
         const watchdog dog(&rt);
