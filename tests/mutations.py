@@ -119,8 +119,8 @@ mutation(
 mutation(
     "timekeeper_oversleeps",
     "src/sched/idle.cpp",
-    "        until = timekeeper == m ? std::min(retire_at, timekeeper_until) : retire_at;",
-    "        until = retire_at;",
+    "        until = timekeeper == m ? std::min(retire_at, timekeeper_until) : retire_at;\n        m->is_idle",
+    "        until = retire_at;\n        m->is_idle",
     "sleep.*:*timers.wake_an_idle_runtime_in_time*:idle.*",
 )
 mutation(
@@ -141,8 +141,8 @@ mutation(
 mutation(
     "new_processors_stay_idle",
     "src/sched/lifecycle.cpp",
-    "    release_idle_ms();\n    base::full_fence();\n    if (work_anywhere()) wakep_any();",
-    "    base::full_fence();",
+    "    empty_idle_surplus();\n    release_idle_ms();\n}",
+    "}",
     "set_procs.*",
 )
 
