@@ -170,13 +170,6 @@ mutation(
     "retake.*",
 )
 mutation(
-    "question_is_not_answered",
-    "src/sched/syscall.cpp",
-    "            return seen == retake::asked ? retake::none : seen;",
-    "            return retake::none;",
-    "computing.*:retake.*:*mutexes.let_in_who_waits_beside_a_hog*",
-)
-mutation(
     "hogs_keep_their_processor",
     "src/sched/monitor.cpp",
     "    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing)) c->slice_is_over = !away;",
