@@ -279,7 +279,6 @@ TEST_P(cancellation, does_not_end_locking) {
     };
     handoff::mutex m;
     handoff::shared_mutex s;
-    handoff::once_flag once;
     const kind kinds[] = {
         {"mutex", [&] { m.lock(); }, [&] { m.unlock(); }, [&] { m.lock(); m.unlock(); }},
         {"mutex", [&] { m.lock(); }, [&] { m.unlock(); }, [&] { EXPECT_TRUE(m.try_lock_for(1h)); m.unlock(); }},
@@ -384,6 +383,8 @@ struct at_end {
     F f;
     ~at_end() { f(); }
 };
+template <class F>
+at_end(F) -> at_end<F>;
 
 TEST_P(cancellation, lets_destructors_wait_while_it_unwinds) {
     std::atomic<int> cleaned{0};

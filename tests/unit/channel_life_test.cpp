@@ -357,10 +357,10 @@ TEST_P(channel_lives, connect_threads_and_goroutines_of_two_runtimes) {
     for (const std::size_t capacity : {0u, 1u, 16u}) {
         channel<std::pair<int, int>> ch(capacity);
         std::vector<std::atomic<int>> seen(static_cast<std::size_t>(senders * each));
-        const auto send = [ch, each](int who) mutable {
+        const auto send = [=](int who) mutable {
             for (int i = 0; i < each; ++i) ch.send({who, i});
         };
-        const auto receive = [ch, each, &seen]() mutable {
+        const auto receive = [=, &seen]() mutable {
             std::array<int, senders> last;
             last.fill(-1);
             while (const auto v = ch.recv()) {
@@ -434,9 +434,9 @@ TEST_P(channel_lives, make_a_long_chain) {
 // Go's test/chan/sieve1.go, but for its end: each stage closes the next.
 TEST_P(channel_lives, sieve_primes) {
     const int limit = static_cast<int>(scaled(3'000));
-    const auto found = rt_.run([limit] {
+    const auto found = rt_.run([=] {
         channel<int> ch(0);
-        handoff::go([ch, limit]() mutable {
+        handoff::go([=]() mutable {
             for (int i = 2; i <= limit; ++i) ch.send(i);
             ch.close();
         }).detach();

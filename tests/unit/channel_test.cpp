@@ -133,11 +133,11 @@ TEST_P(channels, keep_the_order) {
     const int n = static_cast<int>(scaled(20'000));
     for (const std::size_t capacity : {0u, 1u, 2u, 7u, 100u}) {
         channel<int> ch(capacity);
-        auto sender = rt_.go([ch, n]() mutable {
+        auto sender = rt_.go([=]() mutable {
             for (int i = 0; i < n; ++i) ch.send(i);
             ch.close();
         });
-        rt_.run([ch, n]() mutable {
+        rt_.run([=]() mutable {
             for (int i = 0; i < n; ++i) ASSERT_EQ(ch.recv(), i);
             EXPECT_FALSE(ch.recv());
         });
@@ -313,7 +313,7 @@ TEST_P(channels, try_forms_never_fail_without_a_reason) {
     const int each = static_cast<int>(scaled(20'000));
     channel<int> ch(workers);
     for (int i = 0; i < workers; ++i) ch.send(i);
-    const auto work = [ch, each]() mutable {
+    const auto work = [=]() mutable {
         for (int i = 0; i < each; ++i) {
             const auto v = ch.try_recv();
             ASSERT_TRUE(v) << i;

@@ -345,13 +345,13 @@ TEST_P(select_choices, stress) {
     const std::array<channel<int>, 4> c{channel<int>(0), channel<int>(0), channel<int>(2), channel<int>(3)};
     std::vector<join_handle<void>> all;
     for (const auto& one : c) {
-        all.push_back(rt_.go([n, ch = one]() mutable {
+        all.push_back(rt_.go([=, ch = one]() mutable {
             for (std::size_t i = 0; i < n; ++i) {
                 ch.send(0);
                 if (i % 2) this_goroutine::yield();
             }
         }));
-        all.push_back(rt_.go([n, ch = one]() mutable {
+        all.push_back(rt_.go([=, ch = one]() mutable {
             for (std::size_t i = 0; i < n; ++i) {
                 ch.recv();
                 if (i % 2) this_goroutine::yield();
@@ -359,7 +359,7 @@ TEST_P(select_choices, stress) {
         }));
     }
     for (const bool sends : {false, true})
-        all.push_back(rt_.go([&c, n, sends] {
+        all.push_back(rt_.go([=, &c] {
             std::array<std::size_t, 4> times{};
             auto left = c;   // those that are finished become never ready
             for (std::size_t i = 0; i < 4 * n; ++i) {

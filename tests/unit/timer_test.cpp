@@ -572,7 +572,7 @@ TEST_P(tickers, are_never_early) {
 
 // A late tick is followed by one at start + n * period, which is sooner than a period later.
 TEST_P(tickers, do_not_put_off_later_ticks) {
-    constexpr auto period = 20ms;
+    static constexpr auto period = 20ms;
     const ticker t = rt_.run([] { return ticker(period); });
     channel<instant> ch = t.chan();
     bool caught_up = false;
