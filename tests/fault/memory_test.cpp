@@ -125,7 +125,9 @@ TEST(guards, that_failed_cost_no_budget) { EXPECT_IN_CHILD(failures_cost_no_budg
 [[gnu::noinline]] unsigned use_stack(unsigned depth) {
     volatile char page[4096];
     page[0] = static_cast<char>(depth);
-    return depth == 0 ? page[0] : use_stack(depth - 1) + page[0];
+    const unsigned below = depth == 0 ? 0 : use_stack(depth - 1);
+    __asm__ volatile("" ::: "memory");   // clang would make a loop of it
+    return below + static_cast<unsigned>(page[0]);
 }
 void overflow_with_mprotect() {
     const injection no_light(site::guard_install, {.error = EINVAL});
