@@ -488,9 +488,9 @@ TEST(allocation, surplus_processors_leave_their_timers_without_memory) {
 
 TEST(allocation, reports_throw) {
     runtime rt({.procs = 2});
-    pipe_pair pipe;
+    handoff::channel<int> end(0);   // they are there for as long as it takes
     std::vector<handoff::join_handle<void>> all;
-    for (int i = 0; i < 40; ++i) all.push_back(rt.go([] { handoff::this_goroutine::sleep_for(20ms); }));
+    for (int i = 0; i < 40; ++i) all.push_back(rt.go([end]() mutable { (void)end.recv(); }));
     EXPECT_GT(fail_each([&] { (void)rt.snapshot(); }), 3u);
     fail_each([&] { (void)rt.stats(); });
     fail_each([&] {
@@ -498,6 +498,7 @@ TEST(allocation, reports_throw) {
         text.exceptions(std::ios::badbit);
         rt.dump(text);
     });
+    end.close();
     for (auto& h : all) h.join();
 }
 
