@@ -378,15 +378,15 @@ mutation(
 mutation(
     "readers_pass_writers_by",
     "include/handoff/shared_mutex.hpp",
-    "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow(reader);",
-    "        if ((before & writer) != 0) [[unlikely]] lock_shared_slow(reader);",
+    "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow();",
+    "        if ((before & writer) != 0) [[unlikely]] lock_shared_slow();",
     "*shared_mutexes.*",
 )
 mutation(
     "readers_pass_a_writer_that_has_it",
     "include/handoff/shared_mutex.hpp",
-    "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow(reader);",
-    "        if ((before & parked) != 0) [[unlikely]] lock_shared_slow(reader);",
+    "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow();",
+    "        if ((before & parked) != 0) [[unlikely]] lock_shared_slow();",
     "*shared_mutexes.exclude_*",
 )
 mutation(

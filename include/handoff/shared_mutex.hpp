@@ -46,10 +46,13 @@ public:
     }
 
     void lock_shared() {
-        if (detail::preempts()) [[unlikely]] return lock_shared_slow(0);
+        if (detail::preempts()) [[unlikely]] {
+            lock_slow(shared, detail::no_deadline);
+            return;
+        }
         // Counted first and asked afterwards, so that readers on several processors do not make each other try again.
         const std::uint32_t before = word_.fetch_add(reader, std::memory_order_acquire);
-        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow(reader);
+        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow();
     }
     bool try_lock_shared() noexcept {
         detail::interleave_point();
@@ -90,7 +93,7 @@ private:
     }
 
     HANDOFF_API bool lock_slow(std::uint32_t kind, std::int64_t deadline);
-    HANDOFF_API void lock_shared_slow(std::uint32_t counted);
+    HANDOFF_API void lock_shared_slow();
     HANDOFF_API void unlock_slow() noexcept;
     HANDOFF_API void unlock_shared_slow() noexcept;
     void count_back() noexcept;

@@ -70,8 +70,8 @@ void shared_mutex::unlock_slow() noexcept {
     });
 }
 
-void shared_mutex::lock_shared_slow(std::uint32_t counted) {
-    if (counted != 0) count_back();
+void shared_mutex::lock_shared_slow() {
+    count_back();
     lock_slow(shared, no_deadline);
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <new>
+#include <optional>
 #include <sstream>
 #include <system_error>
 #include <vector>
@@ -304,20 +305,30 @@ TEST(allocation, unguarded_calls_are_survived_without_memory) {
     std::atomic<unsigned> reported{0};
     runtime rt({.procs = 1, .retake_running_after = 1ms, .on_unguarded_call = [&](const auto&) { ++reported; }});
     const hang_alarm alarm(&rt);
-    const auto block = [] { std::this_thread::sleep_for(20ms); };
-    rt.run([&] {
-        const injection refuse(site::allocation, {.error = ENOMEM});
-        block();
-        handoff::this_goroutine::yield();   // settles up
-    });
-    EXPECT_EQ(rt.stats().handoffs_unguarded, 1u);
+    const handoff_test::pipe_pair pipe;
+    // A call that is over once it has lost its processor; again if the thread was kept from running before the call, and
+    // lost it there.
+    const auto block = [&](bool without_memory) {
+        for (bool taken = false; !taken;) {
+            const auto before = rt.stats();
+            auto call = rt.go([&] {
+                std::optional<injection> refuse;
+                if (without_memory) refuse.emplace(site::allocation, fault::plan{.error = ENOMEM});
+                pipe.read();
+                handoff::this_goroutine::yield();   // settles up
+            });
+            EXPECT_EVENTUALLY(rt.stats().handoffs_unguarded + rt.stats().handoffs_computing >
+                              before.handoffs_unguarded + before.handoffs_computing);
+            pipe.write();
+            call.join();
+            taken = rt.stats().handoffs_unguarded > before.handoffs_unguarded;
+        }
+    };
+    block(true);
     EXPECT_EQ(reported, 0u);
     EXPECT_TRUE(rt.stats().unguarded.empty());
-    rt.run([&] {
-        block();
-        handoff::this_goroutine::yield();
-    });
-    EXPECT_EQ(reported, 1u);
+    block(false);
+    EXPECT_GE(reported, 1u);
     EXPECT_EQ(rt.stats().unguarded.size(), 1u);
 }
 
