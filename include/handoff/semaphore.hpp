@@ -59,8 +59,9 @@ public:
 
     static constexpr std::ptrdiff_t max() noexcept { return Max; }
 
-    // release adds n permits. Throws usage_error if n is negative or there would be more than max(); nothing has
-    // changed then. Linear in those that it wakes.
+    // release adds n permits; if many wait, some after the other. Throws usage_error if n is negative or there would be
+    // more than max(); nothing has changed then, unless others release at the same time: then of more than 64 that
+    // waited some may have got theirs. Linear in those that it wakes.
     void release(std::ptrdiff_t n = 1) { base_.give(static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(Max)); }
 
     void acquire() {

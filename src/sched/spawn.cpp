@@ -300,7 +300,10 @@ context::stack* sched::take_stack(M* m, G* g) noexcept {
     if (pages == 0) [[likely]] {
         if (!p->free_stacks) {
             p->free_stacks = stacks.take(batch / 2);
-            for (context::stack* f = p->free_stacks; f; f = f->next) ++p->free_stack_count;
+            for (context::stack* f = p->free_stacks; f; f = f->next) {
+                ++p->free_stack_count;
+                f->prefetch_top();
+            }
         }
         st = p->free_stacks;
         if (st) {

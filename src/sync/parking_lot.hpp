@@ -100,17 +100,33 @@ park_result park_current(const park_request& r, Wanted wanted) {
     return end;
 }
 
-// with_parked calls f(waiters, won) under the lock of the bucket, then wakes who was won. Any thread, not in a section.
+// with_parked_in_rounds calls f(waiters, won) under the lock of the bucket, and wakes who was won, again and again as long
+// as f returns true. For who may have many to wake: these run meanwhile, and what the lock's side has read of them is still
+// in the cache when they are woken. Any thread, not in a section.
+//
+// The one that was won last in a round is woken in the next. While it still waits nobody can think the object unused.
 template <class F>
-void with_parked(const void* address, F f) noexcept {
+void with_parked_in_rounds(const void* address, F f) noexcept {
     M* m = enter_current();
     bucket& b = bucket_of(address);
     wake_list won;
-    b.lock.lock();
-    f(parked_waiters(b, address), won);
-    b.lock.unlock();
+    for (bool again = true; again;) {
+        b.lock.lock();
+        again = f(parked_waiters(b, address), won);
+        b.lock.unlock();
+        won.wake_but_last(m);
+    }
     won.wake(m);
     leave_current(m);
+}
+
+// with_parked is one such round.
+template <class F>
+void with_parked(const void* address, F f) noexcept {
+    with_parked_in_rounds(address, [&f](parked_waiters waiting, wake_list& won) {
+        f(waiting, won);
+        return false;
+    });
 }
 
 }  // namespace handoff::detail

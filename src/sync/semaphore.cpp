@@ -2,11 +2,22 @@
 // waits there are none to be taken past him.
 #include <handoff/semaphore.hpp>
 
+#include "base/sizes.hpp"
 #include "sync/parking_lot.hpp"
 
 #include <handoff/error.hpp>
 
+#include <algorithm>
+
 namespace handoff::detail {
+
+namespace {
+
+// How many a releaser wakes before it takes the next ones out of the queue. Each round is larger than the last one, so
+// that it comes to an end even if those that it wakes come back for more, as fast as it serves them.
+constexpr std::uint64_t first_round = base::sized(64, 2), round_growth = base::sized(16, 1);
+
+}  // namespace
 
 bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* stop) {
     park_request r{this, wait_reason::semaphore};
@@ -32,15 +43,23 @@ void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
     }
     if (!fits(0)) throw usage_error("handoff: a semaphore is released beyond its maximum");
     bool accepted = true;
-    with_parked(this, [&](parked_waiters waiting, wake_list& won) {
-        while (n > 0 && waiting.release_first(0, won)) --n;
-        if (!waiting.empty()) return;
+    std::uint64_t in_a_round = first_round;
+    with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) {
+        std::uint64_t served = 0;
+        while (served < std::min(n, in_a_round) && waiting.release_first(0, won)) ++served;
+        n -= served;
+        if (n > 0 && served == in_a_round) {
+            in_a_round += round_growth;
+            return true;
+        }
+        if (!waiting.empty()) return false;
         // The last waiter is served, or nobody is left. Others may have come by the fast ways if that was so before.
         seen = word_.load(std::memory_order_relaxed);
         do {
-            accepted = fits(seen);   // if not, nobody was served: what served somebody fits
-            if (!accepted) return;
+            accepted = fits(seen);   // if not, nobody was served in this round: what served somebody fits
+            if (!accepted) return false;
         } while (!word_.compare_exchange_weak(seen, (seen & ~parked) + n * one, std::memory_order_release, std::memory_order_relaxed));
+        return false;
     });
     if (!accepted) throw usage_error("handoff: a semaphore is released beyond its maximum");
 }

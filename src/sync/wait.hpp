@@ -117,15 +117,22 @@ public:
 
     // wake lets them go on. m: the calling thread's M if it is in a runtime section, else null.
     void wake(M* m) noexcept {
-        while (waiter* w = first_) {
-            first_ = w->next_to_wake;
-            if (w->g) ready(m, w->g);
-            else w->note.wake();
-        }
+        while (first_) wake_first(m);
         last_ = nullptr;
+    }
+    // wake_but_last keeps the one that was won last.
+    void wake_but_last(M* m) noexcept {
+        while (first_ != last_) wake_first(m);
     }
 
 private:
+    void wake_first(M* m) noexcept {
+        waiter* w = first_;
+        first_ = w->next_to_wake;
+        if (w->g) ready(m, w->g);
+        else w->note.wake();
+    }
+
     enum class contest { lost, won, won_early };   // won_early: it has not parked yet, and sees for itself
 
     static contest contend(waiter& w, wait_end how) noexcept;

@@ -1,8 +1,11 @@
 // Locks: one at a time, nobody left waiting, with deadlines and hand-over.
 #include "explore_runtime.hpp"
 
+#include <cstddef>
 #include <mutex>
+#include <new>
 #include <shared_mutex>
+#include <vector>
 
 using namespace explore;
 using handoff::join_handle;
@@ -151,6 +154,35 @@ EXPLORE_SCENARIO(permits, "semaphore.permits", 100'000, .length = 2'000) {
     join_handle<void> all[] = {rt.go(body), rt.go(body), rt.go(body)};
     for (auto& h : all) h.join();
     EXPLORE_CHECK(s.try_acquire() && s.try_acquire() && !s.try_acquire());
+}
+
+// One release serves several, in rounds, while some give up. Who knows that all are through may destroy the semaphore.
+EXPLORE_SCENARIO(many_permits, "semaphore.many", 100'000, .length = 2'000) {
+    runtime rt(quiet(1 + choose(2)));
+    using semaphore = handoff::counting_semaphore<>;
+    alignas(semaphore) std::byte place[sizeof(semaphore)];
+    semaphore* s = new (place) semaphore(0);
+    unsigned left = 5;
+    std::vector<join_handle<void>> takers;
+    const unsigned n = 2 + choose(3);
+    for (unsigned i = 0; i < n; ++i)
+        takers.push_back(rt.go([&, waits = i == 0 || perhaps()] {
+            if (waits) s->acquire();
+            else if (!s->try_acquire_for(std::chrono::nanoseconds(choose(3'000)))) return;
+            --left;
+        }));
+    thread releaser([&] { s->release(5); });
+    for (auto& t : takers) t.join();
+    for (; s->try_acquire(); --left) {
+    }
+    EXPLORE_CHECK(left == 0);
+    s->~semaphore();
+    s = new (place) semaphore(7);
+    releaser.join();
+    for (left = 0; s->try_acquire(); ++left) {
+    }
+    EXPLORE_CHECK(left == 7);   // release has not come back to it
+    s->~semaphore();
 }
 
 EXPLORE_SCENARIO(wait_groups, "wait_group.wait", 100'000, .length = 1'500) {

@@ -221,6 +221,41 @@ TEST_P(semaphores, keep_what_nobody_waited_for) {
     EXPECT_EQ(drain(s), 3u);
 }
 
+// More than are woken at once.
+TEST_P(semaphores, serve_a_crowd) {
+    counting_semaphore<> s(0);
+    crowd all;
+    constexpr std::size_t n = 500;
+    for (std::size_t i = 0; i < n; ++i) all.start(rt_, i % 100 == 99, [&] { s.acquire(); });
+    EXPECT_EVENTUALLY(waiting(rt_, reason) == n - n / 100 && all.threads_sleep());
+    s.release(n + 20);
+    all.join();
+    EXPECT_EQ(drain(s), 20u);
+}
+
+// Those that are woken come back for more, as long as there is more to be had.
+TEST_P(semaphores, are_released_beside_a_hungry_crowd) {
+    counting_semaphore<> s(0);
+    std::atomic<bool> released{false}, stop{false};
+    crowd hungry, all;
+    constexpr std::size_t n = 300;
+    for (std::size_t i = 0; i < n; ++i)
+        hungry.go(rt_, [&] {
+            do {
+                s.acquire();
+                this_goroutine::yield();
+            } while (!released && !stop);
+        });
+    EXPECT_EVENTUALLY(waiting(rt_, reason) == n);
+    all.thread([&] {
+        s.release(PTRDIFF_MAX / 2);
+        released = true;
+    });
+    EXPECT_EVENTUALLY(released.load());
+    stop = true;
+    hungry.join();
+}
+
 // ---- Timed waits ---------------------------------------------------------------------------------------------------
 
 TEST_P(semaphores, timed_waits_are_never_early) {
