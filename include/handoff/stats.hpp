@@ -55,7 +55,7 @@ struct stats {
     std::uint64_t exits_any_idle = 0;      //   another idle one
     std::uint64_t exits_queued = 0;        //   none: the global queue
 
-    unsigned threads = 0;                  // alive, the monitor's included
+    unsigned threads = 0;                  // alive or being made, the monitor's included
     unsigned threads_most = 0;             // at one time so far
     unsigned threads_idle = 0;
     std::uint64_t threads_created = 0;

@@ -55,7 +55,7 @@ TEST(threads, work_goes_on_once_threads_can_be_had) {
         const handoff::stats s = rt.stats();
         EXPECT_GT(s.thread_create_failures, 0u);
         EXPECT_EQ(s.thread_create_errno, EAGAIN);
-        EXPECT_EQ(s.threads, 2u);
+        EXPECT_EVENTUALLY(rt.stats().threads == 2);   // but for the moments in which another one is tried
     }
     EXPECT_EVENTUALLY(ran == 10);
     pipe.write(readers);
