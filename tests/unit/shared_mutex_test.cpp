@@ -176,25 +176,24 @@ class line {
 public:
     explicit line(runtime& rt) : rt_(rt) {}
 
-    // stand makes one stand at the end of the line.
+    // stand makes one stand at the end of the line. Those before it may go in meanwhile.
     void stand(char kind) {
         const std::size_t i = let_go_.size();
         let_go_.push_back(std::make_unique<std::atomic<bool>>(false));
-        const std::size_t before = waiting(rt_, "shared_mutex");
-        all_.go(rt_, [this, kind, i, &leave = *let_go_.back()] {
+        all_.push_back(rt_.go([this, kind, i, &leave = *let_go_.back()] {
             if (kind == 'w') m.lock();
             else m.lock_shared();
             enter(i);
             while (!leave) this_goroutine::sleep_for(100us);
             if (kind == 'w') m.unlock();
             else m.unlock_shared();
-        });
-        EXPECT_EVENTUALLY(waiting(rt_, "shared_mutex") == before + 1);
+        }));
+        EXPECT_EVENTUALLY(waits(all_.back().id()));
     }
     void leave(std::size_t i) { *let_go_[i] = true; }
     void leave_all() {
         for (auto& l : let_go_) *l = true;
-        all_.join();
+        for (auto& g : all_) g.join();
     }
     std::vector<std::size_t> entered() {
         const std::lock_guard hold(lock_);
@@ -206,6 +205,12 @@ public:
     shared_mutex m;
 
 private:
+    bool waits(handoff::goroutine_id id) const {
+        const handoff::scheduler_snapshot s = rt_.snapshot();
+        return std::any_of(s.goroutines.begin(), s.goroutines.end(), [&](const auto& g) {
+            return g.who.id == id && g.state == handoff::goroutine_state::waiting && g.object == &m;
+        });
+    }
     void enter(std::size_t i) {
         const std::lock_guard hold(lock_);
         entered_.push_back(i);
@@ -214,7 +219,7 @@ private:
     std::mutex lock_;
     std::vector<std::size_t> entered_;
     std::vector<std::unique_ptr<std::atomic<bool>>> let_go_;
-    crowd all_;
+    std::vector<handoff::join_handle<void>> all_;
 };
 using indices = std::vector<std::size_t>;
 
