@@ -287,8 +287,9 @@ public:
                 case 0: take(k, ch[k].try_recv()); break;
                 case 1: take(k, ch[k].recv_for(std::chrono::microseconds(r.below(30)))); break;
                 case 2:
-                    // It may be the last receiver that comes by here: none of them is lost to another channel for ever,
-                    // since all are closed in the end.
+                    // The first one never waits for one channel alone: all receivers could come to wait for one, and
+                    // all senders for another.
+                    if (who == 0) break;
                     if (auto v = ch[k].recv()) take(k, std::move(v));
                     else end(k);
                     break;

@@ -69,7 +69,9 @@ inline std::uint64_t seed() {
 // A small generator (splitmix64): one for each goroutine or thread, from the seed and a number of its own.
 class rng {
 public:
-    explicit rng(std::uint64_t stream) noexcept : state_(seed() + stream * 0x9E3779B97F4A7C15u) {}
+    // Streams begin at random places of the generator's sequence: one after the other they would all make the same
+    // choices, a little later each.
+    explicit rng(std::uint64_t stream) noexcept : state_(seed() + stream * 0x9E3779B97F4A7C15u) { state_ = (*this)(); }
     std::uint64_t operator()() noexcept {
         std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
