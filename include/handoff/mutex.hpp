@@ -4,6 +4,7 @@
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/plain_unlock.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
 
@@ -55,16 +56,25 @@ public:
     // unlock: of a mutex that is not locked it is a bug that would let two in at once later on; the process is ended
     // with a message that says so.
     void unlock() noexcept {
-        std::uint32_t mine = detail::or_never(locked);
-        // release: what was done under the lock, for the next owner.
-        if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
+        const std::uint32_t seen = word_.load(std::memory_order_relaxed);
+        // Not while a simulation runs. acquire: mutex.cpp.
+        if (detail::or_never(seen) == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {
+            word_.store(0, std::memory_order_release);   // for the next owner: what was done under the lock
+            base::compiler_fence();                      // the processor's: a watcher's membarrier
+            if (detail::plain.watching_for(this).load(std::memory_order_relaxed) != 0) [[unlikely]] detail::wake_watchers(this);
+            return;
+        }
+        std::uint32_t mine = detail::or_never(seen);
+        if ((seen & (locked | parked)) != locked ||
+            !word_.compare_exchange_strong(mine, seen & ~locked, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
             unlock_slow();
     }
 
 private:
     // locked: somebody has it. parked: somebody waits in the parking lot; set and cleared under its bucket's lock.
-    // woken: one of those was woken to try again, so that nobody else need be; cleared by him.
-    static constexpr std::uint32_t locked = 1, parked = 2, woken = 4;
+    // woken: one of those was woken to try again, so that nobody else need be; cleared by him. contended: an owner has seen
+    // that somebody waited; never cleared.
+    static constexpr std::uint32_t locked = detail::plain_unlocks::locked, parked = 2, woken = 4, contended = 8;
 
     HANDOFF_API bool lock_slow(std::int64_t deadline);
     HANDOFF_API void unlock_slow() noexcept;

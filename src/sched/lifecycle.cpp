@@ -5,6 +5,7 @@
 #include "os/membarrier.hpp"
 #include "sched/sched.hpp"
 
+#include <handoff/detail/plain_unlock.hpp>
 #include <handoff/error.hpp>
 #include <handoff/runtime.hpp>
 #include <handoff/syscall.hpp>
@@ -117,7 +118,10 @@ sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
       cores(os::affinity_cpus()), started(os::nanotime()), link(std::make_shared<sched_link>(this)),
       store(new_store(opts)), stacks(opts.stack_size) {   // nothing throws any more: the store would stay
-    membarrier_in_use.store(os::membarrier_available(), std::memory_order_relaxed);   // the same answer each time
+    const bool membarrier = os::membarrier_available();   // the same answer each time
+    membarrier_in_use.store(membarrier, std::memory_order_relaxed);
+    // seq_cst: with the waiters of mutexes, sync/mutex.cpp.
+    plain.from.store(membarrier ? plain_unlocks::locked : plain_unlocks::never, std::memory_order_seq_cst);
     coarse_now.store(started, std::memory_order_relaxed);
     spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
     watch_forks();

@@ -6,23 +6,84 @@
 // lock: the owner of that moment sees `parked` without `woken`.
 //
 // Handing over (token `handed`) keeps `locked` set: nobody can come in between.
+//
+// A mutex that nobody has waited for yet is unlocked by a plain store, which is half the price of a pair:
+//
+//     owner:    sees the word `locked` and nothing else;  word = 0;  any watching?  wake all who wait at this address
+//     waiter:   watching += 1;  membarrier;  under the bucket's lock: word `locked` -> `locked | parked`, or try again
+//
+// The owner's store may wipe out `parked`. Either the membarrier comes before the store, in the owner's order, and so the
+// owner's look at `watching`, which finds the waiter (the compiler keeps the two in order; to that end the waiter watches
+// until its wait is over, since the owner may be held up between its load and its store for as long as it takes). Or it
+// comes after the store, and the waiter finds the word free. An owner that finds a watcher takes the bucket's lock: either
+// the waiter is in the queue already, or it comes there later and sees the owner's store. All who wait are woken: the bit
+// that was wiped out was everybody's, and the next unlock need not be a plain one. Who is woken in vain tries again.
+//
+// The owner must not touch the mutex after its store, so `watching` is in static memory, shared by addresses. Who waits at
+// this address by then may do so for something else; waiters of mutexes are told by their kind.
+//
+// `contended` ends this for a mutex, so that it costs one membarrier and not one for each wait. Only an owner sets it, for
+// only an owner stores plainly: no store can be under way then. It is never cleared, so who sees it need not watch.
+//
+// Before the first runtime asked for membarrier there are no plain unlocks, and waiters do without the barrier. `from`
+// changes once: a waiter raises `watching` and then reads `from`, both seq_cst; an owner that reads the later value, by
+// acquire, therefore sees `watching` raised by every waiter that read the earlier one.
 #include <handoff/mutex.hpp>
 
 #include "base/check.hpp"
 #include "os/clock.hpp"
+#include "os/membarrier.hpp"
 #include "sync/parking_lot.hpp"
 
 namespace handoff {
+
+namespace detail {
+
+constinit plain_unlocks plain;
+
+}  // namespace detail
 
 using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t try_again = 0, handed = 1;
+constexpr std::uint32_t kind_mutex = 2;   // of nodes: no other's
+constexpr std::uint32_t try_again = 0, handed = 1, look_again = 2;
 constexpr std::int64_t starving_after = 1'000'000;   // ns, as in Go
 constexpr int spin_rounds = 4, spin_pauses = 30;     // about a microsecond, as in Go
 
+// While there is one, plain unlocks of a mutex look for those who wait for it.
+class watch {
+public:
+    watch() = default;
+    watch(const watch&) = delete;
+    watch& operator=(const watch&) = delete;
+    ~watch() {
+        if (on_) on_->fetch_sub(1, std::memory_order_relaxed);
+    }
+
+    void start(const void* mutex) noexcept {
+        if (on_) return;
+        on_ = &plain.watching_for(mutex);
+        on_->fetch_add(1, std::memory_order_seq_cst);
+        if (plain.from.load(std::memory_order_seq_cst) != plain_unlocks::never) os::membarrier_all();
+    }
+
+private:
+    base::atomic<std::uint32_t>* on_ = nullptr;
+};
+
 }  // namespace
+
+void detail::wake_watchers(const void* mutex) noexcept {
+    with_parked(mutex, [](parked_waiters waiting, wake_list& won) {
+        for (wait_node* n = waiting.first(); n;) {
+            wait_node* const next = waiting.after(*n);
+            if (n->kind == kind_mutex) waiting.release(*n, look_again, won);
+            n = next;
+        }
+    });
+}
 
 bool mutex::lock_slow(std::int64_t deadline) {
     interleave_point();
@@ -35,12 +96,15 @@ bool mutex::lock_slow(std::int64_t deadline) {
     }
     park_request r{this, wait_reason::mutex};
     r.limits = {deadline, nullptr, false};
+    r.kind = kind_mutex;
+    watch watching;
     std::uint32_t mine = 0;   // `woken`, if that is us
     for (;;) {
         std::uint32_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & locked) == 0)
             if (word_.compare_exchange_weak(seen, (seen | locked) & ~mine, std::memory_order_acquire, std::memory_order_relaxed))
                 return true;
+        if ((seen & contended) == 0) watching.start(this);
         if (r.since == 0) r.since = os::nanotime();
         M* m = enter_current();
         const park_result end = park_if(m, r, [&] {
@@ -54,7 +118,7 @@ bool mutex::lock_slow(std::int64_t deadline) {
         leave_current(m);
         if (end.end == wait_end::woken) {
             if (end.token == handed) return true;
-            mine = woken;
+            if (end.token == try_again) mine = woken;
         } else if (end.end == wait_end::timed_out) {
             return try_lock();
         } else {
@@ -78,9 +142,8 @@ void mutex::unlock_slow() noexcept {
         const bool starves = first && os::nanotime() - first->since > starving_after;
         const wait_node* next = waiting.release_first(starves ? handed : try_again, won);
         const std::uint32_t rest = waiting.empty() ? 0 : parked;
-        if (!next) word_.store(0, std::memory_order_release);
-        else if (starves) word_.store(locked | rest, std::memory_order_release);
-        else word_.store(woken | rest, std::memory_order_release);
+        const std::uint32_t to = !next ? 0 : starves ? locked : woken;
+        word_.store(contended | to | rest, std::memory_order_release);
     });
 }
 

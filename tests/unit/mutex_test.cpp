@@ -486,6 +486,47 @@ TEST_P(mutexes, are_destroyed_by_their_last_owner) {
     EXPECT_EQ(destroyed, rounds);
 }
 
+// ---- Plain unlocks (src/sync/mutex.cpp) ----------------------------------------------------------------------------
+
+// The first waiter of each comes just as its owner goes. What the owner's store wipes out, its look at the watchers has to
+// make good.
+TEST_P(mutexes, are_let_go_beside_their_first_waiter) {
+    auto random = seeded_random("mutexes.are_let_go_beside_their_first_waiter");
+    struct object {
+        mutex m;
+        std::atomic<int> here{0};
+    };
+    std::vector<object> objects(scaled(10'000, 500));
+    std::atomic<std::size_t> entered{0};
+    crowd all;
+    for (int who = 0; who < 3; ++who)
+        all.start(who == 0 ? other_ : rt_, who == 2, [&, who, seed = random()] {
+            std::mt19937_64 r(seed);
+            for (object& o : objects) {
+                ++o.here;
+                for (int i = 0; i < 200 && o.here < 2; ++i) std::this_thread::yield();   // together, if that can be had
+                if (who == 0) EXPECT_TRUE(o.m.try_lock_for(1h));
+                else o.m.lock();
+                ++entered;
+                for (auto n = r() % 300; n > 0; --n) handoff::base::cpu_relax();
+                o.m.unlock();
+            }
+        });
+    all.join();
+    EXPECT_EQ(entered, 3 * objects.size());
+}
+
+// When an owner looks, its mutex may be gone and something else be at its address.
+TEST_P(mutexes, that_are_gone_wake_nobody_else) {
+    handoff::counting_semaphore<> semaphore(0);
+    auto waiter = rt_.go([&] { semaphore.acquire(); });
+    EXPECT_EVENTUALLY(waiting(rt_, "semaphore") == 1);
+    handoff::detail::wake_watchers(&semaphore);
+    EXPECT_EQ(waiting(rt_, "semaphore"), 1u);
+    semaphore.release();
+    waiter.join();
+}
+
 // ---- Misuse --------------------------------------------------------------------------------------------------------
 
 TEST(mutex_death, unlock_of_one_that_is_not_locked) {
