@@ -6,13 +6,15 @@
 //
 // Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P
 // was retaken raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Then a
-// call raises it if it lasted longer than the grace, or if the thread slept in it: a read from a pipe may be over in 3 us
-// because the next goroutine writes, and by the clock alone that is a quick call. The kernel's count of the thread's
-// sleeps costs 0.2 us at each end, next to a handoff.
+// call raises it if the thread slept in it: a read from a pipe may be over in 3 us because the next goroutine writes, and
+// by the clock alone that is a quick call. The kernel's count of the thread's sleeps costs 0.2 us at each end, next to a
+// handoff. A call that was awake computed; only if it did so for several times the grace is it better to do that without
+// the P. (It may have lasted for the grace because there are more threads than cores, just since calls are handed off.)
 //
 // A handed-off call that was quick, while another goroutine ran on the P, tells less: what it waited for may have come
 // from that goroutine, which the handoff let run. (A wake-up by a thread that spins takes 0.4 us, a system call as long.)
-// It takes several in a row, `quick_calls_count_as_one`, to lower the counter by one.
+// It takes several in a row, `quick_calls_count_as_one`, to lower the counter by one. One that was awake for longer than
+// such calls are did not wait for anybody.
 //
 // A goroutine that makes its first call has learnt nothing. It starts with what was learnt last by goroutines with the
 // same closure type, so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
@@ -130,14 +132,18 @@ retake answer_retake(M* m) noexcept {
 }
 
 constexpr std::uint8_t quick_calls_count_as_one = 64;
+constexpr std::int64_t long_computation = 10;   // times the grace
+constexpr std::int64_t quick_call = 4;          // that part of the grace
 
 // learn_from_handoff judges a call that was handed off because it was predicted to block.
 void learn_from_handoff(M* m, G* g) noexcept {
-    const bool blocked = os::voluntary_switches() != m->sleeps_before ||
-                         os::nanotime() - m->call_began > m->s->opts.syscall_grace.count();
+    const std::int64_t grace = m->s->opts.syscall_grace.count();
+    const std::int64_t lasted = os::nanotime() - m->call_began;
+    const bool blocked = os::voluntary_switches() != m->sleeps_before || lasted / long_computation > grace;
     const P* given = m->p.load(std::memory_order_relaxed);
     const bool another_ran = given->schedtick.load(std::memory_order_relaxed) != m->tick_before;
-    if (!blocked && another_ran && ++g->quick_calls < quick_calls_count_as_one) return;
+    const bool tells_little = !blocked && another_ran && lasted < grace / quick_call;
+    if (tells_little && ++g->quick_calls < quick_calls_count_as_one) return;
     g->quick_calls = 0;
     g->predict = predict_after(g->predict, blocked);
     auto& kind = m->s->kinds[g->kind.load(std::memory_order_relaxed)];
@@ -166,18 +172,18 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     sched* s = m->s;
     P* p = m->p.load(std::memory_order_relaxed);
     m->call_predicted = predicted;
-    const std::int64_t now = os::nanotime();
-    m->call_began = now;
     m->tick_before = p->schedtick.load(std::memory_order_relaxed);
     p->handoff = handoff_kind::immediate;
-    p->handoff_began = now;
+    p->handoff_began = os::nanotime();
     p->transition(p_status::running, p_status::idle);
     p->m.store(nullptr, std::memory_order_relaxed);
     s->handoffs_immediate.add();
     m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
     s->handoffp(p);
-    // Not before: the handoff itself may wait for a lock.
-    if (predicted) m->sleeps_before = os::voluntary_switches();
+    if (predicted) {   // not before: the handoff itself may wait for a lock
+        m->sleeps_before = os::voluntary_switches();
+        m->call_began = os::nanotime();
+    }
     m->section.store(one_more(m->section), std::memory_order_release);
 }
 

@@ -270,6 +270,39 @@ TEST(adaptive_guard, does_not_unlearn_from_calls_that_end_because_they_were_hand
     });
 }
 
+void compute_for(std::chrono::nanoseconds d) {
+    for (const auto start = steady::now(); steady::now() - start < d;) {}
+}
+
+TEST(adaptive_guard, unlearns_from_calls_that_compute) {
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
+    rt.run([&] {
+        for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms);
+        const auto before = rt.stats().handoffs_immediate;
+        for (int i = 0; i < 20; ++i) {
+            std::atomic<bool> has_run{false};
+            auto other = handoff::go([&] { has_run.store(true); });   // a call that was merely quick would tell little
+            blocking_call([] { compute_for(6ms); });
+            other.join();
+        }
+        // From 3 down to 1; more, if the machine kept one of them for ten times the grace.
+        EXPECT_GE(rt.stats().handoffs_immediate - before, 2u);
+        EXPECT_LT(rt.stats().handoffs_immediate - before, 15u);
+    });
+}
+
+TEST(adaptive_guard, keeps_handing_off_long_computations) {
+    runtime rt({.procs = 1, .syscall_grace = 100us, .retake_running_after = 1h});
+    rt.run([&] {
+        for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 1ms);
+        for (int i = 0; i < 10; ++i) {
+            const auto before = rt.stats().handoffs_immediate;
+            blocking_call([] { compute_for(2ms); });
+            EXPECT_EQ(rt.stats().handoffs_immediate, before + 1) << "in call " << i;
+        }
+    });
+}
+
 // ---- Nesting, and the library inside a call ------------------------------------------------------------------------
 
 TEST(guard, nests) {
