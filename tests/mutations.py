@@ -208,6 +208,20 @@ mutation(
     "adaptive_guard.*",
 )
 mutation(
+    "calls_that_compute_tell_little",
+    "src/sched/syscall.cpp",
+    "another_ran && lasted < grace / quick_call;",
+    "another_ran;",
+    "adaptive_guard.*",
+)
+mutation(
+    "guards_unlearn_from_long_computations",
+    "src/sched/syscall.cpp",
+    " || lasted / long_computation > grace;",
+    ";",
+    "adaptive_guard.*",
+)
+mutation(
     "guards_never_unlearn",
     "src/sched/syscall.cpp",
     "    g->predict = predict_after(g->predict, blocked);\n    auto&",
@@ -374,6 +388,20 @@ mutation(
     "        const std::uint32_t rest = waiting.empty() ? 0 : parked;",
     "        const std::uint32_t rest = 0;",
     "*mutexes.*",
+)
+mutation(
+    "who_points_ahead_may_be_gone",
+    "src/sync/parking_lot.hpp",
+    "        if (trailing == &n) trailing = n.next;",
+    "",
+    "bucket.*",
+)
+mutation(
+    "plain_unlock_wakes_whoever_is_there",
+    "src/sync/mutex.cpp",
+    "            if (n->kind == kind_mutex) waiting",
+    "            waiting",
+    "*mutexes.that_are_gone_wake_nobody_else*",
 )
 mutation(
     "readers_pass_writers_by",

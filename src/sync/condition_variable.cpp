@@ -21,7 +21,7 @@ condition_variable::end condition_variable::park(void* lock, void (*unlock)(void
     n.address = this;
     bucket& b = bucket_of(this);
     b.lock.lock();
-    push_back(b.waiting, n);
+    b.append(n);
     b.lock.unlock();
     leave_current(m);
     struct dequeuer {
@@ -31,7 +31,7 @@ condition_variable::end condition_variable::park(void* lock, void (*unlock)(void
         ~dequeuer() {
             spin_guard hold(b.lock);
             if (!n.queued) return;   // by a notification, after which the object may be gone
-            erase(b.waiting, n);
+            b.remove(n);
             cv.waiters_.fetch_sub(1, std::memory_order_relaxed);
         }
     };

@@ -25,7 +25,7 @@ park_result finish_park(M*& m, bucket& b, const park_request& r, bool armed) noe
     n.kind = r.kind;
     n.since = r.since;
     if (r.in_front) push_front(b.waiting, n);
-    else push_back(b.waiting, n);
+    else b.append(n);
     if (!armed) {
         m = wait_plain(m, w, r.why, r.address, b.lock);
         return {wait_end::woken, n.token};
@@ -33,7 +33,7 @@ park_result finish_park(M*& m, bucket& b, const park_request& r, bool armed) noe
     b.lock.unlock();
     const wait_end end = wait_armed(m, w, r.why, r.address, r.limits);
     b.lock.lock();   // who woke it may still write to the node
-    if (n.queued) erase(b.waiting, n);
+    if (n.queued) b.remove(n);
     b.lock.unlock();
     return {end, n.token};
 }

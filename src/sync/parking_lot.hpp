@@ -16,9 +16,33 @@
 
 namespace handoff::detail {
 
+// Where the parking lot's waiters stand. All is under the lock.
+//
+// Each node points ahead, to one that came some places later, for who walks the queue to prefetch: nodes lie on as many
+// stacks, and the way from each to the next would be waited for. What it points to may be gone when it is used.
 struct alignas(64) bucket {
     spin_lock lock;
     wait_list waiting;
+
+    static constexpr unsigned places_ahead = 8;
+    wait_node* trailing = nullptr;   // the first that does not point ahead yet; in the queue
+    unsigned places = 0;             // from it to the last one, or more: others may have left
+
+    void append(wait_node& n) noexcept {
+        push_back(waiting, n);
+        if (!trailing) {
+            trailing = &n;
+            places = 0;
+        } else if (++places >= places_ahead) {
+            trailing->ahead = &n;
+            trailing = trailing->next;   // not null: n at least stands behind it
+            --places;
+        }
+    }
+    void remove(wait_node& n) noexcept {
+        if (trailing == &n) trailing = n.next;
+        erase(waiting, n);
+    }
 };
 
 bucket& bucket_of(const void* address) noexcept;
@@ -35,7 +59,9 @@ public:
 
     // release wins n's waiter and tells it `token`. False if it has given up already; it is out of the queue either way.
     bool release(wait_node& n, std::uint32_t token, wake_list& won) noexcept {
-        erase(b_.waiting, n);
+        // What the waker reads of it, and the lines of its stack next to that.
+        if (n.ahead) prefetch_lines<3>(reinterpret_cast<const char*>(n.ahead) - 64);
+        b_.remove(n);
         n.token = token;
         return won.claim(*n.who, wait_end::woken);
     }

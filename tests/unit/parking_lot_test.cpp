@@ -46,6 +46,45 @@ std::optional<std::uint32_t> wake_first(const void* address, std::uint32_t token
     return kind;
 }
 
+TEST(bucket, points_ahead) {
+    bucket b;
+    std::vector<wait_node> nodes(50);
+    for (wait_node& n : nodes) b.append(n);
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+        EXPECT_EQ(nodes[i].ahead, i + bucket::places_ahead < nodes.size() ? &nodes[i + bucket::places_ahead] : nullptr);
+    for (wait_node& n : nodes) b.remove(n);
+    EXPECT_TRUE(b.waiting.empty());
+    EXPECT_EQ(b.trailing, nullptr);
+}
+
+// Whoever is written to as somebody comes has to be in the queue, in whatever order the others left.
+TEST(bucket, writes_to_nobody_who_is_gone) {
+    auto random = seeded_random("bucket.writes_to_nobody_who_is_gone");
+    bucket b;
+    std::vector<wait_node> nodes(40);
+    std::vector<unsigned> came(nodes.size());   // when
+    for (unsigned step = 1; step < scaled(100'000, 10'000); ++step) {
+        const std::size_t i = random() % nodes.size();
+        wait_node& n = nodes[i];
+        if (n.queued) {
+            b.remove(n);
+        } else {
+            n = {};
+            came[i] = step;
+            if (random() % 8 == 0) push_front(b.waiting, n);
+            else b.append(n);
+        }
+        ASSERT_TRUE(!b.trailing || b.trailing->queued);
+        for (std::size_t k = 0; k < nodes.size(); ++k) {
+            const wait_node* ahead = nodes[k].queued ? nodes[k].ahead : nullptr;
+            if (ahead) ASSERT_TRUE(!ahead->queued || came[static_cast<std::size_t>(ahead - nodes.data())] > came[k]);
+        }
+        if (random() % 1'000 == 0)   // an end, and a new beginning
+            for (wait_node& w : nodes)
+                if (w.queued) b.remove(w);
+    }
+}
+
 TEST_P(parking_lot, parks_only_if_that_is_wanted) {
     on_both(rt_, [] {
         const int address = 0;
