@@ -15,6 +15,7 @@
 
 #include "base/atomic.hpp"
 #include "base/mutex.hpp"
+#include "base/prefetch.hpp"
 #include "context/context.hpp"
 
 #include <cstddef>
@@ -36,12 +37,10 @@ struct stack {
     std::size_t usable_size() const noexcept;   // without the guard page and the colour
 
     // prefetch_top gets the lines that the first steps of a goroutine need: all at once, since each of them alone would
-    // be waited for, behind a walk of the page tables. Always inline: gcc drops a call that does nothing but prefetch.
+    // be waited for, behind a walk of the page tables.
     [[gnu::always_inline]] void prefetch_top() const noexcept {
-        constexpr std::ptrdiff_t line = 64, below = 6, above = 4;
-        const auto* sp = static_cast<const char*>(idle.sp);
-        if (!sp) return;
-        for (std::ptrdiff_t i = -below; i < above; ++i) __builtin_prefetch(sp + i * line, 1);
+        constexpr int line = 64, below = 6, above = 4;
+        if (idle.sp) base::prefetch_lines<below + above>(static_cast<const char*>(idle.sp) - below * line);
     }
 };
 
@@ -86,7 +85,8 @@ private:
 
     const std::size_t size_, stride_;
     base::mutex lock_;
-    stack* warm_ HANDOFF_GUARDED_BY(lock_) = nullptr;      // free, with memory
+    // Free, with memory. Pointers and no list: those that are taken together are prefetched together.
+    std::vector<stack*> warm_ HANDOFF_GUARDED_BY(lock_);
     stack* trimmed_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // free, without
     std::vector<slab> slabs_ HANDOFF_GUARDED_BY(lock_);
     unsigned next_in_slab_ HANDOFF_GUARDED_BY(lock_) = 0;

@@ -85,8 +85,10 @@ public:
     base::atomic<std::uint64_t> owners{1};
 
 private:
+    void add_chunk();
+
     std::vector<std::unique_ptr<chunk>> chunks_;
-    G* free_ = nullptr;
+    std::vector<G*> free_;   // pointers and no list: those that are taken together are prefetched together
 };
 
 // Wakes a note when it goes out of scope: declared before a lock_guard, it wakes outside the lock.

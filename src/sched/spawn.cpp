@@ -8,6 +8,7 @@
 
 #include <handoff/error.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -212,31 +213,28 @@ void commit_free_stack(M* m, G*, void* arg) noexcept {
 
 }  // namespace
 
-G* g_store::take(unsigned count) {
-    if (!free_) {
-        auto c = std::make_unique<chunk>();
-        chunks_.push_back(std::move(c));
-        for (G& g : chunks_.back()->gs) {
-            g.store = this;
-            g.next = free_;
-            free_ = &g;
-        }
+void g_store::add_chunk() {
+    const std::size_t all = (chunks_.size() + 1) * chunk_size;
+    if (free_.capacity() < all) free_.reserve(2 * all);   // so that give() needs no memory
+    chunks_.push_back(std::make_unique<chunk>());
+    for (G& g : chunks_.back()->gs) {
+        g.store = this;
+        free_.push_back(&g);
     }
-    G* list = free_;
-    G* last = list;
-    while (--count > 0 && last->next) last = last->next;
-    free_ = last->next;
-    last->next = nullptr;
+}
+
+G* g_store::take(unsigned count) {
+    if (free_.empty()) add_chunk();
+    const auto first = free_.end() - std::min<std::ptrdiff_t>(count, std::ssize(free_));
+    std::for_each(first, free_.end(), [](const G* g) { base::prefetch_lines<4>(g); });
+    G* list = nullptr;
+    std::for_each(first, free_.end(), [&list](G* g) { g->next = std::exchange(list, g); });
+    free_.erase(first, free_.end());
     return list;
 }
 
 void g_store::give(G* list) noexcept {
-    while (list) {
-        G* g = list;
-        list = g->next;
-        g->next = free_;
-        free_ = g;
-    }
+    for (; list; list = list->next) free_.push_back(list);
 }
 
 [[gnu::cold]] void sched::refill_gs(P* p) {

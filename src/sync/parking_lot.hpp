@@ -60,7 +60,7 @@ public:
     // release wins n's waiter and tells it `token`. False if it has given up already; it is out of the queue either way.
     bool release(wait_node& n, std::uint32_t token, wake_list& won) noexcept {
         // What the waker reads of it, and the lines of its stack next to that.
-        if (n.ahead) prefetch_lines<3>(reinterpret_cast<const char*>(n.ahead) - 64);
+        if (n.ahead) base::prefetch_lines<3>(reinterpret_cast<const char*>(n.ahead) - 64);
         b_.remove(n);
         n.token = token;
         return won.claim(*n.who, wait_end::woken);

@@ -23,6 +23,7 @@
 // (release when a goroutine is queued, acquire when it is taken), or by the note.
 #pragma once
 
+#include "base/prefetch.hpp"
 #include "os/note.hpp"
 #include "sched/sched.hpp"
 
@@ -30,7 +31,6 @@
 #include <handoff/detail/spin_lock.hpp>
 #include <handoff/detail/time.hpp>
 
-#include <cstddef>
 #include <cstdint>
 #include <stop_token>
 
@@ -66,14 +66,6 @@ struct wait_node {
     std::uint32_t token = 0;         // what the waker told it
     bool queued = false;             // under the queue's lock
 };
-
-// prefetch_lines fetches N cache lines, for writing. Whatever is there, or is not: it may be called for what is gone.
-// Always inline: gcc drops a call that does nothing but prefetch.
-template <int N>
-[[gnu::always_inline]] inline void prefetch_lines(const void* from) noexcept {
-    constexpr std::ptrdiff_t line = 64;
-    for (std::ptrdiff_t i = 0; i < N; ++i) __builtin_prefetch(static_cast<const char*>(from) + i * line, 1);
-}
 
 // A queue of wait_nodes, first in, first out. Under its owner's lock; `empty` is a hint without it.
 inline void push_back(wait_list& l, wait_node& n) noexcept {
@@ -117,7 +109,7 @@ public:
             if (end != contest::won) return end == contest::won_early;
         }
         w.next_to_wake = nullptr;
-        if (w.g) prefetch_lines<3>(w.g);   // ready() will need it
+        if (w.g) base::prefetch_lines<3>(w.g);   // ready() will need it
         if (last_) last_->next_to_wake = &w;
         else first_ = &w;
         last_ = &w;
