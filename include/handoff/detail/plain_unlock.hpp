@@ -18,8 +18,8 @@ struct plain_unlocks {
     // The word that may be unlocked by a plain store: `locked` where there is membarrier(2), else `never`.
     base::atomic<std::uint32_t> from{never};
     // How many watch for plain unlocks of the mutexes at addresses that share a counter. Not in the mutex: an owner looks
-    // after it has let go.
-    base::atomic<std::uint32_t> watching[watch_count] = {};
+    // after it has let go. On lines of their own, since `from` is read at each unlock.
+    alignas(64) base::atomic<std::uint32_t> watching[watch_count] = {};
 
     base::atomic<std::uint32_t>& watching_for(const void* mutex) noexcept {
         return watching[(reinterpret_cast<std::uintptr_t>(mutex) >> 3) % watch_count];
