@@ -208,6 +208,27 @@ mutation(
     "adaptive_guard.*",
 )
 mutation(
+    "who_comes_back_at_the_cap_goes_on",
+    "src/sched/syscall.cpp",
+    "            if (s->starved.load(std::memory_order_relaxed) != 0) s->globq.push(g);\n            else m->nextg = g;",
+    "            m->nextg = g;",
+    "thread_cap.*",
+)
+mutation(
+    "work_stays_with_a_p_that_has_no_thread",
+    "src/sched/idle.cpp",
+    "    while (G* g = p->runq.take_next()) globq.push(g);\n    while (G* g = p->runq.pop()) globq.push(g);\n",
+    "",
+    "thread_cap.*",
+)
+mutation(
+    "timers_stay_with_a_p_that_has_no_thread",
+    "src/sched/monitor.cpp",
+    "            fire_timers(m, mine);",
+    "            ;",
+    "thread_cap.*",
+)
+mutation(
     "calls_that_compute_tell_little",
     "src/sched/syscall.cpp",
     "another_ran && lasted < grace / quick_call;",

@@ -49,8 +49,9 @@ struct options {
     // At least 16 KiB; rounded up to whole pages.
     std::size_t stack_size = 256 * 1024;
 
-    // The most OS threads, the monitor's included; at least 2. At the cap a processor waits, with its queue open to
-    // the others, until a thread comes back from its call.
+    // The most OS threads, the monitor's included; at least 2. At the cap a processor waits, its work open to the others,
+    // until a thread comes back from its call, which serves all who wait before it goes on. So there should be more than
+    // goroutines that wait for others in a call, or are tied to their thread (lock_os_thread): those threads serve nobody.
     unsigned max_threads = 10'000;
 
     // How long a guarded call may keep its processor while other goroutines wait for one.

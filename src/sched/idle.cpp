@@ -113,7 +113,9 @@ void sched::wakep_any() noexcept {
     if (p) startm(p, true);
 }
 
-// startm gives p to an idle M, or a new one. Without either p becomes idle, with its work, and the monitor tries again.
+// startm gives p to an idle M, or a new one. Without either p becomes idle, and the monitor tries again. Its work goes to
+// the global queue: an M that has a P of its own, or that comes back from a call and takes another, would never look here
+// as long as it finds something to do elsewhere.
 void sched::startm(P* p, bool spinning) noexcept {
     M* m;
     {
@@ -129,6 +131,8 @@ void sched::startm(P* p, bool spinning) noexcept {
     if (spinning) nmspinning.fetch_sub(1, std::memory_order_relaxed);
     deferred_wake wake;
     base::lock_guard hold(lock);
+    while (G* g = p->runq.take_next()) globq.push(g);
+    while (G* g = p->runq.pop()) globq.push(g);
     put_idle_p(p, wake);
     // Not before p is idle: the monitor would look for it in vain, and only once. It takes the lock before it looks.
     starved.fetch_add(1, std::memory_order_relaxed);

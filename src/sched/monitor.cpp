@@ -55,7 +55,8 @@ struct round {
 
     bool work_waits_for(const P& p) const noexcept {
         if (!p.runq.empty() || p.timers.first() <= now) return true;
-        if (s.npidle.load(std::memory_order_relaxed) != 0 || s.nmspinning.load(std::memory_order_relaxed) != 0)
+        const bool idle = s.npidle.load(std::memory_order_relaxed) != 0 && s.starved.load(std::memory_order_relaxed) == 0;
+        if (idle || s.nmspinning.load(std::memory_order_relaxed) != 0)
             return false;   // somebody is free to do what waits elsewhere
         return s.work_anywhere();
     }
@@ -93,15 +94,18 @@ void round::look_at(P& p) noexcept {
     const std::uint32_t call = m->call.load(std::memory_order_relaxed),
                         section = m->section.load(std::memory_order_relaxed),
                         slice = p.schedtick.load(std::memory_order_relaxed);
-    if (w.m != m || w.schedtick != slice) {
+    const bool new_slice = w.m != m || w.schedtick != slice, new_stay = w.m != m || w.call != call || w.section != section;
+    // By the clock after the look: `now` may be long past, if something else ran on the monitor's core.
+    const std::int64_t seen = new_slice || new_stay ? os::nanotime() : now;
+    if (new_slice) {
         w.schedtick = slice;
-        w.slice_seen = now;
+        w.slice_seen = seen;
     }
-    if (w.m != m || w.call != call || w.section != section) {
-        w.call_began = w.m == m ? w.last_look : now;
+    if (new_stay) {
+        w.call_began = w.m == m ? w.last_look : seen;
         w.call = call;
         w.section = section;
-        w.call_seen = w.section_seen = now;
+        w.call_seen = w.section_seen = seen;
         w.cpu_when_seen = -1;
         w.m = m;
     } else {
@@ -266,13 +270,22 @@ P* sched::monitor(M* m) noexcept {
             watch.polling_since = 0;
         }
         if (mine && !pass_monitor_role()) {
-            watch.short_of_threads_until = r.now + watch.pause;   // the timers that are due stay so
+            watch.short_of_threads_until = r.now + watch.pause;
+            fire_timers(m, mine);   // who could take it instead may be busy with other Ps for ever
             handoffp(std::exchange(mine, nullptr));
         }
     }
     os::set_timer_slack(threads.timer_slack_ns);
     m->is_monitor.store(false, std::memory_order_relaxed);
     return mine;
+}
+
+// fire_timers runs p's timers that are due. p is in the caller's hands, and stays there.
+void sched::fire_timers(M* m, P* p) noexcept {
+    acquirep(m, p);
+    const std::int64_t now = os::nanotime();
+    while (run_timers(m, p, now) != 0) run_due(m);
+    releasep(m);
 }
 
 void sched::monitor_wakes_up() noexcept {

@@ -201,6 +201,7 @@ struct sched {
     // --- monitor.cpp ---
     P* monitor(M* m) noexcept;         // plays the monitor's part; returns a P that m shall run now, or null: stop
     bool pass_monitor_role() noexcept;
+    void fire_timers(M* m, P* p) noexcept HANDOFF_EXCLUDES(lock);
     std::int64_t over_limit_wait(std::uint32_t without_p) const noexcept;
     bool too_many_hogs() const noexcept {
         return computing.load(std::memory_order_relaxed) >= nprocs.load(std::memory_order_relaxed);

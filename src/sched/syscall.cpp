@@ -55,7 +55,10 @@ void commit_exit(M* m, G* g, void* old) noexcept {
         (p == old ? s->exits_old_idle : s->exits_any_idle).add();
         s->acquirep(m, p);
         if (!m->locked_g) {
-            m->nextg = g;
+            // Where threads are short this one serves all who wait before it goes on: the next call would give the P away
+            // to nobody, and so on for ever.
+            if (s->starved.load(std::memory_order_relaxed) != 0) s->globq.push(g);
+            else m->nextg = g;
             return;
         }
         // A tied goroutine is started by a P that finds it; ours will, at once.
@@ -72,7 +75,7 @@ void commit_exit(M* m, G* g, void* old) noexcept {
 // Returns the M that it runs on then.
 M* regain(M* m, P* old) noexcept {
     sched* s = m->s;
-    if (s->npidle.load(std::memory_order_relaxed) != 0) {
+    if (s->npidle.load(std::memory_order_relaxed) != 0 && s->starved.load(std::memory_order_relaxed) == 0) {
         P* p;
         {
             deferred_wake wake;

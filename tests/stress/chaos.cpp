@@ -42,11 +42,15 @@ constexpr role roles[] = {
     {"observer", observe, 1, false},
 };
 
+// How many threads may have to wait for goroutines that need another: those tied to theirs, both ends of each ping-pong in
+// their reads, runtimes that end. The monitor, and one that is free.
+constexpr unsigned least_threads = 2 * most_tied + 3 * 2 + 2 + 1 + 1;
+
 handoff::options options_of(rng& rnd) {
     handoff::options o;
     o.procs = static_cast<unsigned>(rnd.between(1, 4));
     o.stack_size = (64u + 64u * static_cast<unsigned>(rnd.below(4))) * 1024;
-    if (rnd.one_in(4)) o.max_threads = static_cast<unsigned>(rnd.between(12, 40));
+    if (rnd.one_in(4)) o.max_threads = static_cast<unsigned>(rnd.between(least_threads, 40));
     if (rnd.one_in(2)) o.idle_thread_timeout = some_us(rnd, 20'000);
     if (rnd.one_in(2)) o.spin_before_sleep = some_us(rnd, 200);
     if (rnd.one_in(2)) o.syscall_grace = microseconds(rnd.between(1, 200));

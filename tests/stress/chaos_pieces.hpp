@@ -466,15 +466,17 @@ inline void cancel_groups(player& p) { cancel_group(p, 2); }
 
 inline long this_tid() { return ::syscall(SYS_gettid); }
 
+constexpr unsigned most_tied = 3;   // of one player
+
 inline void keep_variables(player& p) {
     static handoff::goroutine_local<std::unique_ptr<std::uint64_t>> own;
     std::vector<handoff::join_handle<void>> all;
     for (std::uint64_t n = p.rnd.between(1, 8); n > 0; --n)
-        all.push_back(p.r.go([stream = p.rnd()] {
+        all.push_back(p.r.go([stream = p.rnd(), may_tie = n <= most_tied] {
             rng rnd(stream);
             CHAOS_CHECK(!own.has(), "inherited");
             *own = std::make_unique<std::uint64_t>(stream);
-            const bool tied = rnd.one_in(3);
+            const bool tied = may_tie && rnd.one_in(2);
             if (tied) handoff::lock_os_thread();
             const long tid = this_tid();
             for (std::uint64_t k = rnd.below(6); k > 0; --k) {

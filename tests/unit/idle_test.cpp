@@ -15,6 +15,7 @@
 #include <thread>
 #include <unistd.h>
 
+using handoff::handoff_policy;
 using handoff::runtime;
 using namespace handoff_test;
 namespace this_goroutine = handoff::this_goroutine;
@@ -190,6 +191,69 @@ TEST(thread_cap, waiting_costs_next_to_nothing) {
     EXPECT_LT(rt.stats().thread_cap_hits - hits, 5'000u);
     pipe.write(3);
     for (auto& r : readers) r.join();
+}
+
+constexpr handoff_policy policies[] = {handoff_policy::sysmon, handoff_policy::immediate, handoff_policy::adaptive};
+
+// Makes short calls until that holds; false after `patience`.
+template <class F>
+bool call_until(handoff_policy policy, F&& holds) {
+    const auto start = steady::now();
+    while (!holds()) {
+        if (steady::now() - start > patience) return false;
+        handoff::blocking_call(policy, [] { ::usleep(200); });
+    }
+    return true;
+}
+
+// At the cap nobody takes the processor while a call lasts. The thread that comes back from it has to.
+TEST(thread_cap, calls_in_a_row_let_others_run) {
+    for (const handoff_policy policy : policies) {
+        runtime rt({.procs = 1, .max_threads = 2});
+        rt.run([&] {
+            std::atomic<bool> ran{false};
+            auto other = handoff::go([&] { ran = true; });
+            EXPECT_TRUE(call_until(policy, [&] { return ran.load(); }));
+            other.join();
+        });
+    }
+}
+
+// One thread is left, and makes calls; the other has left work, or a timer, on a processor of its own.
+template <class Leave>
+void beside_a_blocked_thread(handoff_policy policy, Leave leave_behind) {
+    runtime rt({.procs = 2, .max_threads = 3, .retake_running_after = 1h});
+    pipe_pair pipe;
+    std::atomic<bool> blocked{false}, done{false};
+    rt.run([&] {
+        auto reader = handoff::go([&] {
+            leave_behind(done);
+            handoff::blocking_call(handoff_policy::immediate, [&] {
+                blocked = true;
+                pipe.read();
+            });
+        });
+        while (!blocked.load()) {}   // it can only run on the other processor
+        EXPECT_TRUE(call_until(policy, [&] { return done.load(); }));
+        pipe.write();
+        reader.join();
+    });
+}
+
+TEST(thread_cap, work_of_a_processor_without_thread_is_done) {
+    for (const handoff_policy policy : policies)
+        beside_a_blocked_thread(policy, [](auto& done) { handoff::go([&] { done = true; }).detach(); });
+}
+
+TEST(thread_cap, timers_of_a_processor_without_thread_fire) {
+    for (const handoff_policy policy : policies)
+        beside_a_blocked_thread(policy, [](auto& done) {
+            handoff::go([&] {
+                this_goroutine::sleep_for(5ms);
+                done = true;
+            }).detach();
+            this_goroutine::yield();   // until it sleeps
+        });
 }
 
 // Every further clone() of the process fails with EAGAIN, as at RLIMIT_NPROC or pids.max.
