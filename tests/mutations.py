@@ -219,7 +219,7 @@ mutation(
     "src/sched/idle.cpp",
     "    while (G* g = p->runq.take_next()) globq.push(g);\n    while (G* g = p->runq.pop()) globq.push(g);\n",
     "",
-    "thread_cap.*",
+    "thread_cap.work_that_waits*",
 )
 mutation(
     "timers_stay_with_a_p_that_has_no_thread",

@@ -245,6 +245,25 @@ TEST(thread_cap, work_of_a_processor_without_thread_is_done) {
         beside_a_blocked_thread(policy, [](auto& done) { handoff::go([&] { done = true; }).detach(); });
 }
 
+// Where whoever has a processor will look, even if it never runs out of work of its own.
+TEST(thread_cap, work_that_waits_for_a_thread_is_in_the_global_queue) {
+    runtime rt({.procs = 1, .max_threads = 2});
+    pipe_pair pipe;
+    std::atomic<bool> blocked{false};
+    auto reader = rt.go([&] {
+        auto waits = handoff::go([] {});
+        handoff::blocking_call(handoff_policy::immediate, [&] {
+            blocked = true;
+            pipe.read();
+        });
+        waits.join();
+    });
+    ASSERT_EVENTUALLY(blocked);
+    EXPECT_EVENTUALLY(rt.snapshot().queued_globally == 1);
+    pipe.write();
+    reader.join();
+}
+
 TEST(thread_cap, timers_of_a_processor_without_thread_fire) {
     for (const handoff_policy policy : policies)
         beside_a_blocked_thread(policy, [](auto& done) {
