@@ -11,11 +11,13 @@
 #include <csignal>
 #include <functional>
 #include <grp.h>
+#include <new>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <system_error>
+#include <utility>
 
 // How many mappings for stacks succeed from now on; negative: all of them. Plain words for __atomic builtins, and no
 // instrumentation: a sanitizer maps memory before it is ready for that.
@@ -88,20 +90,36 @@ void in_a_child(const std::function<int()>& body) {
     EXPECT_EQ(WEXITSTATUS(status), ok);
 }
 
+// Does what may fail for want of memory until it is done: those who hold some come to an end meanwhile.
+template <class F, class Short>
+void once_there_is_memory(F f, Short tell) {
+    for (;;) {
+        try {
+            return f();
+        } catch (const std::bad_alloc&) {
+            tell();
+            handoff::this_goroutine::yield();
+        }
+    }
+}
+
 // n goroutines that block for d in a call under all policies; returns how many of them ended.
 unsigned block_in_calls(handoff::runtime& rt, unsigned n, std::chrono::microseconds d) {
     std::atomic<unsigned> done{0};
     rt.run([&] {
         std::vector<handoff::join_handle<void>> all;
-        for (unsigned i = 0; i < n; ++i)
-            all.push_back(handoff::go([&, i] {
+        once_there_is_memory([&] { all.reserve(n); }, [] {});
+        for (unsigned i = 0; i < n; ++i) {
+            const auto blocks = [&, i] {
                 constexpr handoff_policy policies[] = {handoff_policy::adaptive, handoff_policy::sysmon,
                                                        handoff_policy::immediate};
                 if (i % 8 == 7) sleep_in_kernel(d);   // without a guard
                 else handoff::blocking_call(policies[i % 3], sleep_in_kernel, d);
                 if (i % 2 == 0) handoff::this_goroutine::yield();
                 done.fetch_add(1);
-            }));
+            };
+            once_there_is_memory([&] { all.push_back(handoff::go(blocks)); }, [] {});
+        }
         for (auto& h : all) h.join();
     });
     return done.load();
@@ -271,24 +289,30 @@ TEST(ThreadLimit, TheConstructorThrows) {
 unsigned hold_stacks(handoff::runtime& rt, unsigned n, bool until_short = false) {
     std::atomic<unsigned> done{0};
     handoff::latch are_short(until_short ? 1 : 0);
+    const auto let_go = [&] {
+        if (std::exchange(until_short, false)) are_short.count_down();
+    };
     rt.run([&] {
         std::vector<handoff::join_handle<void>> all;
-        for (unsigned i = 0; i < n; ++i)
-            all.push_back(handoff::go([&, i] {
+        once_there_is_memory([&] { all.reserve(n); }, [] {});
+        for (unsigned i = 0; i < n; ++i) {
+            const auto holds = [&, i] {
                 rng rnd(i);
                 char page[4096];
                 std::fill(std::begin(page), std::end(page), static_cast<char>(i));
                 are_short.wait();
                 for (int k = 0; k < 3; ++k) {
-                    handoff::this_goroutine::sleep_for(std::chrono::microseconds(rnd.between(10, 3000)));
+                    const std::chrono::microseconds d(rnd.between(10, 3000));
+                    once_there_is_memory([d] { handoff::this_goroutine::sleep_for(d); }, [] {});
                     handoff::this_goroutine::yield();
                 }
                 if (page[rnd.below(4096)] == static_cast<char>(i)) done.fetch_add(1);
-            }));
-        if (until_short) {
-            while (rt.stats().stack_failures == 0) handoff::this_goroutine::sleep_for(1ms);
-            are_short.count_down();
+            };
+            once_there_is_memory([&] { all.push_back(handoff::go(holds)); }, let_go);
         }
+        while (until_short && rt.stats().stack_failures == 0)
+            once_there_is_memory([] { handoff::this_goroutine::sleep_for(1ms); }, let_go);
+        let_go();
         for (auto& h : all) h.join();
     });
     return done.load();
