@@ -56,17 +56,16 @@ public:
     // unlock: of a mutex that is not locked it is a bug that would let two in at once later on; the process is ended
     // with a message that says so.
     void unlock() noexcept {
-        const std::uint32_t seen = word_.load(std::memory_order_relaxed);
-        // Not while a simulation runs. acquire: mutex.cpp.
-        if (detail::or_never(seen) == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {
+        // In a simulation what has all bits takes neither way. acquire: mutex.cpp.
+        std::uint32_t seen = detail::or_never(word_.load(std::memory_order_relaxed));
+        if (seen == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {
             word_.store(0, std::memory_order_release);   // for the next owner: what was done under the lock
             base::compiler_fence();                      // the processor's: a watcher's membarrier
             if (detail::plain.watching_for(this).load(std::memory_order_relaxed) != 0) [[unlikely]] detail::wake_watchers(this);
             return;
         }
-        std::uint32_t mine = detail::or_never(seen);
         if ((seen & (locked | parked)) != locked ||
-            !word_.compare_exchange_strong(mine, seen & ~locked, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
+            !word_.compare_exchange_strong(seen, seen & ~locked, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
             unlock_slow();
     }
 

@@ -8,7 +8,6 @@
 #include <new>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <utility>
 
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
@@ -118,8 +117,7 @@ bool stack_pool::map_slab() noexcept {
         stack* stacks = new (std::nothrow) stack[count];
         if (stacks) {
             try {
-                const std::size_t all = carved_.load(std::memory_order_relaxed) + count;
-                if (warm_.capacity() < all) warm_.reserve(2 * all);   // so that give() needs no memory
+                warm_.make_room(carved_.load(std::memory_order_relaxed) + count);
                 slabs_.push_back({lo, count * stride_, stacks, static_cast<unsigned>(count)});
                 next_in_slab_ = 0;
                 return true;
@@ -135,12 +133,8 @@ bool stack_pool::map_slab() noexcept {
 
 stack* stack_pool::take(unsigned count) noexcept {
     base::lock_guard hold(lock_);
-    stack* list = nullptr;
-    const auto n_warm = std::min<std::size_t>(count, warm_.size());
-    const auto first = warm_.end() - static_cast<std::ptrdiff_t>(n_warm);
-    std::for_each(first, warm_.end(), [](const stack* s) { base::prefetch_lines<1>(s); });
-    std::for_each(first, warm_.end(), [&list](stack* s) { s->next = std::exchange(list, s); });
-    warm_.erase(first, warm_.end());
+    const std::size_t n_warm = warm_.size();
+    stack* list = warm_.take(count);
     for (std::size_t n = n_warm; n < count; ++n) {
         stack* s;
         if (trimmed_) {
@@ -166,7 +160,7 @@ stack* stack_pool::take(unsigned count) noexcept {
 
 void stack_pool::give(stack* list) noexcept {
     base::lock_guard hold(lock_);
-    for (; list; list = list->next) warm_.push_back(list);
+    warm_.give(list);
 }
 
 stack* stack_pool::take_sized(std::size_t size) noexcept {
@@ -205,9 +199,8 @@ unsigned stack_pool::trim(unsigned count) noexcept {
         stack* s;
         {
             base::lock_guard hold(lock_);
-            if (warm_.empty()) break;
-            s = warm_.back();
-            warm_.pop_back();
+            s = warm_.take(1);
+            if (!s) break;
         }
         dispose(s->idle);
         // The guard survives this.

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "base/atomic.hpp"
+#include "base/free_array.hpp"
 #include "base/mutex.hpp"
 #include "base/prefetch.hpp"
 #include "context/context.hpp"
@@ -85,8 +86,7 @@ private:
 
     const std::size_t size_, stride_;
     base::mutex lock_;
-    // Free, with memory. Pointers and no list: those that are taken together are prefetched together.
-    std::vector<stack*> warm_ HANDOFF_GUARDED_BY(lock_);
+    base::free_array<stack, 1> warm_ HANDOFF_GUARDED_BY(lock_);   // with memory
     stack* trimmed_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // free, without
     std::vector<slab> slabs_ HANDOFF_GUARDED_BY(lock_);
     unsigned next_in_slab_ HANDOFF_GUARDED_BY(lock_) = 0;

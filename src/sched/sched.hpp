@@ -24,6 +24,7 @@
 #pragma once
 
 #include "base/atomic.hpp"
+#include "base/free_array.hpp"
 #include "base/mutex.hpp"
 #include "base/sizes.hpp"
 #include "context/stack.hpp"
@@ -88,7 +89,7 @@ private:
     void add_chunk();
 
     std::vector<std::unique_ptr<chunk>> chunks_;
-    std::vector<G*> free_;   // pointers and no list: those that are taken together are prefetched together
+    base::free_array<G, 4> free_;
 };
 
 // Wakes a note when it goes out of scope: declared before a lock_guard, it wakes outside the lock.

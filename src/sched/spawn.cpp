@@ -8,7 +8,6 @@
 
 #include <handoff/error.hpp>
 
-#include <algorithm>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -214,27 +213,21 @@ void commit_free_stack(M* m, G*, void* arg) noexcept {
 }  // namespace
 
 void g_store::add_chunk() {
-    const std::size_t all = (chunks_.size() + 1) * chunk_size;
-    if (free_.capacity() < all) free_.reserve(2 * all);   // so that give() needs no memory
+    free_.make_room((chunks_.size() + 1) * chunk_size);
     chunks_.push_back(std::make_unique<chunk>());
     for (G& g : chunks_.back()->gs) {
         g.store = this;
-        free_.push_back(&g);
+        free_.give(&g);
     }
 }
 
 G* g_store::take(unsigned count) {
     if (free_.empty()) add_chunk();
-    const auto first = free_.end() - std::min<std::ptrdiff_t>(count, std::ssize(free_));
-    std::for_each(first, free_.end(), [](const G* g) { base::prefetch_lines<4>(g); });
-    G* list = nullptr;
-    std::for_each(first, free_.end(), [&list](G* g) { g->next = std::exchange(list, g); });
-    free_.erase(first, free_.end());
-    return list;
+    return free_.take(count);
 }
 
 void g_store::give(G* list) noexcept {
-    for (; list; list = list->next) free_.push_back(list);
+    free_.give(list);
 }
 
 [[gnu::cold]] void sched::refill_gs(P* p) {

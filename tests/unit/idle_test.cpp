@@ -193,8 +193,6 @@ TEST(thread_cap, waiting_costs_next_to_nothing) {
     for (auto& r : readers) r.join();
 }
 
-constexpr handoff_policy policies[] = {handoff_policy::sysmon, handoff_policy::immediate, handoff_policy::adaptive};
-
 // Makes short calls until that holds; false after `patience`.
 template <class F>
 bool call_until(handoff_policy policy, F&& holds) {
@@ -233,7 +231,7 @@ void beside_a_blocked_thread(handoff_policy policy, Leave leave_behind) {
                 pipe.read();
             });
         });
-        while (!blocked.load()) {}   // it can only run on the other processor
+        compute_until([&] { return blocked.load(); });   // it can only run on the other processor
         EXPECT_TRUE(call_until(policy, [&] { return done.load(); }));
         pipe.write();
         reader.join();

@@ -20,8 +20,6 @@ namespace this_goroutine = handoff::this_goroutine;
 
 namespace {
 
-constexpr handoff_policy policies[] = {handoff_policy::adaptive, handoff_policy::sysmon, handoff_policy::immediate};
-
 // Takes whatever may be taken, as soon as it may.
 handoff::options aggressive(unsigned procs) {
     handoff::options o;

@@ -17,8 +17,6 @@ namespace this_goroutine = handoff::this_goroutine;
 
 namespace {
 
-constexpr handoff_policy policies[] = {handoff_policy::adaptive, handoff_policy::sysmon, handoff_policy::immediate};
-
 // The ways back that were taken, but for the fast one.
 struct exits {
     std::uint64_t old_idle, any_idle, queued;
@@ -271,7 +269,7 @@ TEST(adaptive_guard, does_not_unlearn_from_calls_that_end_because_they_were_hand
 }
 
 void compute_for(std::chrono::nanoseconds d) {
-    for (const auto start = steady::now(); steady::now() - start < d;) {}
+    compute_until([until = steady::now() + d] { return steady::now() >= until; });
 }
 
 TEST(adaptive_guard, unlearns_from_calls_that_compute) {

@@ -45,6 +45,9 @@ constexpr std::size_t scaled(std::size_t n, std::size_t least = 1) noexcept {
 // How long a test waits for what must happen: long enough for any machine, short of ctest's limit.
 inline constexpr std::chrono::seconds patience{30};
 
+inline constexpr handoff::handoff_policy policies[] = {handoff::handoff_policy::adaptive, handoff::handoff_policy::sysmon,
+                                                        handoff::handoff_policy::immediate};
+
 // eventually waits until `holds()`, at most `limit`; a goroutine parks meanwhile, any other thread sleeps. It returns
 // what holds() said last.
 template <class F>
