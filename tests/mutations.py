@@ -291,7 +291,7 @@ mutation(
 mutation(
     "threads_that_join_are_not_woken",
     "src/sync/wait.hpp",
-    "            else w->note.wake();",
+    "        else w->note.wake();",
     "",
     "goroutine.returns_its_result",
 )
@@ -448,8 +448,8 @@ mutation(
 mutation(
     "semaphore_is_released_past_those_who_wait",
     "src/sync/semaphore.cpp",
-    "        while (n > 0 && waiting.release_first(0, won)) --n;",
-    "        while (waiting.release_first(0, won)) n = n > 0 ? n - 1 : 0;",
+    "        while (served < std::min(n, in_a_round) && waiting.release_first(0, won)) ++served;\n        n -= served;",
+    "        while (waiting.release_first(0, won)) ++served;\n        n -= std::min(n, served);",
     "*semaphores.*",
 )
 mutation(
