@@ -70,21 +70,17 @@ public:
         return try_lock_shared() || lock_slow(shared, detail::deadline_at(t));
     }
     void unlock_shared() noexcept {
-        const std::uint32_t never = detail::or_never(0u);
-        // A guess: behind the caller's last locked operation a load would cost a third more.
-        std::uint32_t seen = reader | never;
-        if (word_.compare_exchange_strong(seen, 0, std::memory_order_release, std::memory_order_relaxed)) return;
-        // The last reader of a lock for which others wait has to let them in.
-        while (seen >= reader && ((seen | never) & parked) == 0)
-            if (word_.compare_exchange_weak(seen, seen - reader, std::memory_order_release, std::memory_order_relaxed)) return;
-        unlock_shared_slow();
+        detail::interleave_point();
+        // Given away before it is known whether somebody waits for it: it may be gone by then, see shared_mutex.cpp.
+        const std::uint32_t before = word_.fetch_sub(reader, std::memory_order_release);
+        if (before == (reader | parked) || before < reader) [[unlikely]] unlock_shared_slow(this, before);
     }
 
 private:
     // writer: one has it. parked: somebody waits; set and cleared under his bucket's lock. reader: counts those who have it,
     // and those who came beside writer or parked and have not taken back that they came.
     static constexpr std::uint32_t writer = 1, parked = 2, reader = 4;
-    static constexpr std::uint32_t exclusive = 0, shared = 1;   // kinds of waiters
+    static constexpr std::uint32_t exclusive = 3, shared = 4;   // kinds of waiters: no other's
 
     // `free` is what the word is expected to be: 0, or what it never is.
     bool take(std::uint32_t free) noexcept {
@@ -95,8 +91,9 @@ private:
     HANDOFF_API bool lock_slow(std::uint32_t kind, std::int64_t deadline);
     HANDOFF_API void lock_shared_slow();
     HANDOFF_API void unlock_slow() noexcept;
-    HANDOFF_API void unlock_shared_slow() noexcept;
-    void count_back() noexcept;
+    HANDOFF_API static void unlock_shared_slow(shared_mutex* m, std::uint32_t before) noexcept;
+    template <class Waiting, class Won>
+    void let_in_if_free(Waiting& waiting, Won& won) noexcept;
     template <class Waiting, class Won>
     void let_in(Waiting& waiting, Won& won) noexcept;
 

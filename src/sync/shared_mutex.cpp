@@ -8,6 +8,12 @@
 // brings the count to none, sees `parked` and no writer, lets in. Nobody is kept out for good, since each of them parks
 // next, behind who waits; and none is counted as one that has it, since a reader has it only if there was neither
 // `writer` nor `parked` when it counted itself, or if let_in counted it.
+//
+// A reader that leaves subtracts first and asks afterwards, so it must not touch the mutex any more: one that waits may
+// give up, take what is free now, and destroy it. All it knows is the address. Under its bucket's lock, who waits there
+// for a shared_mutex keeps one alive, this or a later one, since even who has given up takes the lock before it goes on;
+// and to let in whom a mutex can let in is right at any time. If nobody waits there, there is nothing to do: who gave up
+// after setting `parked` looks himself.
 #include <handoff/shared_mutex.hpp>
 
 #include "base/check.hpp"
@@ -37,6 +43,12 @@ void shared_mutex::let_in(Waiting& waiting, Won& won) noexcept {
     if (waiting.empty()) word_.fetch_and(~parked, std::memory_order_release);
 }
 
+template <class Waiting, class Won>
+void shared_mutex::let_in_if_free(Waiting& waiting, Won& won) noexcept {
+    const std::uint32_t seen = word_.load(std::memory_order_relaxed);
+    if ((seen & parked) != 0 && (seen & writer) == 0) let_in(waiting, won);
+}
+
 bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
     park_request r{this, wait_reason::shared_mutex};
     r.limits = {deadline, nullptr, false};
@@ -53,10 +65,7 @@ bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
     leave_current(m);
     if (end.end == wait_end::armed || end.end == wait_end::woken) return true;
     // A writer that gives up may have stood before readers that could go in.
-    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
-        const std::uint32_t seen = word_.load(std::memory_order_relaxed);
-        if ((seen & parked) != 0 && (seen & writer) == 0) let_in(waiting, won);
-    });
+    with_parked(this, [this](parked_waiters waiting, wake_list& won) { let_in_if_free(waiting, won); });
     throw_if_cancelled(end.end);
     return false;
 }
@@ -71,21 +80,19 @@ void shared_mutex::unlock_slow() noexcept {
 }
 
 void shared_mutex::lock_shared_slow() {
-    count_back();
-    lock_slow(shared, no_deadline);
-}
-
-void shared_mutex::count_back() noexcept {
     with_parked(this, [this](parked_waiters waiting, wake_list& won) {
         const std::uint32_t left = word_.fetch_sub(reader, std::memory_order_acq_rel) - reader;
         if (left == parked) let_in(waiting, won);
     });
+    lock_slow(shared, no_deadline);
 }
 
-void shared_mutex::unlock_shared_slow() noexcept {
-    if (word_.load(std::memory_order_relaxed) < reader)
-        base::fatal("shared_mutex %p is unlocked by a reader, and no reader had it", static_cast<void*>(this));
-    count_back();
+void shared_mutex::unlock_shared_slow(shared_mutex* m, std::uint32_t before) noexcept {
+    if (before < reader) base::fatal("shared_mutex %p is unlocked by a reader, and no reader had it", static_cast<void*>(m));
+    with_parked(m, [m](parked_waiters waiting, wake_list& won) {
+        const wait_node* first = waiting.first();   // see the head of this file
+        if (first && (first->kind == exclusive || first->kind == shared)) m->let_in_if_free(waiting, won);
+    });
 }
 
 }  // namespace handoff

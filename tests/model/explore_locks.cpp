@@ -5,6 +5,7 @@
 #include <mutex>
 #include <new>
 #include <shared_mutex>
+#include <utility>
 #include <vector>
 
 using namespace explore;
@@ -106,6 +107,40 @@ EXPLORE_SCENARIO(shared_excludes, "mutex.shared", 100'000, .length = 2'000) {
     for (auto& h : all) h.join();
     EXPLORE_CHECK(section.passed + given_up == 4 && m.try_lock());   // nobody is counted any more
     m.unlock();
+}
+
+// The last reader looks for who waits when it has given the mutex away already: it may be gone, and something else in its
+// place.
+EXPLORE_SCENARIO(shared_is_destroyed, "mutex.shared_gone", 100'000, .length = 1'000) {
+    runtime rt(quiet(1 + choose(3)));
+    constexpr std::uint32_t pattern = 0x8000'0002;
+    alignas(8) std::byte place[8];
+    auto* const m = new (place) handoff::shared_mutex;
+    m->lock_shared();
+    std::uint32_t* word = nullptr;
+    const auto call_once = [&rt](handoff::once_flag* flag) {
+        bool called = false;
+        const auto body = [&] {
+            handoff::call_once(*flag, [&] {
+                for (int i = 0; i < 8; ++i) linger();
+                EXPLORE_CHECK(!std::exchange(called, true));
+            });
+            EXPLORE_CHECK(called);
+        };
+        join_handle<void> all[] = {rt.go(body), rt.go(body)};
+        for (auto& h : all) h.join();
+    };
+    join_handle<void> writer = rt.go([&] {
+        if (!m->try_lock_for(std::chrono::nanoseconds(choose(3'000)))) m->lock();
+        m->unlock();
+        m->~shared_mutex();
+        if (perhaps()) word = new (place) std::uint32_t(pattern);
+        else call_once(new (place) handoff::once_flag);
+    });
+    for (unsigned i = choose(40); i > 0; --i) step();
+    m->unlock_shared();
+    writer.join();
+    EXPLORE_CHECK(!word || *word == pattern);
 }
 
 // A queue of one place: notify_one must not reach somebody who has no use for it only.
