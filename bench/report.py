@@ -7,7 +7,7 @@ import shutil
 import goals
 import plots
 from figures import amount, better_by, by_work_and_subject, overlap, plain, save, spread
-from works import (ALL_WORKS, DETAILS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS, THEMES,
+from works import (ALL_WORKS, DETAILS, FLOORS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS, THEMES,
                    all_figures, counterpart, sized)
 
 NOTHING = "–"
@@ -222,9 +222,25 @@ def bytes_table(found, name):
     return "Resident memory per goroutine, at the height.\n\n" + markdown_table(("N", *subjects), rows) if rows else ""
 
 
+def floors_here(found):
+    """(name, entry, how many times as long it takes here as where the goals were set), of those that were measured."""
+    return [(name, found[name, "linux"], found[name, "linux"]["value"] / floor.where_goals_were_set)
+            for name, floor in FLOORS.items() if (name, "linux") in found]
+
+
+def floors_section(found):
+    rows = [(f"{FLOORS[name].what} (`{name}`)", value_text(entry), spread(entry),
+             amount(FLOORS[name].where_goals_were_set, "ns"), ratio_text(times))
+            for name, entry, times in floors_here(found)]
+    head = ("floor", "here", "spread", "where the goals were set", "here / there")
+    return markdown_table(head, rows) if rows else ""
+
+
 def theme_section(found, key, pictures):
     theme = THEMES[key]
-    if key == "blocking":
+    if key == "floors":
+        body, rest = floors_section(found), ""
+    elif key == "blocking":
         body = blocking_section(found)
         rest = details_table(found, theme.works)
     elif key == "growth":
@@ -312,8 +328,12 @@ def goals_section(found):
     rows = [(f"`{v.name}`", v.goal, v.figure, v.compared_with, f"**{v.verdict}**" if v.verdict != "met" else "met")
             for v in sorted(verdicts, key=lambda v: order[v.verdict])]
     unknown = sum(v.verdict == "not measured" for v in verdicts)
+    times = [t for _, _, t in floors_here(found)]
+    machines = (f" The limits in units of time were set on another machine: what is counted under "
+                f"[{THEMES['floors'].title}](#{THEMES['floors'].title.lower().replace(' ', '-')}) takes "
+                f"{ratio_text(min(times))} to {ratio_text(max(times))} as long here as there." if times else "")
     return (f"## Goals\n\n{met} of {len(verdicts) - unknown} met. No work is to be slower than Go's; the higher goals "
-            "are the design's.\n\n" + markdown_table(("work", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
+            f"are the design's.{machines}\n\n" + markdown_table(("work", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
 
 
 def better_peers_section(found):

@@ -14,7 +14,7 @@ SUBJECTS = {
     "thread_pool": "a fixed pool of std::thread around a mutex, a condition variable and a deque",
     "std_thread": "a std::thread per task",
     "std_mutex": "std::mutex and std::thread",
-    "linux": "what the kernel itself takes for it",
+    "linux": "what the kernel or the processor itself takes for it",
 }
 PEERS = [subject for subject in SUBJECTS if subject != "handoff"]
 
@@ -54,9 +54,9 @@ def work(name, what, peers="", also=(), grows=False):
     return Work(name, what, ("handoff", *peers.split()), also, grows)
 
 
-def measured_of(subject, name, what):
+def measured_of(subject, name, what, also=()):
     """A work that is not handoff's."""
-    return Work(name, what, (subject,))
+    return Work(name, what, (subject,), also)
 
 
 def handoff_works():
@@ -72,6 +72,19 @@ def handoff_works():
         for way, others in peers.items():
             yield work(f"handoff_{state}_{way}", f"until the next goroutine runs, {way}: {thread}", others)
 
+
+class Floor(NamedTuple):
+    what: str
+    where_goals_were_set: float   # on the machine by which the goals in GOALS were chosen, in ns
+
+
+FLOORS = {
+    "floor_switch": Floor("a switch of stacks by Boost.Context", 4.6),
+    "floor_cas": Floor("a compare-and-exchange in the own cache", 4.9),
+    "floor_clock": Floor("a look at the steady clock", 22),
+    "floor_call": Floor("getppid(2)", 123),
+    "floor_page": Floor("the first touch of a page of memory", 1400),
+}
 
 THREADS = "asio thread_pool std_thread"
 ALL_THAT_BLOCK = f"go tokio java boost_fiber {THREADS}"
@@ -134,6 +147,9 @@ THEMES = {
              grows=True),
         work("scale_sleeping", "N goroutines are spawned, sleep, end; less the sleep",
              "go tokio java boost_fiber std_thread", grows=True),
+    )),
+    "floors": Theme("What the machine itself takes", (
+        measured_of("linux", tuple(FLOORS)[0], "what no runtime can do without", also=tuple(FLOORS)[1:]),
     )),
 }
 ALL_WORKS = [w for theme in THEMES.values() for w in theme.works]

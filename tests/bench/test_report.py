@@ -148,6 +148,14 @@ class Document(unittest.TestCase):
         self.assertIn("| 1,000 | 90 ns<br>(89.1–90.9 ns) | 180 ns, 2.0x<br>", text)
         self.assertIn("| 1,000 | 4,300 B |", text)
 
+    def test_floors_are_compared_with_where_the_goals_were_set(self):
+        text = self.document(entry("yield", value=20), entry("floor_switch", "linux", value=9.2),
+                             entry("floor_call", "linux", value=123))
+        self.assertIn("| a switch of stacks by Boost.Context (`floor_switch`) | 9.20 ns | 9.11–9.29 ns | 4.60 ns | 2.0x |",
+                      text)
+        self.assertIn("(#what-the-machine-itself-takes) takes 1.00x to 2.0x as long here as there.", text)
+        self.assertNotIn("as long here as there", self.document(entry("yield", value=20)))
+
     def test_every_work_can_be_shown(self):
         entries = [entry(run.figures[0], run.subject) for turn in works.turns() for run in turn]
         text = self.document(*entries)

@@ -1,0 +1,98 @@
+// floor_*: what the processor and the kernel take, whatever the runtime (the subject `linux`). The goals in nanoseconds
+// were set on a machine that had these prices, too (bench/works.py): by them a figure of another machine can be judged.
+//
+//   floor_switch   from one stack to another and back by Boost.Context, halved.
+//   floor_cas      a compare-and-exchange of a word in the own cache.
+//   floor_clock    a look at the steady clock.
+//   floor_call     getppid(2).
+//   floor_page     the first touch of a page of fresh memory.
+
+#include "works.hpp"
+
+#include <benchmark/benchmark.h>
+#include <boost/context/detail/fcontext.hpp>
+
+#include <atomic>
+#include <memory>
+#include <new>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace {
+
+namespace fcontext = boost::context::detail;
+
+void jump_back(fcontext::transfer_t t) {
+    for (;;) t = fcontext::jump_fcontext(t.fctx, nullptr);
+}
+
+class other_stack {
+public:
+    void there_and_back() { other_ = fcontext::jump_fcontext(other_, nullptr).fctx; }
+
+private:
+    static constexpr std::size_t size = 64 * 1024;
+    std::unique_ptr<std::byte[]> memory_{new std::byte[size]};
+    fcontext::fcontext_t other_ = fcontext::make_fcontext(memory_.get() + size, size, jump_back);
+};
+
+void switches(std::size_t n) {
+    other_stack other;
+    for (std::size_t i = 0; i < n; i += 2) other.there_and_back();
+}
+
+void exchanges(std::size_t n) {
+    std::atomic<std::size_t> word{0};
+    for (std::size_t i = 0; i < n; ++i) {
+        std::size_t expected = i;
+        benchmark::DoNotOptimize(word.compare_exchange_strong(expected, i + 1));
+    }
+}
+
+void clock_reads(std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) benchmark::DoNotOptimize(bench::now_ns());
+}
+
+void calls(std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) ::syscall(SYS_getppid);
+}
+
+void page_touches(std::size_t n) {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    void* memory = ::mmap(nullptr, n * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    ::madvise(memory, n * page, MADV_NOHUGEPAGE);   // as stacks are
+    for (std::size_t i = 0; i < n; ++i) static_cast<volatile char*>(memory)[i * page] = 1;
+    ::munmap(memory, n * page);
+}
+
+std::vector<bench::figure> measure(const bench::settings& s) {
+    std::vector<bench::figure> all;
+    const auto add = [&](const char* name, std::size_t operations, void (*run)(std::size_t)) {
+        const auto samples = bench::per_operation(s, operations, run);
+        all.push_back({name, "linux", 1, bench::median(samples), "ns", bench::spread_of(samples)});
+    };
+    add("floor_switch", 1'000'000, switches);
+    add("floor_cas", 1'000'000, exchanges);
+    add("floor_clock", 200'000, clock_reads);
+    add("floor_call", 50'000, calls);
+    add("floor_page", 4'000, page_touches);
+    return all;
+}
+
+const bench::register_work floors(
+    {{"floor_switch", "floor_cas", "floor_clock", "floor_call", "floor_page"}, "linux", measure});
+
+template <void (*Run)(std::size_t)>
+void floor_of(benchmark::State& state) {
+    constexpr std::size_t batch = 4'000;
+    while (state.KeepRunningBatch(batch)) Run(batch);
+}
+BENCHMARK(floor_of<switches>)->Name("floor_switch");
+BENCHMARK(floor_of<exchanges>)->Name("floor_cas");
+BENCHMARK(floor_of<clock_reads>)->Name("floor_clock");
+BENCHMARK(floor_of<calls>)->Name("floor_call");
+BENCHMARK(floor_of<page_touches>)->Name("floor_page");
+
+}  // namespace
