@@ -253,17 +253,23 @@ TEST(adaptive_guard, unlearns_from_calls_that_return_at_once) {
 TEST(adaptive_guard, does_not_unlearn_from_calls_that_end_because_they_were_handed_off) {
     runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
     rt.run([&] {
-        for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms);
-        for (int i = 0; i < 20; ++i) {
+        const auto learn = [] { for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms); };
+        learn();
+        for (int quick = 0; quick < 20;) {
             const auto before = rt.stats().handoffs_immediate;
             std::atomic<bool> has_run{false};
             auto other = handoff::go([&] { has_run.store(true); });
+            const auto start = steady::now();
             {
                 const syscall_guard g;
                 while (!has_run.load()) {}   // it can only run on the processor that is handed off
             }
+            const bool was_quick = steady::now() - start < 5ms;   // a quarter of the grace
             other.join();
-            ASSERT_EQ(rt.stats().handoffs_immediate, before + 1) << "in call " << i;
+            ASSERT_EQ(rt.stats().handoffs_immediate, before + 1) << "in call " << quick;
+            // The other thread did not get a core for so long: the library takes it for a computation, and is right.
+            if (was_quick) ++quick;
+            else learn();
         }
     });
 }
