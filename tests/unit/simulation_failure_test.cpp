@@ -71,6 +71,12 @@ TEST(failed_simulation, finds_a_deadlock_and_replays_it) {
     }
 }
 
+TEST(failed_simulation, explore_reports_whatever_is_thrown) {
+    const auto text = text_thrown_by<handoff::simulation_failed>([] { simulation::explore([] { throw 1; }); });
+    EXPECT_EQ(count_of(text, "HANDOFF_SIM_SEED"), 1u) << text;
+    EXPECT_EQ(count_of(text, "no std::exception"), 1u) << text;
+}
+
 TEST(failed_simulation, explore_counts_and_keeps_to_its_budget) {
     std::vector<std::uint64_t> seeds;
     EXPECT_EQ(simulation::explore(exploration{.first_seed = 7, .count = 3}, [&](std::uint64_t s) { seeds.push_back(s); }), 3u);
@@ -281,6 +287,15 @@ TEST(failed_simulation, step_limit) {
         EXPECT_TRUE(unwound);
         EXPECT_EQ(count_of(text, "goroutine "), 4u) << text;
     }
+}
+
+TEST(failed_simulation, step_limit_holds_where_only_the_clock_moves) {
+    simulation sim(1, {.max_steps = 1000});
+    EXPECT_THROW(sim.run([] {
+        const ticker tick(1ms);   // nobody receives
+        channel<int> none;
+        none.recv();
+    }), step_limit_exceeded);
 }
 
 TEST(failed_simulation, exceptions_that_nobody_sees_fail_the_run) {
