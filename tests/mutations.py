@@ -425,6 +425,13 @@ mutation(
     "*mutexes.that_are_gone_wake_nobody_else*",
 )
 mutation(
+    "timers_wait_for_a_computation",
+    "src/sched/monitor.cpp",
+    "        if (r.timers_wait) wakep_any();",
+    "        ",
+    "timers_beside_a_computation.*",
+)
+mutation(
     "readers_pass_writers_by",
     "include/handoff/shared_mutex.hpp",
     "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow();",

@@ -16,6 +16,8 @@
 //   a computation        one time slice for `retake_running_after`, if work waits, while fewer than `procs` goroutines
 //                        compute without a P; beyond that only after over_limit_wait
 //
+// While a goroutine computes, the timers of its P wait for the end of its slice only if no P is idle: else one is woken.
+//
 // Hogs. When `procs` goroutines compute without a P, a new one of the same kind (closure type) as one of those is not
 // started on the last P that is free: it would only take that out of use, too. It waits in `hogs` until another P is
 // idle, one of them is done, or over_limit_wait has passed. So a thousand hogs are a few threads, and what is no hog
@@ -48,6 +50,7 @@ struct round {
     const std::int64_t now;
     std::int64_t next_look = os::never;   // the first time at which a look could find something
     bool poll = false;                    // worth looking again without sleeping
+    bool timers_wait = false;             // those of a P whose goroutine computes are due
     unsigned busy = 0;                    // Ps whose goroutines are not in a guarded call
     unsigned in_call = 0;
     retake_candidate candidates[most_candidates];
@@ -146,6 +149,7 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) 
 
 void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
     auto& w = p.watch;
+    if (p.timers.first() <= now) timers_wait = true;
     const std::int64_t limit = s.opts.retake_running_after.count();
     const std::uint32_t procs = s.nprocs.load(std::memory_order_relaxed);
     const bool away = now - w.section_seen >= limit;
@@ -264,6 +268,7 @@ P* sched::monitor(M* m) noexcept {
         coarse_now.store(r.now, std::memory_order_relaxed);
         for_each_p([&](P& p) { r.look_at(p); });
         if (r.count != 0) mine = take(r);
+        if (r.timers_wait) wakep_any();   // who looks for work takes them; as Go's sysmon
         if (watch.last_find == r.now) watch.pause = opts.syscall_grace.count(), watch.busy_since = r.now;
         if (!mine && !r.worth_polling()) {
             if (!monitor_sleeps(r.now, r.next_look, mine)) break;

@@ -541,6 +541,22 @@ TEST_P(timers, fire_while_all_processors_are_away) {
     }
 }
 
+TEST(timers_beside_a_computation, are_fired_by_an_idle_processor) {
+    runtime rt({.procs = 1, .retake_running_after = 1h});
+    std::atomic<bool> fired{false}, awake{false};
+    auto sleeper = rt.go([&] {
+        this_goroutine::sleep_for(20ms);
+        awake = true;
+    });
+    rt.run([&] {
+        const timer t(20ms, [&] { fired = true; });
+        this_goroutine::yield();   // both are with the only processor
+        rt.set_procs(2);
+        EXPECT_TRUE(compute_until([&] { return fired && awake; }));
+    });
+    sleeper.join();
+}
+
 TEST_P(timers, survive_a_change_of_processors) {
     std::vector<timer> all;
     rt_.set_procs(4);
