@@ -67,32 +67,39 @@ void page_touches(std::size_t n) {
     ::munmap(memory, n * page);
 }
 
+struct floor {
+    const char* name;
+    std::size_t operations;
+    void (*run)(std::size_t);
+};
+constexpr floor floors[] = {
+    {"floor_switch", 1'000'000, switches}, {"floor_cas", 1'000'000, exchanges}, {"floor_clock", 200'000, clock_reads},
+    {"floor_call", 50'000, calls},         {"floor_page", 4'000, page_touches},
+};
+
 std::vector<bench::figure> measure(const bench::settings& s) {
     std::vector<bench::figure> all;
-    const auto add = [&](const char* name, std::size_t operations, void (*run)(std::size_t)) {
-        const auto samples = bench::per_operation(s, operations, run);
-        all.push_back({name, "linux", 1, bench::median(samples), "ns", bench::spread_of(samples)});
-    };
-    add("floor_switch", 1'000'000, switches);
-    add("floor_cas", 1'000'000, exchanges);
-    add("floor_clock", 200'000, clock_reads);
-    add("floor_call", 50'000, calls);
-    add("floor_page", 4'000, page_touches);
+    for (const floor& f : floors) {
+        const auto samples = bench::per_operation(s, f.operations, f.run);
+        all.push_back({f.name, "linux", 1, bench::median(samples), "ns", bench::spread_of(samples)});
+    }
     return all;
 }
 
-const bench::register_work floors(
-    {{"floor_switch", "floor_cas", "floor_clock", "floor_call", "floor_page"}, "linux", measure});
-
-template <void (*Run)(std::size_t)>
-void floor_of(benchmark::State& state) {
+void under_google_benchmark(benchmark::State& state, const floor& f) {
     constexpr std::size_t batch = 4'000;
-    while (state.KeepRunningBatch(batch)) Run(batch);
+    while (state.KeepRunningBatch(batch)) f.run(batch);
 }
-BENCHMARK(floor_of<switches>)->Name("floor_switch");
-BENCHMARK(floor_of<exchanges>)->Name("floor_cas");
-BENCHMARK(floor_of<clock_reads>)->Name("floor_clock");
-BENCHMARK(floor_of<calls>)->Name("floor_call");
-BENCHMARK(floor_of<page_touches>)->Name("floor_page");
+
+bench::work all_floors() {
+    bench::work w{{}, "linux", measure};
+    for (const floor& f : floors) {
+        w.figures.push_back(f.name);
+        benchmark::RegisterBenchmark(f.name, [&f](benchmark::State& state) { under_google_benchmark(state, f); });
+    }
+    return w;
+}
+
+const bench::register_work registered(all_floors());
 
 }  // namespace

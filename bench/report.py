@@ -7,8 +7,8 @@ import shutil
 import goals
 import plots
 from figures import amount, better_by, by_work_and_subject, overlap, plain, save, spread
-from works import (ALL_WORKS, DETAILS, FLOORS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS, THEMES,
-                   all_figures, counterpart, sized)
+from works import (ALL_WORKS, DETAILS, FLOORS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS,
+                   THEMES, all_figures, counterpart, sized)
 
 NOTHING = "–"
 
@@ -236,6 +236,17 @@ def floors_section(found):
     return markdown_table(head, rows) if rows else ""
 
 
+def other_machine(found):
+    """A sentence on how this machine differs from the one that the goals were set on; "" without its floors."""
+    times = [times for _, _, times in floors_here(found)]
+    if not times:
+        return ""
+    title = THEMES["floors"].title
+    return (f" The limits in units of time were set on another machine: what is counted under "
+            f"[{title}](#{title.lower().replace(' ', '-')}) takes {ratio_text(min(times))} to {ratio_text(max(times))} "
+            "as long here as there.")
+
+
 def theme_section(found, key, pictures):
     theme = THEMES[key]
     if key == "floors":
@@ -328,12 +339,9 @@ def goals_section(found):
     rows = [(f"`{v.name}`", v.goal, v.figure, v.compared_with, f"**{v.verdict}**" if v.verdict != "met" else "met")
             for v in sorted(verdicts, key=lambda v: order[v.verdict])]
     unknown = sum(v.verdict == "not measured" for v in verdicts)
-    times = [t for _, _, t in floors_here(found)]
-    machines = (f" The limits in units of time were set on another machine: what is counted under "
-                f"[{THEMES['floors'].title}](#{THEMES['floors'].title.lower().replace(' ', '-')}) takes "
-                f"{ratio_text(min(times))} to {ratio_text(max(times))} as long here as there." if times else "")
     return (f"## Goals\n\n{met} of {len(verdicts) - unknown} met. No work is to be slower than Go's; the higher goals "
-            f"are the design's.{machines}\n\n" + markdown_table(("work", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
+            f"are the design's.{other_machine(found)}\n\n"
+            + markdown_table(("work", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
 
 
 def better_peers_section(found):
