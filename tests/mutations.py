@@ -1,6 +1,7 @@
 """The mutations that tests/mutants applies: what is broken, and which tests must notice.
 
-Those that the explorer of schedules must find (tests/model/explore.hpp) are in tests/model/mutants.txt.
+Those that the explorer of schedules must find (tests/model/explore.hpp) are in tests/model/mutants.txt, those for which
+more has to be built than a test program in tests/planted.py.
 """
 
 import os
@@ -13,11 +14,13 @@ Mutation = namedtuple("Mutation", "name file apply target arguments")
 MUTATIONS = []
 
 
-def mutation(name, file, old, new, tests, target="handoff_unit"):
-    def apply(text):
-        return text.replace(old, new) if text.count(old) == 1 else None
+def replacing(old, new):
+    return lambda text: text.replace(old, new) if text.count(old) == 1 else None
 
-    MUTATIONS.append(Mutation(name, file, apply, target, ["--gtest_brief=1", f"--gtest_filter={tests}"]))
+
+def mutation(name, file, old, new, tests, target="handoff_unit"):
+    arguments = ["--gtest_brief=1", f"--gtest_filter={tests}"]
+    MUTATIONS.append(Mutation(name, file, replacing(old, new), target, arguments))
 
 
 def read_explored(path):
@@ -493,4 +496,122 @@ mutation(
     "    if (scope.cancelled.load(std::memory_order_relaxed)) return false;\n    scope.current = &w;",
     "    scope.current = &w;",
     "*cancellation.*:*task_groups.*",
+)
+
+# ---- Under load: one for each program of tests/stress ----------------------------------------------------------------
+
+mutation(
+    "guarded_calls_keep_their_processor",
+    "src/sched/monitor.cpp",
+    "    if ((waits && (lasted >= grace || slice_is_over)) ||",
+    "    if ((waits && lasted < 0 && slice_is_over) ||",
+    "*NothingIsLostAndCountersAddUp*",
+    target="handoff_stress_blocking_test",
+)
+mutation(
+    "pairs_keep_the_processor",
+    "src/sched/schedule.cpp",
+    "    G* g = p->runq.pop();\n    G* next = p->runq.take_next();\n    if (!g) return next;",
+    "    G* g = p->runq.take_next();\n    G* next = nullptr;\n    if (!g) return p->runq.pop();",
+    "PingPong.*",
+    target="handoff_stress_calls_test",
+)
+LOST_VALUE = replacing("            push_ring(c, s->slot);\n", "")
+MUTATIONS.append(
+    Mutation("receiver_loses_a_senders_value", "src/sync/channel.cpp", LOST_VALUE, "handoff_stress_channels_test",
+             ["--gtest_brief=1", "--gtest_filter=*Crowd*"])
+)
+MUTATIONS.append(
+    Mutation("chaos_misses_a_value", "src/sync/channel.cpp", LOST_VALUE, "handoff_chaos", ["--seconds", "20"])
+)
+mutation(
+    "hogs_are_started_beyond_their_limit",
+    "src/sched/monitor.cpp",
+    "    return opts.retake_running_after.count() * (10 + 10 *",
+    "    return 0 * (10 + 10 *",
+    "Hogs.*",
+    target="handoff_stress_hogs_test",
+)
+mutation(
+    "surplus_processor_takes_one_with_it",
+    "src/sched/lifecycle.cpp",
+    "    for (G* g; (g = p->runq.take_next()) || (g = p->runq.pop());) globq.push(g);",
+    "    for (G* g; (g = p->runq.pop());) globq.push(g);",
+    "SetProcs.*",
+    target="handoff_stress_lifecycle_test",
+)
+mutation(
+    "goroutines_without_a_stack_are_forgotten",
+    "src/sched/monitor.cpp",
+    "        for (G* g = stackless.pop(); g; g = stackless.pop()) {",
+    "        for (G* g = nullptr; g;) {",
+    "StackShortage.*",
+    target="handoff_stress_limits_test",
+)
+mutation(
+    "barrier_opens_before_its_count_is_set",
+    "src/sync/barrier.cpp",
+    "    left_.store(expected_.load(std::memory_order_relaxed), std::memory_order_relaxed);\n    with_parked",
+    "    struct late {\n        barrier_base& b;\n        ~late() { b.left_.store(b.expected_.load(std::memory_order_relaxed), "
+    "std::memory_order_relaxed); }\n    } at_end{*this};\n    with_parked",
+    "*BarrierKeepsPhasesTogether*",
+    target="handoff_stress_locks_test",
+)
+mutation(
+    "stacks_are_never_used_again",
+    "src/context/stack.cpp",
+    "    warm_.give(list);",
+    "    (void)list;",
+    "Many.WavesReuseTheStacks",
+    target="handoff_stress_many_test",
+)
+mutation(
+    "timer_fires_after_a_stop_if_it_was_due",
+    "src/timer/timer_object.cpp",
+    "    return std::exchange(pending, false);",
+    "    return out ? pending : std::exchange(pending, false);",
+    "*Timers*",
+    target="handoff_stress_timers_test",
+)
+mutation(
+    "timers_of_a_processor_in_a_call_wait",
+    "src/sched/monitor.cpp",
+    "        if (!p.runq.empty() || p.timers.first() <= now) return true;",
+    "        if (!p.runq.empty()) return true;",
+    "*TimersFireWhileTheirProcessorIsBlocked*",
+    target="handoff_stress_wakeups_test",
+)
+
+# ---- Faults, signals and simulations ---------------------------------------------------------------------------------
+
+mutation(
+    "signals_end_waits",
+    "src/os/note.cpp",
+    "        if (error == ETIMEDOUT) {",
+    "        if (error == ETIMEDOUT || error == EINTR) {",
+    "signals.*",
+    target="handoff_fault",
+)
+mutation(
+    "stop_of_the_process_is_its_end",
+    "src/os/note.cpp",
+    "        if (error == ETIMEDOUT) {",
+    "        if (error == ETIMEDOUT && nanotime() - deadline > 12'000'000) base::fatal(\"late\");\n"
+    "        if (error == ETIMEDOUT) {",
+    "process.goes_on_*",
+    target="handoff_fault",
+)
+mutation(
+    "simulation_depends_on_its_address",
+    "src/sim/simulator.cpp",
+    "rng_(seed), hash_(seed)",
+    "rng_(seed ^ reinterpret_cast<std::uintptr_t>(this)), hash_(seed)",
+    "simulation.same_seed_same_run_in_another_process",
+)
+mutation(
+    "simulation_never_interleaves",
+    "src/sim/simulator.cpp",
+    "    const bool gives = !ready_.empty() && gives_way(m->curg.load(std::memory_order_relaxed), false);",
+    "    const bool gives = false;",
+    "*all_interleavings_of_two_appear*",
 )

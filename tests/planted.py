@@ -1,0 +1,151 @@
+"""Faults that tests/mutants plants for the checks that take another compiler, a sanitizer or a build of their own.
+
+Each has the command that must fail, for bash in the directory of the changed copy, and a pattern for what it says then:
+it has to fail for this reason.
+"""
+
+from collections import namedtuple
+
+from mutations import replacing
+
+Planted = namedtuple("Planted", "name file apply command shows")
+PLANTED = []
+
+
+def planted(name, file, apply, command, shows):
+    PLANTED.append(Planted(name, file, apply, command, shows))
+
+
+def build(directory, target, options="", compiler=""):
+    """What builds `target` alone, in a directory beside the copy."""
+    return (
+        f"{compiler} cmake -S . -B ../{directory} -G Ninja -DCMAKE_BUILD_TYPE= -DHANDOFF_BUILD_BENCH=OFF {options} && "
+        f"cmake --build ../{directory} --target {target}"
+    )
+
+
+UNIT_TESTS = build("build", "handoff_unit")   # the directory of the other mutations
+CLANG = "CXX=clang++ CC=clang"
+AARCH64 = (
+    "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc "
+    "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DHANDOFF_BUILD_EXAMPLES=OFF"
+)
+
+# ---- Programs that are run in a way of their own -------------------------------------------------------------------
+
+planted(
+    "signals_end_sleeps",
+    "src/os/note.cpp",
+    replacing("        if (error == ETIMEDOUT) {", "        if (error == ETIMEDOUT || error == EINTR) {"),
+    f"{UNIT_TESTS} && HANDOFF_TEST_SIGNALS=1000 ../build/handoff_unit --gtest_filter='sleep.*'",
+    r"FAILED  \] sleep\.\w+",
+)
+planted(
+    "races_are_not_found",
+    "src/sim/simulator.cpp",
+    replacing(
+        "    const bool gives = !ready_.empty() && gives_way(m->curg.load(std::memory_order_relaxed), false);",
+        "    const bool gives = false;",
+    ),
+    f"{build('build', 'find_races')} && tests/examples/check ../build/find_races",
+    r"not found with 1000 seeds",
+)
+planted(
+    "sleep_compares_what_nobody_set",
+    "src/sched/sleep.cpp",
+    replacing(
+        "void sleep_until_ns(std::int64_t when, const std::stop_token* stop) {\n",
+        "void sleep_until_ns(std::int64_t when, const std::stop_token* stop) {\n"
+        "    volatile std::int64_t unset;\n    if (when == unset) ++when;\n",
+    ),
+    f"{UNIT_TESTS} && valgrind --error-exitcode=1 --fair-sched=try ../build/handoff_unit --gtest_filter='sleep.*'",
+    r"depends on uninitialised value",
+)
+
+# ---- Fuzz targets, and the sanitizers that they are built with ------------------------------------------------------
+
+planted(
+    "fuzzer_loses_a_senders_value",
+    "src/sync/channel.cpp",
+    replacing("            push_ring(c, s->slot);\n", ""),
+    "tests/fuzz/run --only channels --seconds 180",
+    r"not so: .*",
+)
+planted(
+    "fuzzed_heap_sifts_down_to_the_first_child",
+    "src/timer/timer_heap.cpp",
+    replacing("            if (heap_[c].when < heap_[least].when) least = c;", "            (void)c;"),
+    "tests/fuzz/run --only timers --seconds 300",
+    r"WRONG: .*",
+)
+planted(
+    "heap_holds_no_reference",
+    "src/timer/timer_object.cpp",
+    replacing("    refs.fetch_add(1, std::memory_order_relaxed);\n    try {\n        if (m)", "    try {\n        if (m)"),
+    "tests/fuzz/run --only timers",
+    r"AddressSanitizer: heap-use-after-free",
+)
+planted(
+    "timers_with_functions_leak",
+    "src/timer/timer_object.cpp",
+    replacing("std::memory_order_acq_rel) == 1) delete this;", "std::memory_order_acq_rel) == 1 && !f) delete this;"),
+    "tests/fuzz/run --only timers",
+    r"LeakSanitizer: detected memory leaks",
+)
+planted(
+    "tickers_overflow",
+    "src/timer/timer_object.cpp",
+    replacing("when + period * (1 + std::max", "when + period * (INT64_MAX - std::max"),
+    "tests/fuzz/run --only timers",
+    r"signed integer overflow",
+)
+planted(
+    "note_orders_nothing",
+    "src/os/note.cpp",
+    lambda text: text.replace("std::memory_order_acquire", "std::memory_order_relaxed"),
+    f"{build('thread', 'handoff_unit', '-DHANDOFF_SANITIZE=thread')} && "
+    "setarch $(uname -m) -R ../thread/handoff_unit --gtest_filter='sleep.*'",
+    r"ThreadSanitizer: data race",
+)
+
+# ---- Compilers, linkers and what reads the source -------------------------------------------------------------------
+
+planted(
+    "timer_is_removed_without_the_lock",
+    "src/timer/timer_heap.cpp",
+    replacing(
+        "bool timer_heap::remove(timer* t) noexcept {\n    base::lock_guard hold(lock_);",
+        "bool timer_heap::remove(timer* t) noexcept {",
+    ),
+    build("clang", "handoff", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON", CLANG),
+    r"requires holding mutex",
+)
+planted(
+    "null_is_a_number",
+    "src/timer/timer_heap.cpp",
+    replacing("    timer* head = nullptr;", "    timer* head = 0;"),
+    "cmake -S . -B ../tidy -G Ninja -DHANDOFF_BUILD_TESTS=OFF -DHANDOFF_BUILD_EXAMPLES=OFF -DHANDOFF_BUILD_BENCH=OFF && "
+    "clang-tidy -p ../tidy --quiet --warnings-as-errors='*' src/timer/timer_heap.cpp",
+    r"modernize-use-nullptr",
+)
+planted(
+    "clock_is_not_exported",
+    "include/handoff/detail/time.hpp",
+    replacing("HANDOFF_API std::int64_t clock_now() noexcept;", "std::int64_t clock_now() noexcept;"),
+    build("shared", "rate_limiter", "-DBUILD_SHARED_LIBS=ON"),
+    r"undefined reference to .*clock_now",
+)
+planted(
+    "fence_is_for_another_processor",
+    "src/base/atomic.hpp",
+    replacing('"dmb ish"', '"mfence"'),
+    build("aarch64", "handoff", AARCH64),
+    r"unknown mnemonic",
+)
+planted(
+    "header_is_not_installed",
+    "CMakeLists.txt",
+    replacing('FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")', 'FILES_MATCHING PATTERN "*.hpp" PATTERN "time.hpp" EXCLUDE)'),
+    "tests/install/run",
+    r"time\.hpp: No such file",
+)
