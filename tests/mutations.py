@@ -159,13 +159,6 @@ mutation(
     "retake.*",
 )
 mutation(
-    "retake_of_a_later_call",
-    "src/sched/retake.cpp",
-    "(c.slice_is_over || (section == c.section && call == c.call))",
-    "(c.slice_is_over || c.m != nullptr)",
-    "retake.*:unguarded.*:computing.*",
-)
-mutation(
     "exitsyscall_does_not_look",
     "src/sched/syscall.cpp",
     "        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);",

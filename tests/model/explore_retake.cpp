@@ -90,22 +90,34 @@ EXPLORE_SCENARIO(stale, "retake.stale", 100'000, .length = 1'200) {
     thread retaker([&] {
         for (int round = 0; round < 8; ++round) {
             retake_candidate found[2];
+            std::uint32_t calls[2];
             unsigned n = 0;
             s->for_each_p([&](P& p) {
                 M* m = p.m.load(std::memory_order_acquire);
                 if (!m || p.status.load(std::memory_order_relaxed) != p_status::running) return;
-                retake_candidate& c = found[n++];
+                retake_candidate& c = found[n];
                 c.m = m;
                 c.p = &p;
-                c.call = m->call.load(std::memory_order_relaxed);
+                c.call = calls[n++] = m->call.load(std::memory_order_relaxed);
                 c.section = m->section.load(std::memory_order_relaxed);
                 c.slice_is_over = perhaps();
                 c.as = c.slice_is_over ? retake::taken_slice : retake::taken_call;
             });
-            compute(choose(30));
+            if (n != 0 && perhaps()) {   // at the moment in which the owner has settled what somebody else took
+                const auto settled = [&] { return found[0].m->taken.load(std::memory_order_relaxed) == retake::none; };
+                for (unsigned i = 0; i < 100 && settled(); ++i) {
+                }
+                for (unsigned i = 0; i < 200 && !settled(); ++i) {
+                }
+            } else {
+                compute(choose(30));
+            }
             if (n != 0) retake_ps(*s, found, n);
-            for (unsigned i = 0; i < n; ++i)
-                if (found[i].taken) s->handoffp(found[i].p);
+            for (unsigned i = 0; i < n; ++i) {
+                if (!found[i].taken) continue;
+                EXPLORE_CHECK(found[i].slice_is_over || found[i].call == calls[i]);   // not out of a later one
+                s->handoffp(found[i].p);
+            }
         }
     });
     for (auto& h : all) h.join();
