@@ -322,7 +322,7 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
         if (stopping) return false;
         watch.surplus = live_procs > nprocs.load(std::memory_order_relaxed);
         const bool all_idle = npidle.load(std::memory_order_relaxed) == live_procs;
-        if (!all_idle) watch.pause = std::clamp(quiet / pauses_in_quiet_time, grace, longest_pause_ns);
+        if (!all_idle) watch.pause = std::min(std::max(quiet / pauses_in_quiet_time, grace), longest_pause_ns);
         else if (quiet > doubles_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
         until = std::min(now + watch.pause, std::max(next_look, now + grace));
         const std::int64_t first = first_idle_timer();

@@ -143,10 +143,18 @@ TEST(exitsyscall, queues_if_no_processor_is_idle_and_its_thread_sleeps) {
     EXPECT_EQ(exits(rt), exits(0, 0, 1));
 }
 
+// For one processor that is handed off by `policy` alone. The monitor may take it also from a goroutine that is about to
+// give it up, and loses its core before: there it has to wait for ever.
+handoff::options handed_off_by(handoff_policy policy) {
+    handoff::options o = no_retakes(1);
+    if (policy == handoff_policy::sysmon) o.syscall_grace = handoff::options().syscall_grace;
+    return o;
+}
+
 // Rule 1: a processor whose goroutine blocks in a guarded call goes on, whoever hands it off.
 TEST(handoff, of_a_guarded_call) {
     for (const handoff_policy policy : {handoff_policy::sysmon, handoff_policy::immediate}) {
-        runtime rt({.procs = 1, .retake_running_after = 1h});
+        runtime rt(handed_off_by(policy));
         pipe_pair pipe;
         std::atomic<bool> calls{false};
         auto reader = rt.go([&] {
@@ -167,7 +175,7 @@ TEST(handoff, of_a_guarded_call) {
 
 TEST(handoff, latency_is_recorded) {
     for (const handoff_policy policy : {handoff_policy::sysmon, handoff_policy::immediate}) {
-        runtime rt({.procs = 1, .retake_running_after = 1h});
+        runtime rt(handed_off_by(policy));
         rt.run([&] {
             std::atomic<bool> ran{false};
             auto next = handoff::go([&] { ran = true; });
@@ -207,7 +215,7 @@ void call_that_lasts(handoff_policy policy, std::chrono::nanoseconds at_least = 
 }
 
 TEST(adaptive_guard, learns_from_two_calls_that_lasted) {
-    runtime rt({.procs = 1, .retake_running_after = 1h});
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
     rt.run([&] {
         for (unsigned i = 1; i <= 2; ++i) {
             call_that_lasts(handoff_policy::adaptive);
