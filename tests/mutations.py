@@ -526,10 +526,10 @@ mutation(
     target="handoff_stress_hogs_test",
 )
 mutation(
-    "surplus_processor_takes_one_with_it",
+    "surplus_processors_count_for_ever",
     "src/sched/lifecycle.cpp",
-    "    for (G* g; (g = p->runq.take_next()) || (g = p->runq.pop());) globq.push(g);",
-    "    for (G* g; (g = p->runq.pop());) globq.push(g);",
+    "    --live_procs;",
+    "",
     "SetProcs.*",
     target="handoff_stress_lifecycle_test",
 )
