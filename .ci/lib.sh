@@ -33,7 +33,11 @@ pkg-config pkg-config                  pkg-config            pkgconf-pkg-config 
 boost      <boost/context/fiber.hpp>   libboost-context-dev  boost-devel             boost
 gtest      <gtest/gtest.h>             libgtest-dev          gtest-devel             gtest
 openssl    <openssl/evp.h>             libssl-dev            openssl-devel           openssl
+sqlite     <sqlite3.h>                 libsqlite3-dev        sqlite-devel            sqlite
+libgit2    <git2.h>                    libgit2-dev           libgit2-devel           libgit2
 benchmark  <benchmark/benchmark.h>     libbenchmark-dev      google-benchmark-devel  benchmark
+boost_fiber <boost/fiber/all.hpp>      libboost-fiber-dev    boost-devel             boost
+asio       <boost/asio.hpp>            libboost-dev          boost-devel             boost
 spin       spin                        spin                  spin                     spin
 gcovr      gcovr                       gcovr                 gcovr                   gcovr
 '

@@ -6,7 +6,7 @@
 // of calls that came to their end in that time, `threads` the most threads that the process had. The two belong
 // together: who lets the blocked ones wait longer has more time to compute.
 
-#include "blocking_works.hpp"
+#include "computing.hpp"
 #include "process_stats.hpp"
 #include "works.hpp"
 
@@ -18,24 +18,11 @@ namespace {
 
 constexpr unsigned procs = 2;
 
-double compute(const bench::beside_shape& shape) {
-    const double until = bench::now_ns() + shape.for_ns;
-    std::vector<handoff::join_handle<std::size_t>> computers;
-    for (std::size_t i = 0; i < shape.computers; ++i) {
-        computers.push_back(handoff::go([until, seed = static_cast<std::uint32_t>(i + 1)] {
-            return bench::compute_until(until, seed, handoff::this_goroutine::yield);
-        }));
-    }
-    double slices = 0;
-    for (auto& g : computers) slices += static_cast<double>(g.join());
-    return slices;
-}
-
 std::vector<bench::figure> measure(const bench::settings& s) {
     const bench::beside_shape shape(s);
     handoff::runtime rt({.procs = procs});
     return rt.run([&] {
-        const double alone = compute(shape);
+        const double alone = bench::compute(shape);
         bench::process_sampler sampler;
         std::atomic<bool> stop{false};
         std::atomic<std::size_t> calls{0};
@@ -48,7 +35,7 @@ std::vector<bench::figure> measure(const bench::settings& s) {
                 }
             });
         }
-        const double beside = compute(shape);
+        const double beside = bench::compute(shape);
         const auto completed = static_cast<double>(calls.load(std::memory_order_relaxed));
         stop.store(true, std::memory_order_relaxed);
         blockers.wait();

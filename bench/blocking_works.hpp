@@ -27,7 +27,7 @@ inline void block_for(long ns) {
     ::nanosleep(&t, nullptr);
 }
 
-// ---- blocking_storm, storm_*: `tasks` tasks, each of which is blocked once, for `each_ns`.
+// ---- blocking_storm, storm_*, unguarded_storm: `tasks` tasks, each of which is blocked once, for `each_ns`.
 
 struct storm_shape {
     const char* work;
@@ -37,6 +37,7 @@ struct storm_shape {
 inline constexpr storm_shape storm_1000x1ms{"blocking_storm", 1000, 1'000'000};
 inline constexpr storm_shape storm_10000x100us{"storm_10000x100us", 10'000, 100'000};
 inline constexpr storm_shape storm_100x50ms{"storm_100x50ms", 100, 50'000'000};
+inline constexpr storm_shape unguarded_1000x1ms{"unguarded_storm", 1000, 1'000'000};
 
 // ---- compute_beside_blocking
 
@@ -154,9 +155,11 @@ public:
     uncached_file(const uncached_file&) = delete;
     uncached_file& operator=(const uncached_file&) = delete;
 
+    int descriptor() const { return fd_; }
+
     // drop and read are a block's two calls; read throws unless it is that block.
-    void drop(std::size_t number) const {
-        ::posix_fadvise(fd_, offset(number), reads_shape::block, POSIX_FADV_DONTNEED);
+    void drop(std::size_t number, std::size_t count = 1) const {
+        ::posix_fadvise(fd_, offset(number), static_cast<off_t>(count * reads_shape::block), POSIX_FADV_DONTNEED);
     }
     void read(std::size_t number) const {
         std::uint64_t content[reads_shape::block / sizeof(std::uint64_t)];

@@ -59,7 +59,7 @@ def amount(value, unit):
     for small, large in (("ns", "µs"), ("µs", "ms"), ("ms", "s")):
         if unit == small and abs(value) >= (10_000 if small == "ms" else 1000):
             value, unit = value / 1000, large
-    return f"{plain(value)} {unit}"
+    return f"{plain(value)} {unit}".strip()   # a number has no unit
 
 
 def plain(value):

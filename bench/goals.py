@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from figures import amount, better_by
-from works import HIGHER_IS_BETTER, counterpart, goal_of
+from works import BEST_PEER, HIGHER_IS_BETTER, PEERS, Rival, counterpart, goal_of, unit_of
 
 
 class Verdict(NamedTuple):
@@ -25,27 +25,65 @@ def against_limit(entry, most):
                    judge(entry["value"] <= most, entry["min"] <= most))
 
 
-def theirs_text(name, other):
-    return f"{name}: {amount(other['value'], other['unit'])}"
+# ---- Against a rival -----------------------------------------------------------------------------------------------
 
 
-def against(entry, other, name, least_ratio, goal):
-    """Whether the entry is least_ratio times better than the other, which may be missing."""
-    value = amount(entry["value"], entry["unit"])
-    if other is None:
-        return Verdict(entry["work"], goal, value, f"no {name}", "not measured")
-    if entry.get("capped"):   # by the work's own patience
-        return Verdict(entry["work"], goal, f"not within {value}", theirs_text(name, other), "not measured")
-    ratio = better_by(entry["value"], other["value"], entry["unit"])
-    theirs = theirs_text(name, other)
+def goal_text(entry, rival):
+    """Up to so many times what the rival takes, or at least so many times better, or so many times what it has."""
+    key = "" if rival.key == "value" else f"{rival.key} "
+    if rival.times < 1 and unit_of(entry, rival.key) not in HIGHER_IS_BETTER:
+        return f"{key}≤ {1 / rival.times:g}x {rival.subject}"
+    return f"{key}≥ {rival.times:g}x {rival.subject}"
+
+
+def entry_of(found, name, subject, key):
+    """What the subject has to compare handoff's figure `name` with; None if it hasn't, or hasn't that key."""
+    entry = found.get((counterpart(name, subject), subject))
+    return entry if entry and key in entry else None
+
+
+def best_peer(found, name, key):
+    """The peer that has the best of it, None if no peer has it."""
+    there = [(peer, entry) for peer in PEERS if (entry := entry_of(found, name, peer, key))]
+    if not there:
+        return None
+    higher = unit_of(there[0][1], key) in HIGHER_IS_BETTER
+    return (max if higher else min)(there, key=lambda peer_and_entry: peer_and_entry[1][key])[0]
+
+
+def extremes(entry, key):
+    """The values of a key that the rounds came to; of what is not the value, only the median is known."""
+    return (entry["min"], entry["max"]) if key == "value" else (entry[key],)
+
+
+def judge_values(entry, other, key, least_ratio):
+    """The verdict on two entries that have the key, and the ratio, None where none makes sense."""
+    unit = unit_of(entry, key)
+    ratio = better_by(entry[key], other[key], unit)
     if ratio is None:   # a difference that is not above 0: there is only the better and the worse
-        better = (entry["value"] >= other["value"] if entry["unit"] in HIGHER_IS_BETTER
-                  else entry["value"] <= other["value"])
-        return Verdict(entry["work"], goal, value, theirs, judge(better, False))
-    best = max(better_by(a, b, entry["unit"]) or 0
-               for a in (entry["min"], entry["max"]) for b in (other["min"], other["max"]))
-    verdict = judge(ratio >= least_ratio, best >= least_ratio)
-    return Verdict(entry["work"], goal, value, f"{theirs}, {ratio:.2f}x", verdict)
+        better = entry[key] >= other[key] if unit in HIGHER_IS_BETTER else entry[key] <= other[key]
+        return judge(better, False), None
+    best = max(better_by(a, b, unit) or 0 for a in extremes(entry, key) for b in extremes(other, key))
+    return judge(ratio >= least_ratio, best >= least_ratio), ratio
+
+
+def against(found, entry, rival):
+    """Whether handoff's entry comes as far against the rival as is asked; the rival may be missing."""
+    name, key = entry["work"], rival.key
+    goal = goal_text(entry, rival)
+    if key not in entry:
+        return Verdict(name, goal, f"no {key}", "", "not measured")
+    value = amount(entry[key], unit_of(entry, key))
+    subject = best_peer(found, name, key) if rival.subject == BEST_PEER else rival.subject
+    other = entry_of(found, name, subject, key)
+    if other is None:
+        missing = "no peer" if subject is None else f"no {subject}" if key == "value" else f"no {key} of {subject}"
+        return Verdict(name, goal, value, missing, "not measured")
+    theirs = f"{subject}: {amount(other[key], unit_of(other, key))}"
+    if entry.get("capped"):   # by the work's own patience
+        return Verdict(name, goal, f"not within {value}", theirs, "not measured")
+    verdict, ratio = judge_values(entry, other, key, rival.times)
+    return Verdict(name, goal, value, theirs if ratio is None else f"{theirs}, {ratio:.2f}x", verdict)
 
 
 def verdicts(found, name):
@@ -56,12 +94,7 @@ def verdicts(found, name):
     result = []
     if goal.most is not None:
         result.append(against_limit(entry, goal.most))
-    go = found.get((counterpart(name, "go"), "go"))
     # That there is no Go to compare with only tells something where the goal is more than the common one.
-    if goal.times_go is not None and (go is not None or goal.times_go > 1):
-        result.append(against(entry, go, "go", goal.times_go, f"≥ {goal.times_go:g}x go"))
-    if goal.most_std_mutex is not None:
-        std_mutex = found.get((name, "std_mutex"))
-        result.append(against(entry, std_mutex, "std_mutex", 1 / goal.most_std_mutex,
-                              f"≤ {goal.most_std_mutex:g}x std_mutex"))
-    return result
+    if goal.times_go is not None and (entry_of(found, name, "go", "value") or goal.times_go > 1):
+        result.append(against(found, entry, Rival("go", goal.times_go)))
+    return result + [against(found, entry, rival) for rival in goal.rivals]

@@ -54,6 +54,9 @@ inline ssize_t read_under(guard how, const pipe_ends& pipe) {
 // handoff_round is to be called on 1 P, by A. Below 0: B came first, because A's time slice or its core was taken;
 // such a round tells nothing, and is to be repeated. The pipe orders B's writes before A's reads of them.
 inline double handoff_round(guard how, const pipe_ends& pipe) {
+    // The round before may have ended without a P, which go() does without.
+    handoff::lock_os_thread();
+    handoff::unlock_os_thread();
     double first_step = 0;
     ssize_t written = 0;
     auto b = handoff::go([&] {

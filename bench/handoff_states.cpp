@@ -31,7 +31,12 @@ enum class state { cold, parked, warm };
 
 void learn_to_block() {
     const timespec two_ms{0, 2'000'000};   // twice syscall_retake_after
-    for (int i = 0; i < 2; ++i) handoff::blocking_call([&] { ::nanosleep(&two_ms, nullptr); });
+    for (int i = 0; i < 2; ++i) {
+        handoff::blocking_call([&] { ::nanosleep(&two_ms, nullptr); });
+        // Back without the P; a second call would have none to lose, and teach nothing. This takes it again.
+        handoff::lock_os_thread();
+        handoff::unlock_os_thread();
+    }
 }
 
 // cold_round is below 0 if it was not cold, or B came first.

@@ -1,5 +1,6 @@
 // handoff_bench: all works under Google Benchmark, or a single one, once, for bench/run.
 
+#include "echo_works.hpp"
 #include "works.hpp"
 
 #include <benchmark/benchmark.h>
@@ -26,7 +27,9 @@ constexpr const char usage[] =
     "usage: handoff_bench [--benchmark_...]     every work under Google Benchmark\n"
     "       handoff_bench --work NAME [--subject NAME] [--quick] [--goroutines N]\n"
     "                                           one work, once; prints its figures, a line of JSON each\n"
-    "       handoff_bench --list                the works and subjects that --work knows\n";
+    "       handoff_bench --list                the works and subjects that --work knows\n"
+    "       handoff_bench --echo-client PORT CONNECTIONS [--quick]\n"
+    "                                           what the servers of the works echo_* start, of all subjects\n";
 
 int complain(const std::string& what) {
     std::fprintf(stderr, "handoff_bench: %s\n%s", what.c_str(), usage);
@@ -61,7 +64,21 @@ int measure(std::string_view name, std::string_view subject, const settings& s) 
     return complain("no work '" + std::string(name) + "' of '" + std::string(subject) + "'; see --list");
 }
 
+int echo_client(int argc, char** argv) {
+    std::size_t port = 0, connections = 0;
+    if (argc < 4 || argc > 5 || !parse(argv[2], port) || !parse(argv[3], connections) || port > 65535)
+        return complain("--echo-client wants a port and a number of connections");
+    try {
+        run_echo_client(static_cast<unsigned>(port), connections, {.quick = argc == 5});
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "handoff_bench --echo-client: %s\n", e.what());
+        return 1;
+    }
+    return 0;
+}
+
 int run(int argc, char** argv) {
+    if (std::string_view(argv[1]) == "--echo-client") return echo_client(argc, argv);
     std::string_view name;
     std::string_view subject = "handoff";
     settings s;

@@ -159,8 +159,8 @@ def parked_goroutines(quick):
     return fit, f"memory for {wanted:,} parked goroutines was not there; {fit:,} were taken"
 
 
-def command_of(run, path, quick, parked):
-    command = [path, "--work", run.work]
+def command_of(run, programs, quick, parked):
+    command = [programs[run.subject], "--work", run.work]
     if quick:
         command.append("--quick")
     goroutines = min(parked, MOST_PARKED.get(run.subject, parked)) if run.work == "parked_memory" else run.goroutines
@@ -168,6 +168,8 @@ def command_of(run, path, quick, parked):
         command += ["--goroutines", str(goroutines)]
     if run.subject in IN_HANDOFF_BENCH:
         command += ["--subject", run.subject]
+    elif run.client and "handoff" in programs:
+        command += ["--client", programs["handoff"]]
     return command
 
 
@@ -248,7 +250,7 @@ class Measurement:
     def once(self, run, progress):
         start = time.monotonic()
         try:
-            output = output_of(command_of(run, self.programs[run.subject], self.quick, self.parked))
+            output = output_of(command_of(run, self.programs, self.quick, self.parked))
             for f in figures_in(output, run):
                 self.printed.setdefault((f["work"], run.subject), []).append(f)
         except NoSuchWork as e:
@@ -362,10 +364,11 @@ def measured(arguments):
 
 
 def report_path(arguments):
-    """Where the report goes: only a run of everything is fit to be the documentation."""
+    """Where the report goes: only a whole run of everything is fit to be the documentation."""
     if arguments.markdown:
         return arguments.markdown
-    directory = "docs" if arguments.only is None else os.path.join("build-bench", "report")
+    whole = arguments.only is None and not arguments.quick
+    directory = "docs" if whole else os.path.join("build-bench", "report")
     path = os.path.join(arguments.root, directory, "benchmarks.md")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return path

@@ -21,11 +21,11 @@ struct process_stats {
     double resident_mib = 0;
 };
 
-// process_status reads /proc/self/status, over and over through one descriptor.
+// process_status reads /proc/self/status, or that of another process, over and over through one descriptor.
 class process_status {
 public:
-    process_status() : fd_(::open("/proc/self/status", O_RDONLY | O_CLOEXEC)) {
-        if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "/proc/self/status");
+    explicit process_status(const char* path = "/proc/self/status") : fd_(::open(path, O_RDONLY | O_CLOEXEC)) {
+        if (fd_ < 0) throw std::system_error(errno, std::generic_category(), path);
     }
     ~process_status() { ::close(fd_); }
     process_status(const process_status&) = delete;

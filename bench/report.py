@@ -8,7 +8,7 @@ import goals
 import plots
 from figures import amount, better_by, by_work_and_subject, overlap, plain, save, spread
 from works import (ALL_WORKS, DETAILS, FLOORS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS,
-                   THEMES, all_figures, counterpart, sized)
+                   THEMES, all_figures, counterpart, echo_works, sized, unit_of)
 
 NOTHING = "–"
 
@@ -36,11 +36,13 @@ def text_table(head, rows):
 def ratio_text(ratio):
     if ratio is None:
         return NOTHING
-    return f"{ratio:.0f}x" if ratio >= 100 else f"{ratio:.1f}x" if ratio >= 2 else f"{ratio:.2f}x"
+    if ratio >= 2:
+        return f"{ratio:.0f}x" if ratio >= 100 else f"{ratio:.1f}x"
+    return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.1g}x"
 
 
 def value_text(entry, key="value"):
-    return amount(entry[key], entry["unit"]) if entry and key in entry else NOTHING
+    return amount(entry[key], unit_of(entry, key)) if entry and key in entry else NOTHING
 
 
 def ratio_to_ours(found, name, subject):
@@ -133,7 +135,8 @@ def latency_table(found):
     return markdown_table(head, rows, 3) + floor
 
 
-STORMS = (*plots.STORMS, ("blocking_storm_busy", "1,000 × 1 ms after 100 ms of computing"))
+STORMS = (*plots.STORMS, ("blocking_storm_busy", "1,000 × 1 ms after 100 ms of computing"),
+          ("unguarded_storm", "1,000 × 1 ms without any guard"))
 
 
 def storm_table(found):
@@ -150,14 +153,14 @@ def storm_table(found):
     return markdown_table(head, rows, 2) if rows else ""
 
 
-# What a process tells beside the value, with its unit.
+# What a process tells beside the value.
 FURTHER_KEYS = {
-    "compute_beside_blocking": (("blocking_calls", ""), ("threads", ""), ("pool_threads", "")),
-    "call_not_blocking": (("spawn_blocking", "ns"), ("pool_threads", "")),
-    "recovery": (("threads_before", ""), ("threads_peak", ""), ("threads_after", ""), ("rss_before_mib", "MiB"),
-                 ("rss_peak_mib", "MiB"), ("rss_after_mib", "MiB")),
-    "file_reads": (("threads", ""), ("p99_us", "µs")),
-    "getaddrinfo": (("cgo", ""),),
+    "compute_beside_blocking": ("blocking_calls", "threads", "pool_threads"),
+    "page_faults": ("pages_per_s", "threads", "pool_threads", "spawn_blocking", "spawn_blocking_pages_per_s"),
+    "call_not_blocking": ("spawn_blocking", "pool_threads"),
+    "recovery": ("threads_before", "threads_peak", "threads_after", "rss_before_mib", "rss_peak_mib", "rss_after_mib"),
+    "file_reads": ("threads", "p99_us"),
+    "getaddrinfo": ("cgo",),
 }
 
 
@@ -165,28 +168,34 @@ def work_with_further_keys(found, name):
     subjects = present(found, [name])
     if not subjects:
         return ""
-    keys = [(key, unit) for key, unit in FURTHER_KEYS[name] if any(key in found[name, s] for s in subjects)]
-
-    def further(entry, key, unit):
-        if key not in entry:
-            return NOTHING
-        return amount(entry[key], unit) if unit else plain(entry[key])
-
+    keys = [key for key in FURTHER_KEYS[name] if any(key in found[name, s] for s in subjects)]
     rows = []
     for subject in subjects:
         entry = found[name, subject]
         value = f"not within {value_text(entry)}" if entry.get("capped") else value_text(entry)
         rows.append((subject, value, spread(entry), ratio_text(ratio_to_ours(found, name, subject)),
-                     *(further(entry, key, unit) for key, unit in keys)))
+                     *(value_text(entry, key) for key in keys)))
     note = "\n\nA pool keeps its threads: it is at once what it was before." if name == "recovery" else ""
     what = next(w.what for w in ALL_WORKS if w.name == name)
-    key_heads = [re.sub("_(mib|us)$", "", key).replace("_", " ") for key, _ in keys]
+    key_heads = [re.sub("_(mib|us)$", "", key).replace("_", " ") for key in keys]
     head = ("subject", "figure", "spread", "ratio", *key_heads)
     return f"### {what[0].upper()}{what[1:]} (`{name}`)\n\n{markdown_table(head, rows)}{note}"
 
 
+def echo_table(found):
+    rows = []
+    for w in echo_works():
+        for subject in present(found, [w.name]):
+            entry = found[w.name, subject]
+            rows.append((f"{w.what} (`{w.name}`)", subject, value_text(entry), spread(entry),
+                         ratio_text(ratio_to_ours(found, w.name, subject)),
+                         *(value_text(entry, key) for key in ("p99", "p999", "cpu_us", "threads"))))
+    head = ("server", "subject", "p50", "spread", "ratio", "p99", "p99.9", "processor time an answer", "threads")
+    return markdown_table(head, rows, 2) if rows else ""
+
+
 def blocking_section(found):
-    latency, storms = latency_table(found), storm_table(found)
+    latency, storms, echo = latency_table(found), storm_table(found), echo_table(found)
     parts = []
     if latency:
         parts.append("### From a call that blocks to the next goroutine of that P\n\n"
@@ -197,6 +206,10 @@ def blocking_section(found):
         parts.append("### Storms of blocking calls\n\n"
                      "In a fresh process, from the first spawn until all are joined, on 2 Ps.\n\n" + storms)
     parts += filter(None, (work_with_further_keys(found, name) for name in FURTHER_KEYS))
+    if echo:
+        parts.append("### Echo servers\n\n"
+                     "From before a message is written by a client, which is the same for all and a process of its "
+                     "own, until its answer is read. The processor time is the server's.\n\n" + echo)
     return "\n\n".join(parts)
 
 
@@ -297,7 +310,7 @@ def repeat_section(run):
 
 ```sh
 {command:53} # all of it; nothing else should run meanwhile
-bench/run --only handoff_ --peers go --json new.json  # some of it; the report then goes to build-bench/report/
+bench/run --only handoff_ --peers go --json new.json  # some of it; the report, as a quick run's, in build-bench/report/
 bench/compare docs/benchmarks/figures.json new.json   # what got slower since, what got faster
 ```
 

@@ -3,6 +3,8 @@
 //   blocking_storm      1,000 × 1 ms
 //   storm_10000x100us   10,000 × 100 µs
 //   storm_100x50ms      100 × 50 ms
+//   unguarded_storm     1,000 × 1 ms, without any guard. The peers do there what they do in blocking_storm: threads have
+//                       no guard, Go brackets each syscall.Nanosleep, and in Tokio it is under spawn_blocking.
 //
 // The value is the time from the first spawn until all are joined, in milliseconds: the first time in a fresh process
 // and runtime. `threads` is the most that the process had in that time, or in a second storm, with the threads of the
@@ -23,23 +25,25 @@ namespace {
 
 constexpr unsigned procs = 2;
 
-double storm_ms(const bench::storm_shape& shape) {
+void block_guarded(long ns) { handoff::blocking_call(bench::block_for, ns); }
+
+double storm_ms(const bench::storm_shape& shape, void (*block)(long)) {
     const double start = bench::now_ns();
     std::vector<handoff::join_handle<void>> all;
     all.reserve(shape.tasks);
     for (std::size_t i = 0; i < shape.tasks; ++i) {
-        all.push_back(handoff::go([ns = shape.each_ns] { handoff::blocking_call(bench::block_for, ns); }));
+        all.push_back(handoff::go([block, ns = shape.each_ns] { block(ns); }));
     }
     for (auto& g : all) g.join();
     return (bench::now_ns() - start) * 1e-6;
 }
 
-template <const bench::storm_shape& shape>
+template <const bench::storm_shape& shape, void (*block)(long) = block_guarded>
 std::vector<bench::figure> measure(const bench::settings&) {
     bench::process_sampler sampler;
     handoff::runtime rt({.procs = procs});
-    const double first = rt.run(storm_ms, shape);
-    const double second = rt.run(storm_ms, shape);
+    const double first = rt.run(storm_ms, shape, block);
+    const double second = rt.run(storm_ms, shape, block);
     const double threads = sampler.stop().threads;
     std::vector<bench::figure> figures{
         {shape.work, "handoff", procs, first, "ms", {{"threads", threads}, {"warm", second}}}};
@@ -52,7 +56,7 @@ std::vector<bench::figure> measure_busy(const bench::settings&) {
     handoff::runtime rt({.procs = procs});
     const double first = rt.run([] {
         bench::spin_for(100e6);
-        return storm_ms(bench::storm_1000x1ms);
+        return storm_ms(bench::storm_1000x1ms, block_guarded);
     });
     return {{"blocking_storm_busy", "handoff", procs, first, "ms"}};
 }
@@ -63,13 +67,16 @@ const bench::register_work registered({{"blocking_storm", "blocking_storm_warm"}
 const bench::register_work registered_busy({{"blocking_storm_busy"}, "handoff", measure_busy});
 const bench::register_work registered_short({{"storm_10000x100us"}, "handoff", measure<bench::storm_10000x100us>});
 const bench::register_work registered_long({{"storm_100x50ms"}, "handoff", measure<bench::storm_100x50ms>});
+const bench::register_work registered_unguarded({{"unguarded_storm"},
+                                                 "handoff",
+                                                 measure<bench::unguarded_1000x1ms, bench::block_for>});
 
 // A fresh runtime for each iteration; the process is only fresh for the first.
 template <const bench::storm_shape& shape>
 void storm(benchmark::State& state) {
     for (auto _ : state) {
         handoff::runtime rt({.procs = procs});
-        state.SetIterationTime(rt.run(storm_ms, shape) * 1e-3);
+        state.SetIterationTime(rt.run(storm_ms, shape, block_guarded) * 1e-3);
     }
 }
 BENCHMARK(storm<bench::storm_1000x1ms>)
@@ -90,8 +97,8 @@ BENCHMARK(storm<bench::storm_100x50ms>)
 
 void blocking_storm_warm(benchmark::State& state) {
     handoff::runtime rt({.procs = procs});
-    rt.run(storm_ms, bench::storm_1000x1ms);
-    for (auto _ : state) state.SetIterationTime(rt.run(storm_ms, bench::storm_1000x1ms) * 1e-3);
+    rt.run(storm_ms, bench::storm_1000x1ms, block_guarded);
+    for (auto _ : state) state.SetIterationTime(rt.run(storm_ms, bench::storm_1000x1ms, block_guarded) * 1e-3);
 }
 BENCHMARK(blocking_storm_warm)->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(10);
 

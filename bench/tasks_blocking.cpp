@@ -2,17 +2,18 @@
 // Boost.Asio's (asio) of 64 threads, which is what people configure who know that their tasks block. A pool's threads
 // are there before the clock starts, as a program has its pool from the start on.
 //
-//   blocking_storm, blocking_storm_warm, blocking_storm_busy, storm_*, file_reads, getaddrinfo
+//   blocking_storm, blocking_storm_warm, blocking_storm_busy, storm_*, unguarded_storm, file_reads, getaddrinfo
 //                            see storms.cpp, file_reads.cpp, getaddrinfo.cpp. A reader is a task; the time for which it
 //                            waits for a thread is no part of a read's p99_us.
 //   compute_beside_blocking  the blockers have the pool of 64 threads, those who compute a second one of two. Where a
 //                            goroutine would yield, and after each blocking call, a pool's task posts itself again.
+//   page_faults              see page_faults.cpp; with the two pools of compute_beside_blocking
 //   call_not_blocking        a task that calls getppid, until its result has come through a future, less a bare getppid,
 //                            in turns; the median of the differences. A thread per call is std::async's.
 //   recovery                 a pool keeps its threads, so that its process is at once what it was before the storm:
 //                            see threads_after.
 
-#include "blocking_works.hpp"
+#include "fault_works.hpp"
 #include "process_stats.hpp"
 #include "tasks.hpp"
 #include "works.hpp"
@@ -136,6 +137,37 @@ std::vector<bench::figure> measure_compute_beside(const bench::settings& s) {
     return {bench::about(blockers, f)};
 }
 
+// ---- page_faults
+
+template <class Tasks>
+std::vector<bench::figure> measure_faults(const bench::settings& s) {
+    const bench::faults_shape shape(s);
+    const bench::mapped_file file(shape.file_size);
+    Tasks computers(bench::computing_threads);
+    Tasks walkers(bench::blocking_threads);
+    const double alone = compute_all(computers, shape.beside);
+
+    bench::process_sampler sampler;
+    std::atomic<bool> stop{false};
+    std::atomic<std::size_t> pages{0};
+    std::latch ended(static_cast<std::ptrdiff_t>(shape.walkers));
+    for (std::size_t i = 0; i < shape.walkers; ++i) {
+        const auto walk = [&stop, &pages, walker = bench::walker(shape, file, i)]() mutable {
+            if (stop.load(std::memory_order_relaxed)) return false;
+            pages.fetch_add(walker.step(), std::memory_order_relaxed);
+            return true;
+        };
+        bench::repeat(walkers, walk, ended);
+    }
+    const double beside = compute_all(computers, shape.beside);
+    const std::size_t touched = pages.load(std::memory_order_relaxed);
+    stop.store(true, std::memory_order_relaxed);
+    ended.wait();
+    const unsigned threads = sampler.stop().threads;
+    return {bench::about(walkers, bench::faults_figure(Tasks::subject, bench::procs_of(computers), shape, alone, beside,
+                                                       touched, threads))};
+}
+
 // ---- call_not_blocking
 
 long getppid_call() { return ::syscall(SYS_getppid); }
@@ -217,6 +249,8 @@ struct register_for {
         register_work({{"blocking_storm_busy"}, Tasks::subject, measure_storm_busy<Tasks>});
         register_work({{"storm_10000x100us"}, Tasks::subject, measure_storm<Tasks, bench::storm_10000x100us>});
         register_work({{"storm_100x50ms"}, Tasks::subject, measure_storm<Tasks, bench::storm_100x50ms>});
+        register_work({{"unguarded_storm"}, Tasks::subject, measure_storm<Tasks, bench::unguarded_1000x1ms>});
+        register_work({{"page_faults"}, Tasks::subject, measure_faults<Tasks>});
         register_work({{"recovery"}, Tasks::subject, measure_recovery<Tasks>});
         register_work({{"compute_beside_blocking"}, Tasks::subject, measure_compute_beside<Tasks>});
         register_work({{"call_not_blocking"}, Tasks::subject, measure_call<Tasks>});

@@ -41,6 +41,7 @@ class Work(NamedTuple):
     subjects: tuple
     also: tuple = ()
     grows: bool = False   # measured with each of SIZES as --goroutines; the figures are called name_SIZE
+    client: bool = False  # handoff_bench is the client of all subjects; the others are told its path by --client
 
     def figures(self, size=None):
         return tuple(sized(name, size) for name in (self.name, *self.also))
@@ -50,8 +51,21 @@ def sized(name, size):
     return name if size is None else f"{name}_{size}"
 
 
-def work(name, what, peers="", also=(), grows=False):
-    return Work(name, what, ("handoff", *peers.split()), also, grows)
+def work(name, what, peers="", also=(), grows=False, client=False):
+    return Work(name, what, ("handoff", *peers.split()), also, grows, client)
+
+
+def echo_works():
+    """An echo server beside a client that is handoff_bench itself. What a peer does without a guard is what it does
+    anyway: see COUNTERPARTS. A thread of a pool serves one connection, so the pool of 64 is not asked for 500."""
+    for connections, pool in ((50, "thread_pool"), (500, "")):
+        what = f"echo server, {connections} connections"
+        yield work(f"echo_blocking_{connections}", f"{what}, sockets that block", f"go tokio std_thread {pool}",
+                   client=True)
+        yield work(f"echo_blocking_unguarded_{connections}", f"{what}, sockets that block, without any guard",
+                   client=True)
+        yield Work(f"echo_net_{connections}", f"{what}, the peers' own sockets, which don't block", ("go", "tokio"),
+                   client=True)
 
 
 def measured_of(subject, name, what, also=()):
@@ -125,13 +139,17 @@ THEMES = {
         work("blocking_storm_busy", "the same after 100 ms of computing", ALL_THAT_BLOCK),
         work("storm_10000x100us", "10,000 goroutines, 100 µs each, in blocking calls", ALL_THAT_BLOCK),
         work("storm_100x50ms", "100 goroutines, 50 ms each, in blocking calls", ALL_THAT_BLOCK),
+        work("unguarded_storm", "1,000 goroutines, 1 ms each, in calls without any guard", f"go tokio {THREADS}"),
         work("compute_beside_blocking", "computing beside 64 goroutines in 1 ms calls, of what it is without them",
              ALL_THAT_BLOCK),
+        work("page_faults", "computing beside 64 goroutines that walk a cold mapped file, of what it is without them",
+             f"go tokio {THREADS}"),
         work("call_not_blocking", "announcing a call that returns at once", ALL_THAT_BLOCK),
         # (A native call of Java's pins its carrier: a storm makes no threads.)
         work("recovery", "after a storm, until the threads are gone again", f"go tokio boost_fiber {THREADS}"),
         work("file_reads", "reading 4 KiB from the device, 1,000 goroutines", ALL_THAT_BLOCK),
         work("getaddrinfo", "looking up localhost, 200 goroutines", ALL_THAT_BLOCK),
+        *echo_works(),
     )),
     "fork_join": Theme("Fork and join", (
         work("fib", "fib(24), a goroutine a call, 2 Ps", "go tokio java boost_fiber"),
@@ -168,6 +186,7 @@ class Run(NamedTuple):
     work: str
     figures: tuple
     goroutines: int = None
+    client: bool = False
 
 
 def sizes_of(w, quick):
@@ -180,7 +199,7 @@ def turns(quick=False):
         if quick and w.name in NOT_QUICK_WORKS:
             continue
         for size in sizes_of(w, quick):
-            yield [Run(subject, w.name, w.figures(size), size) for subject in w.subjects
+            yield [Run(subject, w.name, w.figures(size), size, w.client) for subject in w.subjects
                    if (size or 0) <= MOST_GOROUTINES.get(subject, SIZES[-1])
                    and not (quick and (w.name, subject) in NOT_QUICK)]
 
@@ -191,14 +210,28 @@ def all_figures():
 
 # ---- What is compared with what ------------------------------------------------------------------------------------
 
-HIGHER_IS_BETTER = {"%"}
+# Units of which more is better. The "calls" are those that a subject gets done.
+HIGHER_IS_BETTER = {"%", "calls", "/s"}
+
+# The units of what a process tells beside the value; what is not here has the value's. Numbers have none.
+KEY_UNITS = {
+    "blocking_calls": "calls", "pages_per_s": "/s", "spawn_blocking_pages_per_s": "/s", "cpu_us": "µs", "p99_us": "µs",
+    "rss_before_mib": "MiB", "rss_peak_mib": "MiB", "rss_after_mib": "MiB", "threads": "", "pool_threads": "",
+    "threads_before": "", "threads_peak": "", "threads_after": "", "cgo": "", "requests": "",
+}
+
+
+def unit_of(entry, key):
+    return KEY_UNITS.get(key, entry["unit"])
 
 
 def counterparts():
     """What a peer has in place of a work that it does not have, by (work, peer). All of Go's blocking calls wait for
-    its sysmon, all of Tokio's hand over at once."""
+    its sysmon, all of Tokio's hand over at once. No peer has a guard to leave out."""
     ways = {"go": "sysmon", "tokio": "immediate"}
-    result = {}
+    result = {("handoff_unguarded", "go"): "handoff_sysmon"}
+    for connections in (50, 500):
+        result |= {(f"echo_blocking_unguarded_{connections}", peer): f"echo_blocking_{connections}" for peer in PEERS}
     for prefix in ("handoff", "handoff_cold", "handoff_parked", "handoff_warm"):
         for way in ("sysmon", "adaptive", "immediate"):
             result |= {(f"{prefix}_{way}", peer): f"{prefix}_{theirs}"
@@ -217,14 +250,43 @@ def counterpart(name, peer):
 # ---- Goals ---------------------------------------------------------------------------------------------------------
 
 
+BEST_PEER = "the best peer"
+
+
+class Rival(NamedTuple):
+    """Another subject in the same run. Handoff's figure is to be so many times better at least; below 1 that is how
+    much worse it may be."""
+
+    subject: str         # or BEST_PEER: whichever has the best of it
+    times: float = 1
+    key: str = "value"   # or what its process tells beside it
+
+
+def at_most(times, subject, *keys):
+    """So many times what the rival takes, of each of the keys; of the value if there are none."""
+    return tuple(Rival(subject, 1 / times, key) for key in keys or ("value",))
+
+
+def at_least(times, subject, *keys):
+    """So many times what the rival has, where more is better."""
+    return tuple(Rival(subject, times, key) for key in keys or ("value",))
+
+
+def ahead_of(subject, *keys):
+    return at_least(1, subject, *keys)
+
+
 class Goal(NamedTuple):
-    """At most so much, in the figure's unit; at least so many times better than Go in the same run; at most so many
-    times what std_mutex takes in it."""
+    """At most so much, in the figure's unit; at least so many times better than Go; how far against other rivals."""
 
     most: float = None
     times_go: float = 1   # no work is to be slower than Go's
-    most_std_mutex: float = None
+    rivals: tuple = ()
 
+
+# Who lets a server's sockets block has a thread for each connection, or Go.
+ECHO = Goal(None, None, at_most(1.1, "std_thread", "value", "p99", "cpu_us") + ahead_of("go", "value", "p99"))
+ECHO_UNGUARDED = Goal(None, 1, at_most(1.1, "std_thread") + at_most(2, "std_thread", "p999"))
 
 GOALS = {
     "brackets": Goal(3, 4),
@@ -233,18 +295,30 @@ GOALS = {
     "chan_unbuffered": Goal(80, 3),
     "chan_buffered": Goal(15, 2),
     "select2": Goal(None, 2.5),
-    "mutex_uncontended": Goal(None, 1, 1.3),
+    "mutex_uncontended": Goal(None, 1, at_most(1.3, "std_mutex")),
     "skynet": Goal(150, 4),
     "sleep_100k": Goal(40, 2),
     "handoff_sysmon": Goal(25_000, 3),
     "handoff_immediate": Goal(4_000, 15),
     "handoff_adaptive": Goal(4_000, 15),
-    "blocking_storm": Goal(35, 12),
-    "blocking_storm_warm": Goal(12, 1),
-    "blocking_storm_busy": Goal(None, 12),
+    "handoff_unguarded": Goal(120_000, None, ahead_of("go")),
+    "blocking_storm": Goal(35, 12, at_most(1.05, BEST_PEER)),
+    "blocking_storm_warm": Goal(12, 1, at_most(1.05, BEST_PEER)),
+    "blocking_storm_busy": Goal(None, 12, at_most(1.05, BEST_PEER)),
+    "storm_10000x100us": Goal(None, 1, at_most(1.3, "thread_pool") + ahead_of("tokio")),
+    # The two belong together: who lets the blocked ones wait has more time to compute.
+    "compute_beside_blocking": Goal(None, 1, at_least(0.95, "thread_pool", "value", "blocking_calls")),
+    "echo_blocking_50": ECHO,
+    "echo_blocking_500": ECHO,
+    "echo_blocking_unguarded_50": ECHO_UNGUARDED,
+    "echo_blocking_unguarded_500": ECHO_UNGUARDED,
+    "file_reads": Goal(None, 1, at_most(1.1, "thread_pool")),
     # Go's stacks start at 2 KiB and are moved when they grow; a C++ stack can't be, and takes a page at least.
     "parked_memory": Goal(4_400, None),
     "parked_page_tables": Goal(None, None),
+    "scale_sleeping_1": Goal(10_000),   # how late a single sleeper is
+    "scale_sleeping_100000": Goal(None, 1, ahead_of("tokio")),
+    "scale_sleeping_1000000": Goal(None, 1, ahead_of("tokio")),
 }
 
 
@@ -269,4 +343,6 @@ DETAILS = (
     Detail("handoff_sysmon, p99", "handoff_sysmon", "p99", "handoff_sysmon", "p99"),
     Detail("handoff_adaptive, without pauses", "handoff_adaptive", "back_to_back", "handoff_sysmon", "back_to_back"),
     Detail("handoff_immediate, without pauses", "handoff_immediate", "back_to_back", "handoff_sysmon", "back_to_back"),
+    Detail("echo, 50 connections: sockets that block, Go's net", "echo_blocking_50", "value", "echo_net_50", "value"),
+    Detail("echo, 500 connections: the same", "echo_blocking_500", "value", "echo_net_500", "value"),
 )

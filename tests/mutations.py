@@ -63,7 +63,7 @@ mutation(
 mutation(
     "global_queue_is_looked_at_last",
     "src/sched/schedule.cpp",
-    "    if (!globq.empty()) {\n        // What a fuller ring",
+    "    if (globq.has_unspent()) {\n        // What a fuller ring",
     "    if (false) {\n        // What a fuller ring",
     "yield.lets_goroutines_of_the_global_queue_run",
 )
@@ -87,8 +87,8 @@ mutation(
 mutation(
     "spawn_from_outside_wakes_nobody",
     "src/sched/spawn.cpp",
-    "    s->wakep_any();\n    return g;",
-    "    return g;",
+    "    s->wakep_any();\n}",
+    "}",
     "runtime.*:goroutine.*",
 )
 mutation(
@@ -101,8 +101,8 @@ mutation(
 mutation(
     "threads_never_retire",
     "src/sched/idle.cpp",
-    "            if (nm - leaving > nprocs.load(std::memory_order_relaxed) + 1 && timekeeper != m) {",
-    "            if (false) {",
+    "        if (nm - leaving <= nprocs.load(std::memory_order_relaxed) + 1 || timekeeper == m) return idle_end::waits_on;",
+    "        return idle_end::waits_on;",
     "idle.threads_leave_*",
 )
 mutation(
@@ -115,15 +115,145 @@ mutation(
 mutation(
     "threads_are_not_joined",
     "src/sched/idle.cpp",
-    "        ::pthread_join(m->thread, nullptr);",
-    "",
+    "        const bool gone = os::join_if_gone(m->thread);",
+    "        const bool gone = true;",
     "runtime.leaves_nothing_behind:idle.*",
+)
+mutation(
+    "threads_that_exit_are_waited_for",
+    "src/sched/idle.cpp",
+    "        const bool gone = os::join_if_gone(m->thread);",
+    "        const bool gone = ::pthread_join(m->thread, nullptr) == 0;",
+    "procs/exiting.*",
+)
+mutation(
+    "threads_that_exit_are_left_behind",
+    "src/sched/lifecycle.cpp",
+    "    join_all();\n",
+    "    reap();\n",
+    "procs/exiting.*",
+)
+mutation(
+    "idle_runtime_looks_at_threads_that_exit",
+    "src/sched/monitor.cpp",
+    "            watch.reap_pause *= 2;\n",
+    "",
+    "exiting_threads.*",
+)
+mutation(
+    "tied_goroutines_make_threads",
+    "src/sched/idle.cpp",
+    "m->s == this && !m->locked_g && !m->exits);",
+    "m->s == this && !m->exits);",
+    "procs/inherited.nothing_from_a_tied_goroutine*",
+)
+mutation(
+    "threads_that_go_make_threads",
+    "src/sched/idle.cpp",
+    "m->s == this && !m->locked_g && !m->exits);",
+    "m->s == this && !m->locked_g);",
+    "procs/inherited.nothing_from_threads_that_go*",
+)
+mutation(
+    "threads_that_go_make_threads_for_their_joiners",
+    "src/sched/spawn.cpp",
+    "    if (had_locked) m->exits = true;\n    return had_locked;\n",
+    "    return had_locked;\n",
+    "procs/inherited.nothing_from_threads_that_go*:lock_os_thread.*",
+)
+mutation(
+    "foreign_threads_make_threads",
+    "src/sched/idle.cpp",
+    "sim || (m && m->s == this",
+    "sim || !m || (m->s == this",
+    "procs/inherited.nothing_from_foreign*",
+)
+mutation(
+    "other_runtimes_make_threads",
+    "src/sched/idle.cpp",
+    "sim || (m && m->s == this && ",
+    "sim || (m && ",
+    "procs/inherited.nothing_from_another*",
+)
+mutation(
+    "thread_locals_are_taken_out_of_the_stack",
+    "src/os/thread.cpp",
+    "stack_size + taken_of_stack(attr)",
+    "stack_size",
+    "ThreadLocals.*",
+    target="handoff_stress_thread_locals_test",
+)
+
+# ---- Time slices -----------------------------------------------------------------------------------------------------
+
+mutation(
+    "the_woken_begin_a_slice",
+    "src/sched/schedule.cpp",
+    "        p->schedtick.store(tick, std::memory_order_relaxed);   // in its waker's slice",
+    "        p->schedtick.store(tick + P::new_slice, std::memory_order_relaxed);",
+    "pairs/slices.*",
+)
+mutation(
+    "the_woken_go_first_after_a_slice",
+    "src/sched/slice.cpp",
+    "    if (G* next = p->runq.take_next()) put_in_ring(p, next);\n",
+    "",
+    "pairs/slices.*",
+)
+mutation(
+    "slices_go_on_where_a_call_is_handed_off",
+    "src/sched/syscall.cpp",
+    "    if (how == retake::asked_to_yield) s->end_slice(p, p->spent_due.load(std::memory_order_relaxed));",
+    "",
+    "slices_of_chains.*",
+)
+mutation(
+    "timers_wait_for_the_spent",
+    "src/sched/slice.cpp",
+    "    p->timers_first = true;\n",
+    "",
+    "spent.take_turns",
+)
+mutation(
+    "spent_stay_in_the_ring",
+    "src/sched/schedule.cpp",
+    "    return yield_inline(m, spent);",
+    "    return yield_inline(m, spent && false);",
+    "kinds/polling.*",
+)
+mutation(
+    "spent_by_computing_come_back_at_once",
+    "src/sched/syscall.cpp",
+    "    if (spent) s->globq.push_spent(g);",
+    "    if (spent && false) s->globq.push_spent(g);",
+    "kinds/polling.*",
+)
+mutation(
+    "spent_come_after_each_other",
+    "src/sched/slice.cpp",
+    "spent_due && !was_turn_of_spent;",
+    "true;",
+    "spent.come_after_the_others",
+)
+mutation(
+    "spent_have_no_turn",
+    "src/sched/monitor.cpp",
+    "        if (wait == 0 || p.is_turn_of_spent()) return os::never;\n",
+    "        if (wait == 0 || run >= 0) return os::never;\n",
+    "kinds/polling.*:spent.*",
+)
+mutation(
+    "several_are_spent_together",
+    "src/sched/monitor.cpp",
+    "slice_is_over(p) ? p.watch.schedtick : 0,",
+    "slice_is_over(p) ? p.schedtick.load(std::memory_order_relaxed) : 0,",
+    "spent.come_after_the_others",
 )
 mutation(
     "timekeeper_oversleeps",
     "src/sched/idle.cpp",
-    "        until = timekeeper == m ? std::min(retire_at, timekeeper_until) : retire_at;\n        m->is_idle",
-    "        until = retire_at;\n        m->is_idle",
+    "        w = next_wait(m, retire_at);\n        m->is_idle",
+    "        w = {retire_at, 0};\n        m->is_idle",
     "sleep.*:*timers.wake_an_idle_runtime_in_time*:idle.*",
 )
 mutation(
@@ -131,6 +261,14 @@ mutation(
     "src/sched/monitor.cpp",
     "    bool again = starved.exchange(0, std::memory_order_relaxed) != 0;",
     "    bool again = false;",
+    "threads.*",
+    target="handoff_fault",
+)
+mutation(
+    "threads_are_wanted_once_a_grace",
+    "src/sched/monitor.cpp",
+    "        if (starved.load(std::memory_order_relaxed) != 0) until = std::min(until, now + longest_pause_ns);\n",
+    "",
     "threads.*",
     target="handoff_fault",
 )
@@ -163,13 +301,13 @@ mutation(
     "src/sched/syscall.cpp",
     "        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);",
     "",
-    "retake.*",
+    "without_a_processor.*",
 )
 mutation(
     "hogs_keep_their_processor",
     "src/sched/monitor.cpp",
-    "    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing)) c->slice_is_over = !away;",
-    "    (void)away;",
+    "    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing))\n        c->slice_is_over = now - w.section_seen < s.opts.retake_running_after.count();",
+    "",
     "computing.*",
 )
 mutation(
@@ -183,11 +321,11 @@ mutation(
 # ---- Calls ---------------------------------------------------------------------------------------------------------
 
 mutation(
-    "exit_forgets_its_old_processor",
+    "regain_forgets_the_old_processor",
     "src/sched/syscall.cpp",
     "            p = s->take_idle_p(old, wake);",
     "            p = s->take_idle_p(nullptr, wake);",
-    "exitsyscall.*",
+    "entering.*",
 )
 mutation(
     "brackets_are_locked",
@@ -241,15 +379,15 @@ mutation(
 mutation(
     "guards_never_unlearn",
     "src/sched/syscall.cpp",
-    "    g->predict = predict_after(g->predict, blocked);\n    auto&",
-    "    g->predict = predict_after(g->predict, true);\n    auto&",
+    "    g->predict = predict_after(g->predict, blocked);\n    m->s->learn",
+    "    g->predict = predict_after(g->predict, true);\n    m->s->learn",
     "adaptive_guard.*",
 )
 mutation(
     "errno_stays_behind",
     "src/sched/syscall.cpp",
-    "    leave(m);\n    set_errno(e);\n}\n\ninline void open_bracket",
-    "    leave(m);\n    (void)e;\n}\n\ninline void open_bracket",
+    "m = settle(m, how);\n    set_errno(e);\n    return m;",
+    "m = settle(m, how);\n    (void)e;\n    return m;",
     "blocking_call.*:guard.*",
 )
 mutation(
@@ -259,6 +397,102 @@ mutation(
     "    if (g->predict",
     "    open_bracket(m, g);\n    if (g->predict",
     "guard.*",
+)
+
+# ---- Calls: without a processor, and callbacks -----------------------------------------------------------------------
+
+mutation(
+    "calls_settle_as_they_end",
+    "src/sched/syscall.cpp",
+    "learn_from_handoff(m, g);\n    m->taken.store(retake::away, std::memory_order_relaxed);\n",
+    "learn_from_handoff(m, g);\n    m->taken.store(retake::away, std::memory_order_relaxed);\n    leave(enter(m));\n",
+    "without_a_processor.*",
+)
+mutation(
+    "calls_give_way_as_they_end",
+    "src/sched/syscall.cpp",
+    "    if (how != retake::simulated) return;\n    const int e = get_errno();",
+    "    if (how == retake::asked_to_yield) leave(enter(m));\n    if (how != retake::simulated) return;\n"
+    "    const int e = get_errno();",
+    "asked_to_yield.*:*goroutine_stays_on_its_thread_when_its_slice_is_over*",
+)
+mutation(
+    "calls_never_give_way",
+    "src/sched/syscall.cpp",
+    "    const bool gives_way = how == retake::asked_to_yield ||\n                           (",
+    "    const bool gives_way = (",
+    "asked_to_yield.*",
+)
+mutation(
+    "away_is_never_left",
+    "src/sched/syscall.cpp",
+    "    m->taken.store(retake::none, std::memory_order_release);\n    m = regain",
+    "    if (how != retake::away) m->taken.store(retake::none, std::memory_order_release);\n    m = regain",
+    "without_a_processor.*:entering.*",
+)
+mutation(
+    "calls_without_keep_their_thread_where_there_are_few",
+    "src/sched/syscall.cpp",
+    "(is_without_p(how) && m->s->starved.load(std::memory_order_relaxed) != 0);",
+    "false;",
+    "without_a_processor.*",
+)
+mutation(
+    "calls_without_teach",
+    "src/sched/syscall.cpp",
+    "    if (how == retake::away) return;\n",
+    "    if (how == retake::away) return void(g->predict = predict_after(g->predict, true));\n",
+    "without_a_processor.later_calls_teach_nothing",
+)
+mutation(
+    "calls_without_are_not_counted",
+    "src/sched/syscall.cpp",
+    "    m->calls_without.add();\n",
+    "",
+    "without_a_processor.*",
+)
+mutation(
+    "callbacks_are_not_tied",
+    "src/sched/syscall.cpp",
+    "    if (m->s->sim || (g->syscall_depth & G::tied_by_call) != 0) return;",
+    "    if (g) return;",
+    "callback.*:procs/with_procs.a_callback*",
+)
+mutation(
+    "tie_outlives_the_call",
+    "src/sched/syscall.cpp",
+    "    g->syscall_depth = 1;\n    untie_if_free(m, g);",
+    "    g->syscall_depth = 1;",
+    "callback.*",
+)
+mutation(
+    "inner_end_is_the_end",
+    "src/sched/syscall.cpp",
+    "    if (depth > 1) {\n        --g->syscall_depth;\n",
+    "    if (depth > 1) {\n        g->syscall_depth = depth - 1;\n        g->locked.store(false, std::memory_order_relaxed);\n"
+    "        m->locked_g = nullptr;\n",
+    "callback.*",
+)
+mutation(
+    "end_of_a_call_unlocks_the_thread",
+    "src/sched/g.hpp",
+    "return lock_depth != 0 || pinned != 0",
+    "return pinned != 0",
+    "callback.*",
+)
+mutation(
+    "callbacks_are_cancelled_where_they_ask",
+    "src/sync/wait.cpp",
+    "    if (!m || holds_cancellation_back(m)) return;",
+    "    if (!m) return;",
+    "callback.is_not_cancelled*",
+)
+mutation(
+    "waits_of_callbacks_are_cancelled",
+    "src/sync/cancel.hpp",
+    "return cancellable && !holds_cancellation_back(m); }",
+    "return cancellable && m; }",
+    "callback.wait_under_a_guard*",
 )
 
 # ---- Goroutines ----------------------------------------------------------------------------------------------------
@@ -324,24 +558,109 @@ mutation(
 )
 
 mutation(
+    "due_timers_come_in_batches_out_of_order",
+    "src/timer/timer_heap.cpp",
+    "            due[n++] = t;",
+    "            due[n++] = t;\n            if (n > 1 && n % 8 == 0) std::swap(due[n - 2], due[n - 1]);",
+    "timer_heap.*",
+)
+mutation(
+    "take_due_stops_after_a_batch",
+    "src/timer/timer_heap.cpp",
+    "    } while (n == settled_at_once);",
+    "    } while (false);",
+    "timer_heap.*",
+)
+mutation(
+    "timers_wait_for_a_short_queue",
+    "src/sched/schedule.cpp",
+    "(look_further || queued < topped_up_to)",
+    "queued < topped_up_to",
+    "sleep.ends_beside_many_that_yield",
+)
+mutation(
+    "clock_is_looked_at_for_nothing",
+    "src/sched/wake_ahead.hpp",
+    "paid_at_ = std::max(paid_at_, now) + ns * one_part_in;",
+    "paid_at_ = std::max(paid_at_, now) + ns;",
+    "wake_ahead.*",
+)
+mutation(
+    "one_late_wakeup_is_learnt_for_good",
+    "src/sched/wake_ahead.hpp",
+    "std::clamp<std::int64_t>(late, 0, most_ns) - late_;",
+    "std::max<std::int64_t>(late, late_) - late_;",
+    "wake_ahead.*",
+)
+mutation(
+    "notes_spin_past_their_deadline",
+    "src/os/note.cpp",
+    "std::min(nanotime() + spin_ns, deadline);",
+    "nanotime() + spin_ns;",
+    "note.*",
+)
+mutation(
+    "timers_are_waited_for_awake",
+    "src/sched/idle.cpp",
+    "    if (early < length) return {due - early, 0};",
+    "    if (early < 0) return {due - early, 0};",
+    "idle.waiting_for_timers_costs_little",
+)
+
+mutation(
     "timer_stop_claims_success",
     "src/timer/timer_object.cpp",
-    "    s->drain();\n    return was;\n}\n\nbool",
-    "    s->drain();\n    return was || s->ch;\n}\n\nbool",
+    "    return s->drain() || was;",
+    "    return s->drain() || was || s->to;",
     "*timers.stop_*",
 )
 mutation(
     "timer_stop_leaves_the_time",
     "src/timer/timer_object.cpp",
-    "    s->drain();\n    return was;\n}\n\nbool",
-    "    return was;\n}\n\nbool",
+    "    return s->drain() || was;",
+    "    return was;",
     "*timers.stop_*",
+)
+mutation(
+    "timer_stop_does_not_count_a_time_that_it_takes_back",
+    "src/timer/timer_object.cpp",
+    "    return s->drain() || was;",
+    "    s->drain();\n    return was;",
+    "*timers.stop_*",
+)
+mutation(
+    "timer_reset_does_not_count_a_time_that_it_takes_back",
+    "src/timer/timer_object.cpp",
+    "    const bool was = s->drain() || stopped;",
+    "    s->drain();\n    const bool was = stopped;",
+    "*timers.are_reset_while_*",
+)
+mutation(
+    "after_keeps_its_timer",
+    "include/handoff/channel.hpp",
+    "        this->end();   // before",
+    "        // before",
+    "*timers.of_after_go_*",
+)
+mutation(
+    "after_goes_on_sending_to_a_channel_that_is_gone",
+    "src/timer/timer_object.cpp",
+    "        t->stop_locked();\n    }\n    t->drop();",
+    "    }\n    t->drop();",
+    "*timers.of_after_*",
+)
+mutation(
+    "ticks_go_beyond_the_end_of_time",
+    "src/timer/timer_object.cpp",
+    "    return period < last_deadline - last ? last + period : last_deadline;",
+    "    return static_cast<std::int64_t>(static_cast<std::uint64_t>(last) + static_cast<std::uint64_t>(period));",
+    "virtual_time.*",
 )
 mutation(
     "timer_reset_leaves_the_time",
     "src/timer/timer_object.cpp",
-    "    s->drain();\n    s->start_locked",
-    "    s->start_locked",
+    "    const bool was = s->drain() || stopped;",
+    "    const bool was = stopped;",
     "*timers.are_reset_while_*",
 )
 mutation(
@@ -350,6 +669,86 @@ mutation(
     "        when = at;\n        add(m);\n    }",
     "        when = when != 0 ? std::min(when, at) : at;\n        add(m);\n    }",
     "*timers.are_reset_while_*",
+)
+
+# ---- Clocks --------------------------------------------------------------------------------------------------------
+
+mutation(
+    "times_are_rounded_before_they_are_subtracted",
+    "include/handoff/detail/time.hpp",
+    "        return in_nanoseconds<unit>(way);",
+    "        return std::chrono::nanoseconds(in_range(t).count() / 2 - in_range(now).count() / 2) * 2;",
+    "clocks/*",
+)
+mutation(
+    "counts_are_subtracted_in_their_own_type",
+    "include/handoff/detail/time.hpp",
+    "    if constexpr (is_integer<Rep> && is_integer<NowRep>) {",
+    "    if constexpr (sizeof(Rep) == 0) {",
+    "clocks/*:time_between.*",
+)
+mutation(
+    "another_clock_is_not_asked_again",
+    "include/handoff/detail/time.hpp",
+    "    bool over() const { return left().count() <= 0; }",
+    "    bool over() const { return true; }",
+    "clocks/*",
+)
+mutation(
+    "select_does_not_ask_another_clock_again",
+    "src/sync/select.cpp",
+    "if (cases[end.index]->kind != case_kind::timeout || cases[end.index]->over()) return end;",
+    "return end;",
+    "clocks/*",
+)
+mutation(
+    "condition_variable_says_timeout_by_the_wrong_clock",
+    "include/handoff/condition_variable.hpp",
+    "nullptr) || !limit.over() ?",
+    "nullptr) ?",
+    "clocks/*",
+)
+mutation(
+    "condition_variable_gives_up_by_the_wrong_clock",
+    "include/handoff/condition_variable.hpp",
+    "            if (!wait_with(lock, limit.deadline(), stop) && limit.over()) return holds();",
+    "            if (!wait_with(lock, limit.deadline(), stop)) return holds();",
+    "clocks/*",
+)
+mutation(
+    "group_is_cancelled_by_the_wrong_clock",
+    "src/sync/task_group.cpp",
+    "    const std::int64_t next = later ? later() : at_once;",
+    "    const std::int64_t next = at_once;\n    (void)later;",
+    "clocks/*",
+)
+mutation(
+    "waits_last_for_73_years",
+    "include/handoff/detail/time.hpp",
+    "    return wait < last_deadline - now ? now + wait : last_deadline;",
+    "    return now + std::min(wait, INT64_MAX / 4);",
+    "virtual_time.*",
+)
+mutation(
+    "virtual_time_passes_its_end",
+    "src/sim/simulator.cpp",
+    "    if (first >= last_deadline || ++idle_advances_",
+    "    if (first == os::never || ++idle_advances_",
+    "virtual_time.*",
+)
+mutation(
+    "virtual_time_overflows",
+    "src/sim/simulator.cpp",
+    "        now_ += std::min<std::int64_t>(options_.time_per_step.count(), last_deadline - 1 - now_);",
+    "        now_ = static_cast<std::int64_t>(static_cast<std::uint64_t>(now_) + static_cast<std::uint64_t>(options_.time_per_step.count()));",
+    "virtual_time.*:simulation.time_that_steps_take_ends_with_time",
+)
+mutation(
+    "what_is_no_number_is_waited_for",
+    "include/handoff/detail/time.hpp",
+    "        if (ns != ns) refuse_nan();",
+    "",
+    "durations.*",
 )
 
 # ---- Channels and select -------------------------------------------------------------------------------------------
@@ -408,16 +807,93 @@ mutation(
 )
 mutation(
     "who_points_ahead_may_be_gone",
-    "src/sync/parking_lot.hpp",
-    "        if (trailing == &n) trailing = n.next;",
+    "src/sync/parking_lot.cpp",
+    "            first->stands_for.trailing = n.next == first ? nullptr : &node_of(n.next);",
+    "            (void)first;",
+    "bucket.keeps_*",
+)
+mutation(
+    "first_of_a_queue_leaves_who_points_ahead",
+    "src/sync/parking_lot.cpp",
+    "        if (next.stands_for.trailing == &n) next.stands_for.trailing = &next;\n",
+    "",
+    "bucket.keeps_*",
+)
+mutation(
+    "objects_below_one_that_goes_are_lost",
+    "src/sync/parking_lot.cpp",
+    "    *at = leaf;",
+    "    *at = nullptr;",
+    "bucket.*",
+)
+mutation(
+    "any_object_from_below_takes_its_place",
+    "src/sync/parking_lot.cpp",
+    "    while (*below(*end)) end = below(*end);",
     "",
     "bucket.*",
 )
 mutation(
+    "objects_form_a_list",
+    "src/sync/parking_lot.hpp",
+    "at = &(*at)->stands_for.child[path >> 63];",
+    "at = &(*at)->stands_for.child[0];",
+    "bucket.finds_*",
+)
+mutation(
+    "waiters_of_one_object_are_nodes_of_the_tree",
+    "src/sync/parking_lot.hpp",
+    "    for (; *at && (*at)->address != address; path <<= 1)",
+    "    for (; *at; path <<= 1)",
+    "bucket.*",
+)
+mutation(
+    "objects_share_few_buckets",
+    "src/sync/parking_lot.hpp",
+    "return buckets[hash_of(address) >> (64 - bucket_bits)]; }",
+    "return buckets[hash_of(address) >> (64 - bucket_bits) & 7]; }",
+    "bucket.spreads_*",
+)
+mutation(
+    "release_of_some_releases_all",
+    "src/sync/parking_lot.cpp",
+    "        if (served == most) break;",
+    "",
+    "*parking_lot.releases_as_many_*",
+)
+mutation(
+    "those_released_together_are_forgotten_after_a_round",
+    "src/sync/parking_lot.cpp",
+    "        more = end_.next != &end_;",
+    "        more = false;",
+    "*parking_lot.releases_all_*",
+)
+mutation(
+    "readers_behind_a_round_are_not_let_in",
+    "src/sync/shared_mutex.cpp",
+    "            round.grow();\n            return true;",
+    "            return false;",
+    "*shared_mutexes.let_in_all_readers_*",
+)
+mutation(
+    "who_waits_for_a_thread_never_sleeps",
+    "src/os/backoff.cpp",
+    "    if (rounds_ < yields) {",
+    "    if (rounds_ != yields + 1) {",
+    "spin_lock.*:backoff.spins_*",
+)
+mutation(
+    "end_of_a_runtime_only_yields",
+    "src/sched/lifecycle.cpp",
+    "    for (os::backoff a_moment;; a_moment.give_up_core()) {",
+    "    for (;; sched_yield()) {",
+    "backoff.lets_*",
+)
+mutation(
     "plain_unlock_wakes_whoever_is_there",
     "src/sync/mutex.cpp",
-    "            if (n->kind == kind_mutex) waiting",
-    "            waiting",
+    "        if (first && first->kind == kind_mutex) waiting",
+    "        if (first) waiting",
     "*mutexes.that_are_gone_wake_nobody_else*",
 )
 mutation(
@@ -444,15 +920,15 @@ mutation(
 mutation(
     "notification_is_lost_on_one_that_gave_up",
     "src/sync/condition_variable.cpp",
-    "            if (notified && !all) return;",
-    "            if (!all) return;\n            (void)notified;",
+    "            if (notified) return;",
+    "            (void)notified;\n            return;",
     "*condition_variables.a_notification_is_not_lost_on_*",
 )
 mutation(
     "semaphore_is_released_past_those_who_wait",
     "src/sync/semaphore.cpp",
-    "        while (served < std::min(n, in_a_round) && waiting.release_first(0, won)) ++served;\n        n -= served;",
-    "        while (waiting.release_first(0, won)) ++served;\n        n -= std::min(n, served);",
+    "waiting.release_up_to(std::min(n, round.size()), 0, won);",
+    "std::min(n, waiting.release_up_to(round.size(), 0, won));",
     "*semaphores.*",
 )
 mutation(
@@ -461,6 +937,48 @@ mutation(
     "            if (!fits) return;",
     "",
     "*wait_groups.refuse_*:*latches.refuse_*",
+)
+mutation(
+    "counts_begin_below_zero",
+    "include/handoff/detail/count.hpp",
+    "    if (n < 0 || n > most)",
+    "    if (n > most)",
+    "semaphore.has_no_*:latch.counts_*:barrier.expects_*",
+)
+mutation(
+    "counts_begin_beyond_their_maximum",
+    "include/handoff/detail/count.hpp",
+    "    if (n < 0 || n > most)",
+    "    if (n < 0)",
+    "semaphore.has_no_*:latch.counts_*:barrier.expects_*",
+)
+mutation(
+    "completions_may_throw",
+    "include/handoff/barrier.hpp",
+    "    static void run(void* f) noexcept {",
+    "    static void run(void* f) {",
+    "barrier_death.*",
+)
+mutation(
+    "wait_ends_without_the_lock",
+    "include/handoff/condition_variable.hpp",
+    "            std::terminate();",
+    "            throw;",
+    "condition_variable_death.*",
+)
+mutation(
+    "lock_is_not_taken_again_by_who_is_cancelled",
+    "include/handoff/condition_variable.hpp",
+    "            throw_if_simulation_failed();",
+    "            throw;",
+    "*condition_variables.that_are_cancelled_have_*",
+)
+mutation(
+    "lock_is_taken_again_but_for_a_cancellation",
+    "include/handoff/condition_variable.hpp",
+    "        const cancellation_blocker not_now;\n        lock_or",
+    "        lock_or",
+    "*condition_variables.that_are_cancelled_have_*",
 )
 mutation(
     "once_is_done_after_an_exception",
@@ -491,13 +1009,140 @@ mutation(
     "*cancellation.*:*task_groups.*",
 )
 
+mutation(
+    "callbacks_of_groups_are_switched",
+    "src/sync/task_group.cpp",
+    "    const pinned_goroutine while_callbacks_run;\n    cancel_list* const before",
+    "    cancel_list* const before",
+    "*stop_callback*.*",
+)
+mutation(
+    "requested_callbacks_are_switched",
+    "src/sync/task_group.cpp",
+    "    const pinned_goroutine while_callbacks_run;\n    return source",
+    "    return source",
+    "*stop_callbacks.of_any_source_*",
+)
+mutation(
+    "callbacks_of_ours_are_switched",
+    "include/handoff/cancellation.hpp",
+    "        const callback_pin here;\n",
+    "",
+    "*stop_callbacks.of_ours_stay_*",
+)
+mutation(
+    "who_is_pinned_gives_way",
+    "src/sched/schedule.cpp",
+    "        if (m->locked_g->pinned != 0) return m;",
+    "",
+    "*stop_callback.gives_no_way*",
+)
+mutation(
+    "end_of_a_call_unpins",
+    "src/sched/g.hpp",
+    "lock_depth != 0 || pinned != 0 ||",
+    "lock_depth != 0 ||",
+    "*stop_callbacks.nest_with_other_ties*",
+)
+mutation(
+    "cancelling_recurs_into_inner_groups",
+    "src/sync/task_group.cpp",
+    "            if (g.begin_cancel(cancel_reason::outside)) found.push(group_ref(g));",
+    "            g.cancel(cancel_reason::outside);",
+    "*nested_groups.are_cancelled_however_deep*",
+)
+mutation(
+    "cancelling_recurs_through_tokens",
+    "src/sync/task_group.cpp",
+    "    if (!list) return cancel(cancel_reason::outside);",
+    "    if (list || !list) return cancel(cancel_reason::outside);",
+    "*nested_groups.that_are_chained_*",
+)
+mutation(
+    "inner_groups_are_not_cancelled",
+    "src/sync/task_group.cpp",
+    "            if (g.begin_cancel(cancel_reason::outside)) found.push(group_ref(g));",
+    "            (void)found, (void)g;",
+    "*task_groups.of_inner_goroutines_*",
+)
+mutation(
+    "group_that_was_in_time_throws",
+    "src/sync/task_group.cpp",
+    "        if (!s_->cut_short && !e &&",
+    "        if (!e && why == cancel_reason::none &&",
+    "*nested_groups.that_ended_in_time_*",
+)
+mutation(
+    "group_that_was_cut_short_says_nothing",
+    "src/sync/task_group.cpp",
+    "    cut_short = !scopes.empty();\n",
+    "",
+    "*nested_groups.that_were_cut_short_*:*task_groups.*",
+)
+mutation(
+    "group_forgets_whom_it_did_not_run",
+    "src/sync/task_group.cpp",
+    "            g.cut_short = true;\n",
+    "",
+    "*nested_groups.that_ended_in_time_*:*task_groups.*",
+)
+mutation(
+    "failed_group_takes_more",
+    "src/sync/task_group.cpp",
+    "    if (g_->over.load(std::memory_order_relaxed)) [[unlikely]]",
+    "    if (false)",
+    "*nested_groups.that_failed_*",
+)
+mutation(
+    "moves_of_values_are_not_marked",
+    "src/sync/channel.cpp",
+    "        const move_mark here(c.ops->loud);\n",
+    "",
+    "*channel_moves.that_call_*",
+)
+mutation(
+    "quick_moves_of_values_are_not_marked",
+    "include/handoff/channel.hpp",
+    "            const move_mark here(ops.loud);\n            ::new",
+    "            ::new",
+    "*channel_moves.that_call_*",
+)
+mutation(
+    "threads_block_in_moves",
+    "src/sync/wait.cpp",
+    "    refuse_in_move();\n    if (w.note.wait_until",
+    "    if (w.note.wait_until",
+    "*channel_moves.that_call_the_library_are_found_*",
+)
+mutation(
+    "closures_are_moved_in_a_section",
+    "src/sched/spawn.cpp",
+    "    if (!ops.quiet) return m->s->spawn_moving",
+    "    if (!m) return m->s->spawn_moving",
+    "*channel_moves.of_closures_*",
+)
+mutation(
+    "go_waits_for_a_processor",
+    "src/sched/spawn.cpp",
+    "    if (!enter_staying(m)) [[unlikely]] return spawn_outside(m->s, ops, task, opts, site);",
+    "    m = enter(m);",
+    "*starting.*",
+)
+mutation(
+    "go_gives_way",
+    "src/sched/syscall.cpp",
+    "    else if (is_without_p(how)) has_p = regain_at_once(m, how);",
+    "    else if (is_without_p(how)) has_p = regain_at_once(m, how);\n    else if (how == retake::asked_to_yield) m->s->give_way(m);",
+    "*starting.a_goroutine_does_not_switch*",
+)
+
 # ---- Under load: one for each program of tests/stress ----------------------------------------------------------------
 
 mutation(
     "guarded_calls_keep_their_processor",
     "src/sched/monitor.cpp",
-    "    if ((waits && (lasted >= grace || slice_is_over)) ||",
-    "    if ((waits && lasted < 0 && slice_is_over) ||",
+    "    if ((waits && (lasted >= grace || slice_is_over(p))) ||",
+    "    if ((waits && lasted < 0 && slice_is_over(p)) ||",
     "*NothingIsLostAndCountersAddUp*",
     target="handoff_stress_blocking_test",
 )
@@ -519,7 +1164,7 @@ MUTATIONS.append(
 )
 mutation(
     "hogs_are_started_beyond_their_limit",
-    "src/sched/monitor.cpp",
+    "src/sched/hogs.cpp",
     "    return opts.retake_running_after.count() * (10 + 10 *",
     "    return 0 * (10 + 10 *",
     "Hogs.*",
@@ -575,6 +1220,23 @@ mutation(
     target="handoff_stress_wakeups_test",
 )
 
+mutation(
+    "yielded_goroutines_wake_nobody",
+    "src/sched/schedule.cpp",
+    "    m->s->wakep();\n}\n\n}  // namespace\n\n// finish_switch does",
+    "}\n\n}  // namespace\n\n// finish_switch does",
+    "*LeavesItsPlaceToAnotherProcessor*",
+    target="handoff_stress_wakeups_test",
+)
+
+mutation(
+    "what_was_asked_is_forgotten_with_the_stay",
+    "src/sched/monitor.cpp",
+    "        if (w.m != m || w.call != call) w.asked = w.fast_ways_closed = false;",
+    "        w.asked = w.fast_ways_closed = false;",
+    "*leaves_pairs_their_part/spawning",
+)
+
 # ---- Faults, signals and simulations ---------------------------------------------------------------------------------
 
 mutation(
@@ -604,7 +1266,371 @@ mutation(
 mutation(
     "simulation_never_interleaves",
     "src/sim/simulator.cpp",
-    "    const bool gives = !ready_.empty() && gives_way(m->curg.load(std::memory_order_relaxed), false);",
-    "    const bool gives = false;",
+    "    const bool gives = quiet == 0 && others() && gives_way(",
+    "    const bool gives = yields && quiet == 0 && others() && gives_way(",
     "*all_interleavings_of_two_appear*",
+)
+mutation(
+    "simulated_timers_go_before_goroutines",
+    "src/sim/simulator.cpp",
+    "    if (due_.size() == 0) return false;\n    if (how_.by_priority)",
+    "    if (due_.size() == 0) return false;\n    if (seed_ + 1 != 0) return true;\n    if (how_.by_priority)",
+    "*same_instant.a_send_and_a_timeout*",
+)
+mutation(
+    "simulated_timers_keep_the_order_of_their_start",
+    "src/sim/simulator.cpp",
+    "    return std::min(static_cast<std::int64_t>(static_cast<simulator*>(self)->random() >> 1), os::never - 1);",
+    "    return static_cast<simulator*>(self)->now_;",
+    "*same_instant.two_timers*",
+)
+mutation(
+    "simulated_timers_lose_their_heap",
+    "src/timer/timer_heap.cpp",
+    "    while (timer* t = pop_due(now)) other.take_over(t, key(arg));",
+    "    while (timer* t = pop_due(now)) {\n        other.take_over(t, key(arg));\n        t->heap.store(this, std::memory_order_relaxed);\n    }",
+    "simulation.timers_that_are_due_can_be_stopped",
+)
+mutation(
+    "simulated_joins_tell_out_of_turn",
+    "src/sched/spawn.cpp",
+    "    if (g->exception) await_turn_to_throw();\n",
+    "",
+    "failed_simulation.clean_up_that_takes_time_finds_what_it_refers_to",
+)
+mutation(
+    "simulated_groups_cancel_out_of_turn",
+    "src/sync/wait.cpp",
+    "    await_turn_to_throw();\n    if (const M* m = current_m(); m && m->s->sim)",
+    "    if (const M* m = current_m(); m && m->s->sim)",
+    "failed_simulation.groups_keep_what_the_children_of_their_members_refer_to",
+)
+mutation(
+    "simulated_waits_await_their_turn_with_the_lock",
+    "src/sync/condition_variable.cpp",
+    "    if (how == wait_end::cancelled) await_turn_to_throw();   // before it has the lock again\n",
+    "",
+    "failed_simulation.members_await_their_turn_without_the_lock",
+)
+mutation(
+    "ending_of_a_simulation_takes_any_order",
+    "src/sim/ending.cpp",
+    "    how_ = {.by_priority = true, .preempts_one_in = circle};\n",
+    "",
+    "failed_simulation.who_goes_on_normally_does_so_after_the_younger",
+)
+mutation(
+    "simulated_turns_come_too_late",
+    "src/sim/ending.cpp",
+    "|| advance_time() || let_one_unwind()) return true;",
+    "|| advance_time()) return true;",
+    "failed_simulation.ends_where_clean_up_waits_for_who_awaits_its_turn",
+)
+mutation(
+    "settle_does_not_wait",
+    "src/sim/simulator.cpp",
+    "if (!others() && !ending_ && !settling_.empty()) let_go_on(",
+    "if (!ending_ && !settling_.empty()) let_go_on(",
+    "simulation.settle_*",
+)
+
+# ---- Unguarded calls, hogs, goroutines without a processor ------------------------------------------------------------
+
+mutation(
+    "unguarded_calls_wait_for_the_slice",
+    "src/sched/monitor.cpp",
+    "if (now >= w.next_probe && (waits || stay >= limit)) {",
+    "if (now >= w.next_probe && stay >= limit) {",
+    "unguarded.call_loses_its_processor_and_is_named",
+)
+mutation(
+    "clock_tells_nothing_of_sleepers",
+    "src/sched/monitor.cpp",
+    "    return asleep;\n",
+    "    return false;\n",
+    "unguarded.call_is_found_without_a_descriptor",
+)
+mutation(
+    "descriptors_of_threads_are_kept_for_ever",
+    "src/os/thread_activity.cpp",
+    "        if (f.tid != 0) ::close(f.fd);\n        f = {};\n    }\n",
+    "        f = {};\n    }\n",
+    "unguarded.watching_leaves_no_descriptor_behind",
+)
+mutation(
+    "fast_ways_stay_open",
+    "src/sched/monitor.cpp",
+    "if (r.asks != watch.fast_ways_closed) {",
+    "if (false) {",
+    "computing.loops_of_*_let_others_on",
+)
+mutation(
+    "kinds_are_those_of_types_alone",
+    "src/sched/spawn.cpp",
+    "std::uint64_t{line} << 48;",
+    "std::uint64_t{line} * 0;",
+    "computing.kinds_are_told_apart_by_place",
+)
+mutation(
+    "asked_kinds_are_ignored",
+    "src/sched/spawn.cpp",
+    "opts ? opts->kind : 0",
+    "0",
+    "computing.kinds_are_told_apart_as_the_program_says",
+)
+mutation(
+    "sleepers_count_as_computing_for_ever",
+    "src/sched/monitor.cpp",
+    "    judge_computing(now);\n",
+    "",
+    "computing.is_over_in_an_unguarded_call",
+)
+mutation(
+    "who_waits_for_a_core_does_not_compute",
+    "src/sched/hogs.cpp",
+    "        if (awake && may_wait && wanted * 2 < time) return;",
+    "",
+    "computing.is_not_over_on_an_overloaded_machine",
+)
+mutation(
+    "yield_forgets_the_global_queue",
+    "src/sched/schedule.cpp",
+    "if (!next && !globq.empty() && !sim)",
+    "if (false)",
+    "yield.lets_one_of_the_global_queue_on",
+)
+mutation(
+    "nothing_begins_without_a_processor",
+    "src/sched/without.cpp",
+    "constexpr std::uint8_t blocks = 2;",
+    "constexpr std::uint8_t blocks = 9;",
+    "without_a_processor.begins_what_will_block",
+)
+mutation(
+    "what_began_without_unlearns_nothing",
+    "src/sched/without.cpp",
+    "learn_of_kind(g, false);",
+    "(void)0;",
+    "without_a_processor.kinds_that_no_longer_block_are_begun_with_one_again",
+)
+mutation(
+    "monitor_sleeps_through_a_standstill",
+    "src/sched/idle.cpp",
+    "if (monitor_deep && opts.deadlock_after.count() != 0) {",
+    "if (false) {",
+    "procs/deadlocks.are_not_reported_while_something_goes_on/*",
+)
+
+# ---- Faults, floating point, deep code -----------------------------------------------------------------------------
+
+mutation(
+    "fault_handler_goes_over_later_ones",
+    "src/context/overflow.cpp",
+    "    if (came_later) return;\n",
+    "",
+    "fault_handlers.one_that_came_later_keeps_its_place",
+)
+mutation(
+    "fault_handler_passes_on_to_who_has_called_it",
+    "src/context/overflow.cpp",
+    "return ::sigaction(h.signal, nullptr, &now) == 0 && same_handler(now, h.before);",
+    "return false;",
+    "fault_handlers.one_installed_again_over_ours_is_called_once",
+)
+mutation(
+    "fault_goes_round_in_a_longer_circle",
+    "src/context/overflow.cpp",
+    "    if (passing.info == info && frame < passing.frame) return true;\n",
+    "",
+    "fault_handlers.longer_circles_of_others_end",
+)
+mutation(
+    "fault_handler_is_not_put_back_over_nobody",
+    "src/context/overflow.cpp",
+    "h.was_placed && !is_nobody(now) &&",
+    "h.was_placed &&",
+    "fault_handlers.overflow_is_reported_after_another_has_gone",
+)
+mutation(
+    "fault_handlers_are_installed_unasked",
+    "src/sched/lifecycle.cpp",
+    "if (opts.fault_handlers) context::install_overflow_handler",
+    "context::install_overflow_handler",
+    "fault_handlers.are_not_installed_by_who_must_not",
+)
+mutation(
+    "float_mode_passes_to_the_next",
+    "src/sched/spawn.cpp",
+    "    g->s->floats.restore();   // the last one on this thread may have left its own\n",
+    "",
+    "float_mode.of_one_that_ended_is_not_inherited",
+)
+mutation(
+    "float_mode_forgets_the_x87",
+    "src/context/float_mode.hpp",
+    "if (now.x87_ != x87_) [[unlikely]]",
+    "if (false)",
+    "float_mode.of_one_that_ended_is_not_inherited",
+)
+mutation(
+    "guards_are_one_page",
+    "src/context/stack.cpp",
+    "std::max<std::size_t>(64 * 1024, page_size())",
+    "page_size()",
+    "stack_pool.guards_are_as_long_as_large_frames:overflow.of_a_large_frame_is_reported",
+)
+mutation(
+    "deep_code_waits_on_g0",
+    "src/sched/schedule.cpp",
+    "if (G* tied = m->locked_g; tied && tied->deep)",
+    "if (G* tied = m->locked_g; tied && tied->deep && tied->lock_depth == 0)",
+    "thread_stack.frames_survive_waiting",
+)
+mutation(
+    "deep_code_is_not_tied",
+    "src/sched/thread_stack.cpp",
+    "        m->locked_g = g;\n",
+    "        g->locked.store(false, std::memory_order_relaxed);\n",
+    "thread_stack.the_goroutine_keeps_its_thread:thread_stack.calls_nest",
+)
+mutation(
+    "deep_code_may_untie_itself",
+    "src/sched/sleep.cpp",
+    "g->lock_depth > (g->deep ? 1u : 0u)",
+    "g->lock_depth > 0",
+    "thread_stack.tie_is_not_the_callers_to_undo",
+)
+mutation(
+    "deep_code_stays_tied",
+    "src/sched/thread_stack.cpp",
+    "        m_->locked_g = nullptr;\n",
+    "",
+    "thread_stack.the_goroutine_keeps_its_thread:thread_stack.calls_nest",
+)
+mutation(
+    "threads_have_small_stacks",
+    "src/os/thread.cpp",
+    "::pthread_attr_setstacksize(&attr, room);",
+    "::pthread_attr_setstacksize(&attr, size);",
+    "thread_stack.has_the_room_of_a_thread",
+)
+mutation(
+    "threads_insist_on_large_stacks",
+    "src/os/thread.cpp",
+    "if (e == EAGAIN && room > size && memory_is_short(room)) {",
+    "if (false) {",
+    "thread_stack.is_smaller_where_memory_is_short",
+)
+mutation(
+    "overflow_of_the_threads_stack_has_no_name",
+    "src/debug/report.cpp",
+    "    const bool own = (g->deep ? g->deep->guards(at) : st.guards(at)) ||\n"
+    "                     is_stepped_over(at, static_cast<const char*>(sp), g->deep ? g->deep->guard_hi : st.usable_lo());\n",
+    "    const bool own = st.guards(at);\n",
+    "thread_stack.overflow_is_reported_with_the_goroutine",
+)
+mutation(
+    "end_of_a_thread_has_no_name",
+    "src/sched/spawn.cpp",
+    "        g->exception = caught_exception();",
+    "        g->exception = std::current_exception();",
+    "thread_end.*",
+)
+mutation(
+    "end_of_a_thread_in_a_group_has_no_name",
+    "src/sync/task_group.cpp",
+    "g.fail(caught_exception());",
+    "g.fail(std::current_exception());",
+    "thread_end.*",
+)
+
+# ---- Counters, names, locals and memory ------------------------------------------------------------------------------
+
+mutation(
+    "own_exits_are_a_difference",
+    "src/debug/snapshot.cpp",
+    "            if (ended > others) m->own_told = std::max(m->own_told, ended - others);\n",
+    "            m->own_told = ended - others;\n",
+    "procs/counts.never_go_back/*",
+)
+mutation(
+    "calls_that_lose_their_processor_count_as_own",
+    "src/sched/syscall.cpp",
+    "    m->calls_not_own.add();\n    m->calls_without.add();\n    count_call(m);\n",
+    "    m->calls_without.add();\n    count_call(m);\n",
+    "procs/counts.are_exact_once_all_is_quiet/*",
+)
+mutation(
+    "snapshots_keep_the_lock",
+    "src/debug/snapshot.cpp",
+    "        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*store, some[i]));\n",
+    "        base::lock_guard still(lock);\n        at = store->visit(at < store->places() ? at : 0, [](const G&) {});\n"
+    "        std::array<seen, 64> none;\n        store->for_each([&](const G& g) {\n"
+    "            const g_state state = g.state.load(std::memory_order_relaxed);\n"
+    "            if (state == g_state::idle || state == g_state::dead) return;\n            none[0] = look_at(g, state);\n"
+    "            all.goroutines.push_back(with_name(*store, none[0]));\n        });\n        break;\n",
+    "inspection_of_counts.snapshots_let_others_on",
+)
+mutation(
+    "names_are_of_memory",
+    "src/sched/g_store.cpp",
+    "it != names.end() && it->second.id == id ?",
+    "it != names.end() && id != 0 ?",
+    "g_store.names_are_of_one_goroutine",
+)
+mutation(
+    "memory_of_goroutines_stays",
+    "src/sched/g_store.cpp",
+    "    if (g_store::chunk_bytes % context::page_size() == 0) ::madvise(gs, g_store::chunk_bytes, MADV_DONTNEED);\n",
+    "    (void)gs;\n",
+    "goroutine_memory.goes_back_when_idle",
+)
+mutation(
+    "gs_of_whole_chunks_are_given_out_again",
+    "src/sched/g_store.cpp",
+    "    if (!whole.empty()) std::erase_if(lent, [&count](const G* g) { return count[g->chunk] == chunk_size; });\n",
+    "",
+    "g_store.whole_chunks_rest_and_come_back",
+)
+mutation(
+    "locals_of_threads_end_once",
+    "src/sync/goroutine_local.cpp",
+    "    if (pthread_key_t key; find_key(key) && ::pthread_setspecific(key, of_thread) != 0) throw std::bad_alloc();\n",
+    "",
+    "procs/goroutine_locals.of_threads_*:procs/goroutine_locals.that_pthread_keys_use*",
+)
+mutation(
+    "locals_of_the_main_thread_end_once",
+    "src/sync/goroutine_local.cpp",
+    "        if (std::atexit(destroy_those_of_thread) != 0) throw std::bad_alloc();\n",
+    "",
+    "goroutine_locals_at_exit.*",
+)
+mutation(
+    "locals_of_dropped_results_stay",
+    "src/sched/spawn.cpp",
+    "    drop_outcome(g, *g->s->store);\n    if (g->locals) [[unlikely]] destroy_locals(g->locals);\n",
+    "    drop_outcome(g, *g->s->store);\n",
+    "procs/goroutine_locals.that_a_dropped_result_uses*",
+)
+mutation(
+    "groups_start_a_runtime",
+    "src/sched/lifecycle.cpp",
+    "    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;\n",
+    "    if (sched* s = default_sched()) return s;\n",
+    "default_runtime.is_started_by_no_group_or_timer",
+)
+mutation(
+    "groups_run_where_go_is_called",
+    "src/sync/task_group.cpp",
+    "    if (!m || m->s->link != g_->home) {\n",
+    "    if (!g_) {\n",
+    "procs/named_runtime.*",
+)
+mutation(
+    "timers_forget_their_runtime",
+    "src/timer/timer_object.cpp",
+    "(of ? of : sched_of_maker(",
+    "(sched_of_maker(",
+    "procs/named_runtime.has_timers/*",
 )

@@ -34,13 +34,13 @@ constexpr part parts_of_sched[] = {
     {offsetof(sched, nprocs), "sched::nprocs, nallp"},
     {offsetof(sched, allp), "sched::allp"},
     {offsetof(sched, kinds), "sched::kinds"},
-    {offsetof(sched, hog_kinds), "sched::hog_kinds"},
-    {offsetof(sched, outsiders), "sched::outsiders"},
     {offsetof(sched, nhogs), "sched::nhogs"},
-    {offsetof(sched, computing), "sched::computing"},
+    {offsetof(sched, computing), "sched::computing, computing_kinds"},
+    {offsetof(sched, workers), "sched::workers"},
+    {offsetof(sched, starved), "sched::starved, left_ps"},
     {offsetof(sched, spin_time), "sched::spin_time"},
     {offsetof(sched, coarse_now), "sched::coarse_now"},
-    {offsetof(sched, starved), "sched::starved"},
+    {offsetof(sched, outsiders), "sched::outsiders"},
     {offsetof(sched, monitor_note), "sched::monitor_note"},
     {offsetof(sched, drained), "sched::drained"},
     {offsetof(sched, stacks), "stack pool"},
@@ -87,6 +87,13 @@ constexpr part parts_of_g[] = {
 };
 
 template <std::size_t N>
+constexpr bool in_order(const part (&parts)[N]) {
+    return std::is_sorted(parts, parts + N, [](const part& a, const part& b) { return a.offset < b.offset; });
+}
+static_assert(in_order(parts_of_sched) && in_order(parts_of_p) && in_order(parts_of_m) && in_order(parts_of_g),
+              "each part ends where the next begins");
+
+template <std::size_t N>
 void add_parts(layout& names, const void* object, const part (&parts)[N]) {
     for (std::size_t i = 0; i + 1 < N; ++i)
         names.add(static_cast<const char*>(object) + parts[i].offset, parts[i + 1].offset - parts[i].offset, parts[i].name);
@@ -117,13 +124,11 @@ void layout::add_runtime() {
     for (const auto& m : s.allm) add_parts(*this, m.get(), parts_of_m);
     s.store->for_each([this](G& g) {
         add_parts(*this, &g, parts_of_g);
-        if (g.stk) add(g.stk->lo, g.stk->pages * handoff::context::page_size(), "goroutines' stacks");
+        // Read once: it may end meanwhile, and its stack goes back to the pool.
+        if (const handoff::context::stack* st = g.stk)
+            add(st->lo, st->pages * handoff::context::page_size(), "goroutines' stacks");
     });
-    // All buckets: they stand side by side, and the first address of each hash is as good as another.
-    for (std::uintptr_t i = 1; i <= 4096; ++i) {
-        const bucket& b = bucket_of(reinterpret_cast<const void*>(i * 64));
-        add(&b, sizeof b, "parking lot's buckets");
-    }
+    for (const bucket& b : buckets) add(&b, sizeof b, "parking lot's buckets");
 }
 
 std::string layout::name_of(std::uintptr_t address) const {

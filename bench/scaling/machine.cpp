@@ -192,6 +192,11 @@ void machine::join(unsigned long id) noexcept {
     fail("a join of no thread");
 }
 
+bool machine::is_done(unsigned long id) const noexcept {
+    return std::any_of(threads_.begin(), threads_.end(),
+                       [id](const auto& t) { return t->id == id && t->state == thread_state::done; });
+}
+
 void machine::rendezvous(unsigned count, void (*last)()) noexcept {
     thread& me = *self();
     if (arrived_.size() + 1 < count) {

@@ -89,6 +89,7 @@ public:
 
     int create(unsigned long* id, void* (*body)(void*), void* arg) noexcept;
     void join(unsigned long id) noexcept;
+    bool is_done(unsigned long id) const noexcept;
 
     // rendezvous blocks the calling thread, not the goroutine, until `count` threads have come; all go on at the same
     // time. `last` is called by the last one, before.

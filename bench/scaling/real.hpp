@@ -10,6 +10,7 @@ long __real_syscall(long number, ...) noexcept;
 int __real_clock_gettime(clockid_t clock, struct timespec* t) noexcept;
 int __real_pthread_create(pthread_t* t, const pthread_attr_t* attr, void* (*body)(void*), void* arg) noexcept;
 int __real_pthread_join(pthread_t t, void** result);
+int __real_pthread_tryjoin_np(pthread_t t, void** result) noexcept;
 int __real_pthread_mutex_lock(pthread_mutex_t* m) noexcept;
 int __real_pthread_mutex_trylock(pthread_mutex_t* m) noexcept;
 int __real_pthread_mutex_unlock(pthread_mutex_t* m) noexcept;

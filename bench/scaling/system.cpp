@@ -132,6 +132,13 @@ int __wrap_pthread_join(pthread_t t, void** result) {
     return 0;
 }
 
+int __wrap_pthread_tryjoin_np(pthread_t t, void** result) noexcept {
+    if (!self()) return __real_pthread_tryjoin_np(t, result);
+    if (!the.is_done(t)) return EBUSY;
+    the.join(t);
+    return 0;
+}
+
 int __wrap_pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
     if (!self()) return __real_pthread_mutex_trylock(m);
     touch_mutex(m, true, __builtin_return_address(0));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
+#include <handoff/detail/count.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/time.hpp>
 
@@ -26,7 +27,7 @@ public:
     // arrive returns the phase to wait for; `over` if this was the last to arrive, after which it may be destroyed.
     static constexpr std::uint64_t over = UINT64_MAX;
     HANDOFF_API std::uint64_t arrive(std::ptrdiff_t n, bool drop, void (*complete)(void*), void* arg);
-    HANDOFF_API void wait(std::uint64_t phase, const std::stop_token* stop);
+    HANDOFF_API void wait(std::uint64_t phase, const std::stop_token* stop) const;
 
 private:
     base::atomic<std::uint64_t> phase_{0};              // grows at the end of each; waited for
@@ -37,7 +38,7 @@ private:
 }  // namespace detail
 
 // With the members of its std namesake. The completion function runs on the last that arrives, before the others go on;
-// it must not throw. Waits are cancellation points: a goroutine that is cancelled has arrived all the same. Any thread.
+// if it throws the process ends by std::terminate. Waits are cancellation points: a goroutine that is cancelled has arrived all the same. Any thread.
 template <class Completion = detail::no_completion>
 class barrier {
 public:
@@ -50,20 +51,21 @@ public:
 
     static constexpr std::ptrdiff_t max() noexcept { return std::ptrdiff_t{1} << 60; }
 
-    // 0 <= n <= max().
-    explicit constexpr barrier(std::ptrdiff_t n, Completion f = {}) : base_(n), complete_(std::move(f)) {}
+    // Throws usage_error unless 0 <= n <= max().
+    explicit constexpr barrier(std::ptrdiff_t n, Completion f = {})
+        : base_(detail::checked_count(n, max(), "barrier")), complete_(std::move(f)) {}
     barrier(const barrier&) = delete;
     barrier& operator=(const barrier&) = delete;
 
     // arrive throws usage_error if n is not positive, or more than are still expected in this phase.
     [[nodiscard]] arrival_token arrive(std::ptrdiff_t n = 1) { return arrival_token(base_.arrive(n, false, run, &complete_)); }
-    void wait(arrival_token&& t) { base_.wait(t.phase_, nullptr); }
-    void wait(arrival_token&& t, const std::stop_token& stop) { base_.wait(t.phase_, &stop); }
+    void wait(arrival_token&& t) const { base_.wait(t.phase_, nullptr); }
+    void wait(arrival_token&& t, const std::stop_token& stop) const { base_.wait(t.phase_, &stop); }
     void arrive_and_wait() { wait(arrive()); }
     void arrive_and_drop() { base_.arrive(1, true, run, &complete_); }
 
 private:
-    static void run(void* f) { (*static_cast<Completion*>(f))(); }
+    static void run(void* f) noexcept { (*static_cast<Completion*>(f))(); }
 
     detail::barrier_base base_;
     [[no_unique_address]] Completion complete_;

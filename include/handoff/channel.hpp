@@ -4,6 +4,7 @@
 #include <handoff/detail/channel_base.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/quiet_move.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
 
@@ -48,14 +49,31 @@ struct value_slot {
     }
 };
 
+struct timer_state;
+HANDOFF_API void stop_owned_timer(timer_state* t) noexcept;
+
+// What belongs to a channel beside its values: to that of after() its timer (timer.hpp).
 template <class T>
-struct channel_of final : channel_base {
+struct owned_by_channel {
+    void end() noexcept {}
+};
+template <>
+struct owned_by_channel<std::chrono::steady_clock::time_point> {
+    timer_state* timer = nullptr;   // written before anybody else has a handle
+    void end() noexcept {
+        if (timer) stop_owned_timer(timer);
+    }
+};
+
+template <class T>
+struct channel_of final : channel_base, owned_by_channel<T> {
     static_assert(std::is_object_v<T> && !std::is_const_v<T>, "channels hold objects; send a pointer for a reference");
     static_assert(std::is_nothrow_destructible_v<T>);
 
     explicit channel_of(std::size_t capacity)
         : channel_base(ops, capacity, capacity == 0 ? nullptr : std::allocator<value_slot<T>>().allocate(capacity)->bytes) {}
     ~channel_of() {
+        this->end();   // before the ring goes, to which it may send
         for (std::size_t n = count.load(std::memory_order_relaxed); n > 0; --n) {
             std::destroy_at(&at(head).get());
             head = next(head);
@@ -73,7 +91,12 @@ struct channel_of final : channel_base {
         spin_guard hold(lock);
         const std::size_t n = count.load(std::memory_order_relaxed);
         if (n == cap || !receivers.empty() || closed.load(std::memory_order_relaxed)) return false;
-        ::new (static_cast<void*>(at(tail).bytes)) stored<T>(std::move(value));
+        if constexpr (loud) {
+            const move_mark here(ops.loud);
+            ::new (static_cast<void*>(at(tail).bytes)) stored<T>(std::move(value));
+        } else {
+            ::new (static_cast<void*>(at(tail).bytes)) stored<T>(std::move(value));
+        }
         tail = next(tail);
         count.store(n + 1, std::memory_order_relaxed);
         return true;
@@ -83,7 +106,12 @@ struct channel_of final : channel_base {
         spin_guard hold(lock);
         const std::size_t n = count.load(std::memory_order_relaxed);
         if (n == 0 || !senders.empty()) return false;
-        relocate(slot.bytes, at(head).bytes);
+        if constexpr (loud) {
+            const move_mark here(ops.loud);
+            relocate(slot.bytes, at(head).bytes);
+        } else {
+            relocate(slot.bytes, at(head).bytes);
+        }
         head = next(head);
         count.store(n - 1, std::memory_order_relaxed);
         return true;
@@ -95,7 +123,9 @@ struct channel_of final : channel_base {
         std::destroy_at(&old);
     }
 
-    static constexpr value_ops ops{sizeof(value_slot<T>), std::is_trivially_copyable_v<stored<T>> ? nullptr : relocate};
+    static constexpr bool loud = !quiet_move<stored<T>>;
+    static constexpr value_ops ops{sizeof(value_slot<T>), std::is_trivially_copyable_v<stored<T>> ? nullptr : relocate,
+                                   loud ? type_text<stored<T>>() : nullptr};
 };
 
 struct channel_access;
@@ -110,6 +140,10 @@ struct channel_access;
 // Values come out in the order in which they went in. T is movable, move-only types included, and destroyed without
 // exceptions. A default-constructed channel is never ready: sending and receiving wait forever.
 //
+// Values are moved, and what was moved from is destroyed, while the channel is locked. A move or destructor of T that calls
+// the library there (to yield, wait, lock what is taken, start a goroutine) ends the process with a message that names T; send
+// a std::unique_ptr<T> then. Values whose move may throw are kept in such boxes anyway.
+//
 // A handle is const like a pointer: its constness does not extend to the channel.
 //
 // All functions may be called from any thread and from any goroutine of any runtime; those that wait park a goroutine
@@ -119,6 +153,7 @@ template <class T>
 class channel {
 public:
     using value_type = T;
+    using moves_quietly = std::true_type;
 
     // A channel that is never ready.
     channel() noexcept = default;
@@ -142,49 +177,49 @@ public:
 
     // send waits until the value is in the channel, or with a receiver. Throws channel_closed if the channel is closed,
     // before or while it waits; the value is then destroyed.
-    void send(T value) const { send_slow(std::move(value), detail::no_deadline, nullptr); }
-    void send(T value, const std::stop_token& stop) const { send_slow(std::move(value), detail::no_deadline, &stop); }
+    void send(T value) const { send_slow(std::move(value), nullptr); }
+    void send(T value, const std::stop_token& stop) const { send_slow(std::move(value), &stop); }
 
     // recv waits for a value. Empty once the channel is closed and drained.
-    std::optional<T> recv() const { return recv_slow(detail::no_deadline, nullptr); }
-    std::optional<T> recv(const std::stop_token& stop) const { return recv_slow(detail::no_deadline, &stop); }
+    std::optional<T> recv() const { return recv_slow(nullptr); }
+    std::optional<T> recv(const std::stop_token& stop) const { return recv_slow(&stop); }
 
     // try_send sends if that takes no waiting; false, with `value` as it was, if it would. (A value whose move throws
     // is moved to a box first, and assigned back if it can be.) Throws channel_closed.
-    bool try_send(T&& value) const { return send_if(std::move(value), detail::at_once); }
-    bool try_send(const T& value) const { return send_if(T(value), detail::at_once); }
+    bool try_send(T&& value) const { return send_if(std::move(value), detail::steady_limit(detail::at_once)); }
+    bool try_send(const T& value) const { return send_if(T(value), detail::steady_limit(detail::at_once)); }
 
     // try_recv receives if that takes no waiting; empty if it would, or if the channel is closed and drained.
-    std::optional<T> try_recv() const { return recv_slow(detail::at_once, nullptr); }
+    std::optional<T> try_recv() const { return recv_within(detail::steady_limit(detail::at_once)); }
 
     // send_for and send_until wait no longer than that; false, with `value` as it was, if the time is over. Never early.
     // Throw channel_closed.
     template <class Rep, class Period>
     bool send_for(T&& value, std::chrono::duration<Rep, Period> d) const {
-        return send_if(std::move(value), detail::deadline_after(d));
+        return send_if(std::move(value), detail::limit_after(d));
     }
     template <class Rep, class Period>
     bool send_for(const T& value, std::chrono::duration<Rep, Period> d) const {
-        return send_if(T(value), detail::deadline_after(d));
+        return send_if(T(value), detail::limit_after(d));
     }
-    template <class Clock, class Duration>
+    template <detail::clock_type Clock, class Duration>
     bool send_until(T&& value, std::chrono::time_point<Clock, Duration> t) const {
-        return send_if(std::move(value), detail::deadline_at(t));
+        return send_if(std::move(value), detail::limit_at(t));
     }
-    template <class Clock, class Duration>
+    template <detail::clock_type Clock, class Duration>
     bool send_until(const T& value, std::chrono::time_point<Clock, Duration> t) const {
-        return send_if(T(value), detail::deadline_at(t));
+        return send_if(T(value), detail::limit_at(t));
     }
 
     // recv_for and recv_until wait no longer than that. Empty if the time is over, or if the channel is closed and
     // drained: if closed() said so before, it is the latter.
     template <class Rep, class Period>
     std::optional<T> recv_for(std::chrono::duration<Rep, Period> d) const {
-        return recv_slow(detail::deadline_after(d), nullptr);
+        return recv_within(detail::limit_after(d));
     }
-    template <class Clock, class Duration>
+    template <detail::clock_type Clock, class Duration>
     std::optional<T> recv_until(std::chrono::time_point<Clock, Duration> t) const {
-        return recv_slow(detail::deadline_at(t), nullptr);
+        return recv_within(detail::limit_at(t));
     }
 
     // close says that nothing more will be sent. Receivers get what is left, then nothing; senders that wait get
@@ -230,26 +265,31 @@ public:
 private:
     friend detail::channel_access;
 
-    void send_slow(T&& value, std::int64_t deadline, const std::stop_token* stop) const {
+    void send_slow(T&& value, const std::stop_token* stop) const {
         if constexpr (!detail::boxed<T>)
             if (c_ && c_->push_quietly(value)) return;
         detail::value_slot<T> slot;
         slot.put(std::move(value));
         owner held{slot};
-        switch (detail::channel_send(c_, slot.bytes, deadline, stop)) {
+        switch (detail::channel_send(c_, slot.bytes, detail::no_deadline, stop)) {
             case detail::channel_result::done: held.full = false; return;
             case detail::channel_result::closed: throw channel_closed();
             case detail::channel_result::not_now: return;
         }
     }
 
-    bool send_if(T&& value, std::int64_t deadline) const {
+    template <class Limit>
+    bool send_if(T&& value, const Limit& limit) const {
         if constexpr (!detail::boxed<T>)
             if (c_ && c_->push_quietly(value)) return true;
         detail::value_slot<T> slot;
         slot.put(std::move(value));
         owner held{slot};
-        const auto result = detail::channel_send(c_, slot.bytes, deadline, nullptr);
+        auto result = detail::channel_result::not_now;
+        detail::wait_within(limit, [&](std::int64_t deadline) {
+            result = detail::channel_send(c_, slot.bytes, deadline, nullptr);
+            return result != detail::channel_result::not_now;
+        });
         if (result == detail::channel_result::done) {
             held.full = false;
             return true;
@@ -271,10 +311,23 @@ private:
         }
     }
 
-    std::optional<T> recv_slow(std::int64_t deadline, const std::stop_token* stop) const {
+    std::optional<T> recv_slow(const std::stop_token* stop) const {
         detail::value_slot<T> slot;
         if (c_ && c_->pop_quietly(slot)) return slot.take();
-        if (detail::channel_recv(c_, slot.bytes, deadline, stop) == detail::channel_result::done) return slot.take();
+        if (detail::channel_recv(c_, slot.bytes, detail::no_deadline, stop) == detail::channel_result::done) return slot.take();
+        return std::nullopt;
+    }
+
+    template <class Limit>
+    std::optional<T> recv_within(const Limit& limit) const {
+        detail::value_slot<T> slot;
+        if (c_ && c_->pop_quietly(slot)) return slot.take();
+        auto result = detail::channel_result::not_now;
+        detail::wait_within(limit, [&](std::int64_t deadline) {
+            result = detail::channel_recv(c_, slot.bytes, deadline, nullptr);
+            return result != detail::channel_result::not_now;
+        });
+        if (result == detail::channel_result::done) return slot.take();
         return std::nullopt;
     }
 
@@ -288,5 +341,16 @@ private:
 
     detail::channel_of<T>* c_ = nullptr;
 };
+
+namespace detail {
+
+struct channel_access {
+    template <class T>
+    static channel_of<T>* of(const channel<T>& ch) noexcept {
+        return ch.c_;
+    }
+};
+
+}  // namespace detail
 
 }  // namespace handoff

@@ -1,24 +1,29 @@
 // condition_variable: wait until another says that something has changed.
 #pragma once
 
+#include <handoff/cancellation.hpp>
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/thread_safety.hpp>
 #include <handoff/detail/time.hpp>
+#include <handoff/error.hpp>
 #include <handoff/mutex.hpp>
 
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <stop_token>
 
 namespace handoff {
 
 // With any lock, as std::condition_variable_any; std::unique_lock<handoff::mutex> is the usual one. Those that wait are
 // woken in the order of coming; a notification goes to somebody who waits already, never to one who comes later. No
-// spurious wake-ups, but use the forms with a predicate all the same. wait() is a cancellation point: `cancelled` is
-// thrown with the lock held again. Four bytes; may be destroyed once all that
-// wait are notified. Any thread.
+// spurious wake-ups, but for one: where a wait until the time of another clock than the steady one ends by the steady clock
+// and the other one is late, it returns no_timeout. So use the forms with a predicate. wait() is a cancellation point:
+// `cancelled` is thrown with the lock held again. If locking it throws, which none of the library's locks does, the process
+// ends by std::terminate, as with the standard's. Four bytes; may be destroyed once all that wait are notified. Any thread.
 class condition_variable {
 public:
     constexpr condition_variable() noexcept = default;
@@ -53,29 +58,30 @@ public:
     }
 
     // Never early. The forms with a predicate return what it says in the end.
-    template <class Lock, class Clock, class Duration>
+    template <class Lock, detail::clock_type Clock, class Duration>
     std::cv_status wait_until(Lock& lock, std::chrono::time_point<Clock, Duration> t) {
-        return wait_with(lock, detail::deadline_at(t), nullptr) ? std::cv_status::no_timeout : std::cv_status::timeout;
+        const auto limit = detail::limit_at(t);
+        return wait_with(lock, limit.deadline(), nullptr) || !limit.over() ? std::cv_status::no_timeout : std::cv_status::timeout;
     }
     template <class Lock, class Rep, class Period>
     std::cv_status wait_for(Lock& lock, std::chrono::duration<Rep, Period> d) {
         return wait_with(lock, detail::deadline_after(d), nullptr) ? std::cv_status::no_timeout : std::cv_status::timeout;
     }
-    template <class Lock, class Clock, class Duration, class Predicate>
+    template <class Lock, detail::clock_type Clock, class Duration, class Predicate>
     bool wait_until(Lock& lock, std::chrono::time_point<Clock, Duration> t, Predicate holds) {
-        return wait_while(lock, detail::deadline_at(t), nullptr, holds);
+        return wait_while(lock, detail::limit_at(t), nullptr, holds);
     }
     template <class Lock, class Rep, class Period, class Predicate>
     bool wait_for(Lock& lock, std::chrono::duration<Rep, Period> d, Predicate holds) {
-        return wait_while(lock, detail::deadline_after(d), nullptr, holds);
+        return wait_while(lock, detail::limit_after(d), nullptr, holds);
     }
-    template <class Lock, class Clock, class Duration, class Predicate>
+    template <class Lock, detail::clock_type Clock, class Duration, class Predicate>
     bool wait_until(Lock& lock, std::stop_token stop, std::chrono::time_point<Clock, Duration> t, Predicate holds) {
-        return wait_while(lock, detail::deadline_at(t), &stop, holds);
+        return wait_while(lock, detail::limit_at(t), &stop, holds);
     }
     template <class Lock, class Rep, class Period, class Predicate>
     bool wait_for(Lock& lock, std::stop_token stop, std::chrono::duration<Rep, Period> d, Predicate holds) {
-        return wait_while(lock, detail::deadline_after(d), &stop, holds);
+        return wait_while(lock, detail::limit_after(d), &stop, holds);
     }
 
 private:
@@ -86,23 +92,47 @@ private:
     HANDOFF_API void notify(bool all) noexcept;
     [[noreturn]] HANDOFF_API static void fail(end how);
 
+    HANDOFF_API static void throw_if_simulation_failed();
+
+    template <class Lock>
+    HANDOFF_NO_TSA static void unlock_it(void* lock) {
+        static_cast<Lock*>(lock)->unlock();
+    }
+    // As in the standard: no wait ends without the lock. So where locking is a cancellation point it is done once more.
+    template <class Lock>
+    HANDOFF_NO_TSA static void lock_again(Lock& lock) {
+        try {
+            return lock.lock();
+        } catch (const cancelled&) {
+            throw_if_simulation_failed();
+        } catch (...) {
+            std::terminate();
+        }
+        const cancellation_blocker not_now;
+        lock_or_terminate(lock);
+    }
+    template <class Lock>
+    HANDOFF_NO_TSA static void lock_or_terminate(Lock& lock) noexcept {
+        lock.lock();
+    }
+
     template <class Lock>
     bool wait_with(Lock& lock, std::int64_t deadline, const std::stop_token* stop) {
-        const end how = park(&lock, [](void* l) { static_cast<Lock*>(l)->unlock(); }, deadline, stop);
-        lock.lock();
+        const end how = park(&lock, unlock_it<Lock>, deadline, stop);
+        lock_again(lock);
         if (how == end::cancelled || how == end::no_memory) fail(how);
         return how == end::notified;
     }
-    template <class Lock, class Predicate>
-    bool wait_while(Lock& lock, std::int64_t deadline, const std::stop_token* stop, Predicate& holds) {
+    template <class Lock, class Limit, class Predicate>
+    bool wait_while(Lock& lock, const Limit& limit, const std::stop_token* stop, Predicate& holds) {
         while (!holds()) {
             if (stop && stop->stop_requested()) return false;
-            if (!wait_with(lock, deadline, stop)) return holds();
+            if (!wait_with(lock, limit.deadline(), stop) && limit.over()) return holds();
         }
         return true;
     }
 
-    base::atomic<std::uint32_t> waiters_{0};   // queued, or about to be
+    base::atomic<std::uint32_t> waiters_{0};   // in the queue; changed under its bucket's lock
 };
 
 }  // namespace handoff

@@ -46,6 +46,7 @@ HANDOFF_API std::exception_ptr take_exception(G* g) noexcept;  // after join
 HANDOFF_API void* task_of(G* g) noexcept;                      // after join
 HANDOFF_API void release(G* g) noexcept;                       // the handle is gone
 HANDOFF_API void sleep_until_ns(std::int64_t steady_ns, const std::stop_token* stop);
+HANDOFF_API sched* sched_of(runtime& rt) noexcept;
 
 template <class R>
 struct handle_access;
@@ -57,6 +58,8 @@ struct handle_access;
 template <class R>
 class join_handle {
 public:
+    using moves_quietly = std::true_type;
+
     join_handle() noexcept = default;
     join_handle(join_handle&& other) noexcept : g_(std::exchange(other.g_, nullptr)) {}
     join_handle& operator=(join_handle&& other) noexcept {
@@ -91,22 +94,26 @@ public:
     bool wait_for(std::chrono::duration<Rep, Period> d) {
         return detail::join(g_, detail::deadline_after(d));
     }
-    template <class Clock, class Duration>
+    template <detail::clock_type Clock, class Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> t) {
-        return detail::join(g_, detail::deadline_at(t));
+        return detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return detail::join(g_, deadline); });
     }
 
     // done says whether join() would return at once. Empty handle: false.
     bool done() const noexcept { return g_ && detail::ended(g_); }
 
     // detach lets the goroutine run on its own; its result is destroyed when it ends, its exception goes to
-    // options::on_unhandled_exception. Does nothing on an empty handle.
+    // options::on_unhandled_exception. Does nothing on an empty handle. Does not switch.
     void detach() noexcept {
         if (g_) detail::release(std::exchange(g_, nullptr));
     }
 
-    // id is the goroutine's, unique in the process; 0 for an empty handle.
+    // id, and get_id as std::thread has it, is the goroutine's, unique in the process; 0 for an empty handle.
     goroutine_id id() const noexcept { return g_ ? detail::id_of(g_) : 0; }
+    goroutine_id get_id() const noexcept { return id(); }
+
+    void swap(join_handle& other) noexcept { std::swap(g_, other.g_); }
+    friend void swap(join_handle& a, join_handle& b) noexcept { a.swap(b); }
 
 private:
     friend detail::handle_access<R>;
@@ -125,6 +132,7 @@ struct handle_access {
 // A callable and its arguments, kept by value as std::thread keeps them.
 template <class F, class... Args>
 struct bound_call {
+    using moves_quietly = std::bool_constant<quiet_move<F> && quiet_move<std::tuple<Args...>>>;
     F f;
     std::tuple<Args...> args;
     decltype(auto) operator()() && { return std::apply(std::move(f), std::move(args)); }
@@ -161,8 +169,10 @@ concept not_spawn_options = !std::is_same_v<std::remove_cvref_t<F>, spawn_option
 
 // go starts a goroutine that calls f(args...), all copied or moved as std::thread does, in the current goroutine's
 // runtime, or, from any other thread, in the process's default one (see runtime.hpp). Any thread may call it.
-// It does not switch. Throws std::bad_alloc; from the first call also what the start of the default runtime throws.
-// Constant time; the closure lives in the goroutine up to 64 bytes, else on the heap.
+// It does not switch, nor does dropping the handle: nothing else runs on the thread meanwhile. (A goroutine that has lost its
+// processor, by computing or blocking for long, has the new one queued for all.) Throws std::bad_alloc; from the first call
+// also what the start of the default runtime throws. Constant time; the closure lives in the goroutine up to 64 bytes, else on
+// the heap. Its move, which is the program's, may do anything.
 template <detail::not_spawn_options F>
     requires std::invocable<std::decay_t<F>>
 auto go(F&& f, call_site site = call_site::current()) {
@@ -184,27 +194,25 @@ auto go(const spawn_options& opts, F&& f, Args&&... args) {
 
 namespace this_goroutine {
 
-// yield lets the other goroutines of this processor run first; returns at once if there are none. On a thread that
-// is no goroutine it is std::this_thread::yield.
+// yield lets the other goroutines of this processor run first; returns at once if there are none, or if the goroutine has no
+// processor, back from a call, and blocks between its yields. On a thread that is no goroutine it is std::this_thread::yield.
+// Not noexcept: in a simulation that has failed it throws what unwinds the goroutine. Nowhere else does it throw.
 HANDOFF_API void yield();
 
-// sleep_for and sleep_until park the goroutine, or block a thread that is none. Never early. Steady clock. Cancellation
-// points (cancellation.hpp).
+// sleep_for and sleep_until park the goroutine, or block a thread that is none. Never early, sleep_until by whichever clock
+// it is given (clock.hpp). Cancellation points (cancellation.hpp).
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> d) {
     if (d <= d.zero()) return yield();
     detail::sleep_until_ns(detail::deadline_after(d), nullptr);
 }
 
-template <class Clock, class Duration>
+template <detail::clock_type Clock, class Duration>
 void sleep_until(std::chrono::time_point<Clock, Duration> t) {
-    if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
-        detail::sleep_until_ns(detail::deadline_at(t), nullptr);
-    } else {
-        detail::refuse_other_clock();
-        // Another clock may be set while we sleep: look again when we wake.
-        for (auto now = Clock::now(); now < t; now = Clock::now()) sleep_for(t - now);
-    }
+    detail::wait_within(detail::limit_at(t), [](std::int64_t deadline) {
+        detail::sleep_until_ns(deadline, nullptr);
+        return false;
+    });
 }
 
 // With a stop token the sleep ends early by `cancelled`.
@@ -226,8 +234,10 @@ HANDOFF_API goroutine_id id() noexcept;
 }  // namespace this_goroutine
 
 // lock_os_thread ties the current goroutine to its thread until as many unlock_os_thread calls: no other goroutine
-// runs on that thread meanwhile, and this one runs on no other. For code that keeps state in thread-locals. A
-// goroutine that ends locked takes its thread with it. Throws usage_error off a goroutine, and unlock_os_thread also
+// runs on that thread meanwhile, and this one runs on no other. For code that keeps state in thread-locals, or changes what
+// the kernel knows of the thread: CPUs, niceness, namespaces. No other thread inherits that. A goroutine that ends locked
+// takes its thread with it, and one that has made such changes should, or undo them. A child with PR_SET_PDEATHSIG dies with
+// the thread that forked it, so its goroutine stays tied until it has waited for it (docs/thread-locals.md). Throws usage_error off a goroutine, and unlock_os_thread also
 // without a lock.
 HANDOFF_API void lock_os_thread();
 HANDOFF_API void unlock_os_thread();

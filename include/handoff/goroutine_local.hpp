@@ -25,7 +25,10 @@ HANDOFF_API void drop_local_value(std::uint64_t key) noexcept;
 
 // What thread_local is for threads: thread_local variables are of no use to goroutines, which change threads whenever they
 // wait. Each goroutine's value is made at its first use, and destroyed, the newest first, when the goroutine ends, before
-// join() returns. A goroutine does not inherit its maker's. On a thread that runs no goroutine the value is the thread's.
+// join() returns; also one that is made later still, in the destructor of what the goroutine returned. A goroutine does not
+// inherit its maker's. On a thread that runs no goroutine the value is the thread's, and ends like a thread_local that is
+// made at that time. Later destructors of the thread may use it, of thread_locals and of pthread keys (but in the last of
+// their PTHREAD_DESTRUCTOR_ITERATIONS rounds); that makes a new value, which ends after them.
 // Usually static. If it is destroyed earlier than a goroutine that used it, that goroutine's value stays until it ends.
 //
 // Access is linear in the number of such variables that the goroutine uses.

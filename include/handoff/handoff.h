@@ -54,13 +54,14 @@ HANDOFF_C_API int handoff_sleep_ns(int64_t nanoseconds) HANDOFF_C_NOEXCEPT;
 HANDOFF_C_API uint64_t handoff_goroutine_id(void) HANDOFF_C_NOEXCEPT;
 
 /* The brackets around a call that may block, as in syscall.hpp: within them the processor may go to others. They nest,
- * keep errno, and do nothing on a thread that runs no goroutine. `block`: the call will block; hand off at once. */
+ * keep errno, and do nothing on a thread that runs no goroutine. The beginning may switch; from then on to the next call of
+ * the library after the end the goroutine stays on its thread. `block`: the call will block; hand off at once. */
 HANDOFF_C_API void handoff_entersyscall(void) HANDOFF_C_NOEXCEPT;
 HANDOFF_C_API void handoff_entersyscallblock(void) HANDOFF_C_NOEXCEPT;
 HANDOFF_C_API void handoff_exitsyscall(void) HANDOFF_C_NOEXCEPT;
 
-/* errno of the thread that the goroutine runs on now. After handoff_exitsyscall the compiler may read that of the thread
- * it ran on before. */
+/* errno of the thread that the goroutine runs on now. After a call that may switch, the compiler may read that of the
+ * thread it ran on before. */
 HANDOFF_C_API int handoff_last_errno(void) HANDOFF_C_NOEXCEPT;
 
 #ifdef __cplusplus

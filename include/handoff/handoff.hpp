@@ -23,6 +23,7 @@
 #include <handoff/stats.hpp>
 #include <handoff/syscall.hpp>
 #include <handoff/task_group.hpp>
+#include <handoff/thread_stack.hpp>
 #include <handoff/timer.hpp>
 #include <handoff/version.hpp>
 #include <handoff/wait_group.hpp>

@@ -10,8 +10,8 @@ class latch : public detail::countdown_waits<detail::countdown_kind::latch> {
 public:
     static constexpr std::ptrdiff_t max() noexcept { return std::ptrdiff_t{1} << 60; }
 
-    // 0 <= n <= max().
-    explicit constexpr latch(std::ptrdiff_t n) noexcept : countdown_waits(n) {}
+    // Throws usage_error unless 0 <= n <= max().
+    explicit constexpr latch(std::ptrdiff_t n) : countdown_waits(detail::checked_count(n, max(), "latch")) {}
 
     // count_down throws usage_error if n is negative or more than is left; nothing has changed then.
     void count_down(std::ptrdiff_t n = 1) {

@@ -5,6 +5,7 @@
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/plain_unlock.hpp>
+#include <handoff/detail/thread_safety.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
 
@@ -21,13 +22,13 @@ namespace handoff {
 //
 // Whoever comes may take a free mutex, also past others that wait, since that is fastest; but one who has waited for
 // 1 ms gets it handed over at the next unlock. lock() is no cancellation point. Any thread.
-class mutex {
+class HANDOFF_CAPABILITY("mutex") mutex {
 public:
     constexpr mutex() noexcept = default;
     mutex(const mutex&) = delete;
     mutex& operator=(const mutex&) = delete;
 
-    void lock() {
+    void lock() HANDOFF_ACQUIRE {
         // A bit that is set already stays as it is, and the lock may be taken before those that are parked or woken, as in
         // lock_slow(). acquire: with the release of unlock(). A compare-and-exchange for it would take contended locks
         // twice as long.
@@ -35,7 +36,7 @@ public:
             lock_slow(detail::no_deadline);
     }
 
-    bool try_lock() noexcept {
+    bool try_lock() noexcept HANDOFF_TRY_ACQUIRE {
         detail::interleave_point();
         std::uint32_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & locked) == 0)
@@ -45,17 +46,17 @@ public:
 
     // Never early. Throw std::bad_alloc.
     template <class Rep, class Period>
-    bool try_lock_for(std::chrono::duration<Rep, Period> d) {
+    bool try_lock_for(std::chrono::duration<Rep, Period> d) HANDOFF_TRY_ACQUIRE {
         return try_lock() || lock_slow(detail::deadline_after(d));
     }
-    template <class Clock, class Duration>
-    bool try_lock_until(std::chrono::time_point<Clock, Duration> t) {
-        return try_lock() || lock_slow(detail::deadline_at(t));
+    template <detail::clock_type Clock, class Duration>
+    bool try_lock_until(std::chrono::time_point<Clock, Duration> t) HANDOFF_TRY_ACQUIRE {
+        return try_lock() || detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return lock_slow(deadline); });
     }
 
     // unlock: of a mutex that is not locked it is a bug that would let two in at once later on; the process is ended
     // with a message that says so.
-    void unlock() noexcept {
+    void unlock() noexcept HANDOFF_RELEASE {
         // In a simulation what has all bits takes neither way. acquire: mutex.cpp.
         std::uint32_t seen = detail::or_never(word_.load(std::memory_order_relaxed));
         if (seen == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {

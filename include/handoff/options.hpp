@@ -45,8 +45,9 @@ struct options {
     // leave to the process.
     unsigned procs = 0;
 
-    // Bytes of address space for each goroutine's stack, guard page included; committed page by page as it is used.
-    // At least 16 KiB; rounded up to whole pages.
+    // Bytes of address space for each goroutine's stack; committed page by page as it is used. At least 16 KiB; rounded up to
+    // whole pages. A guard of 64 KiB lies below: who runs into it ends the process, with the goroutine's name on stderr. A
+    // function with a larger frame may step over it, unless it is compiled with -fstack-clash-protection.
     std::size_t stack_size = 256 * 1024;
 
     // The most OS threads, the monitor's included; at least 2. At the cap a processor waits, its work open to the others,
@@ -60,16 +61,29 @@ struct options {
     // How long a guarded call may keep its processor while nobody waits for it.
     std::chrono::nanoseconds syscall_retake_after{20ms};
 
-    // How long a goroutine may stay away from the runtime without a guard, blocked or computing, before its
-    // processor goes on without it.
+    // How long a goroutine may stay blocked without a guard while other goroutines wait for its processor, before that goes
+    // on without it. The monitor asks the kernel what the thread does, at doubling intervals from then on; after a time in
+    // which it has found nothing to take it looks later by a 32nd part of that time, at most by 1 ms.
+    std::chrono::nanoseconds unguarded_grace{50us};
+
+    // How long a goroutine may compute while others wait for its processor, and stay blocked without a guard while none
+    // does, before its processor goes on without it. Also how long goroutines that wake each other go on ahead of others, and
+    // how long one may poll before it waits behind them.
     std::chrono::nanoseconds retake_running_after{10ms};
 
-    // Threads above `procs` that were idle for this long exit.
+    // Threads above `procs` that were idle for this long exit. (With them die children that they forked and that asked for
+    // it by PR_SET_PDEATHSIG: docs/thread-locals.md.)
     std::chrono::nanoseconds idle_thread_timeout{10s};
 
     // The longest that a thread that ran out of work looks for more before it sleeps. How long it does follows how soon
-    // threads have been called lately; only while a core is free. 0 turns spinning off.
+    // threads have been called lately; only while a core is free. Whoever waits for a timer also spends a 16th of that
+    // time at most on looking at the clock, so as to be in time. 0 turns both off.
     std::chrono::nanoseconds spin_before_sleep{100us};
+
+    // Whether the runtime may install handlers for SIGSEGV and SIGBUS, which name the goroutine that has overflowed its stack, and
+    // pass everything else on to those that were there before. The first runtime of the process that may installs them, the last
+    // one restores what was there. They are never put over a handler that came later. false: this runtime installs none.
+    bool fault_handlers = true;
 
     // If not 0: a report when for that long every goroutine of the runtime has waited for another, none computes or is in
     // a call, and no timer is set. Opt-in, since a thread outside the runtime may yet wake one. At least 1 ms.
@@ -93,6 +107,10 @@ struct options {
 struct spawn_options {
     std::string name{};
     std::size_t stack_size = 0;   // bytes; 0: the runtime's
+    // Which goroutines are alike: what is learnt of one (its calls block, it computes for long) is expected of the others. 0:
+    // those with the same closure type that were started at the same place. For adaptors through which all goroutines of a
+    // program are started: what tells their work apart, the address of a function for example.
+    std::uintptr_t kind = 0;
     call_site site = call_site::current();
 };
 

@@ -18,12 +18,13 @@ struct runtime_access;
 // thread and from any goroutine, of this runtime or another.
 class HANDOFF_API runtime {
 public:
-    // Starts the monitor and the first worker thread. Throws std::invalid_argument that names the bad option (or the
+    // Starts the monitor and the first worker thread. All the runtime's threads have what the calling one has then of signal
+    // mask, CPUs, niceness, scheduling policy, namespaces, capabilities. Throws std::invalid_argument that names the bad option (or the
     // bad HANDOFF_ variable), std::system_error if a thread or a mapping can't be had.
     explicit runtime(options = {});
 
-    // Waits until every goroutine of this runtime has ended, then joins its threads and returns its memory. A
-    // goroutine that never ends keeps it waiting. It must not run on a goroutine of this runtime (std::terminate, with
+    // Waits until every goroutine of this runtime has ended, then joins its threads and returns its memory. A goroutine that
+    // never ends keeps it waiting, and so does the thread_local destructor of a thread of its own. It must not run on a goroutine of this runtime (std::terminate, with
     // a message).
     ~runtime();
 
@@ -64,7 +65,7 @@ public:
     struct stats stats() const;
 
     // Every goroutine, thread and processor as it stands. Not one instant: each entry is true of a moment during
-    // the call. Linear in goroutines.
+    // the call. Linear in goroutines; it keeps none of them waiting for longer than some microseconds.
     scheduler_snapshot snapshot() const;
 
     // Changes the number of processors, 1 to 1024. New ones are there on return; surplus ones go as they next pass
@@ -84,7 +85,8 @@ private:
 };
 
 // default_runtime is where go() puts goroutines that are spawned off any goroutine. It starts at its first use, with
-// default options, and lives until the process ends: goroutines that still run then end with it.
+// default options, and lives until the process ends: goroutines that still run then end with it. This call, or such a go(),
+// asks for it; task groups and timers that are made off a goroutine, and without naming a runtime, use it only after that.
 HANDOFF_API runtime& default_runtime();
 
 }  // namespace handoff

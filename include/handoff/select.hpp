@@ -38,6 +38,9 @@ struct case_base {
     // try_quietly does the transfer if that concerns nobody who waits: no runtime section is needed for it.
     virtual bool try_quietly() noexcept { return false; }
 
+    // over says whether the time of a timeout is over, by the clock that it was given by, and sets `deadline` anew if not.
+    virtual bool over() { return true; }
+
     // fire calls the program's function. `moved`: the value was moved; else the channel is closed.
     virtual void fire(bool moved) = 0;
 
@@ -54,13 +57,6 @@ struct select_result {
 
 // select_wait carries out one of the cases. Throws `cancelled` and std::bad_alloc.
 HANDOFF_API select_result select_wait(case_base* const* cases, std::size_t n);
-
-struct channel_access {
-    template <class T>
-    static channel_base* of(const channel<T>& ch) noexcept {
-        return ch.c_;
-    }
-};
 
 struct do_nothing {
     template <class... Args>
@@ -136,15 +132,28 @@ private:
 template <class F>
 class plain_case final : public case_base {
 public:
-    plain_case(case_kind k, F f, std::int64_t until = 0,
-               std::stop_token token = {})   // NOLINT(performance-unnecessary-value-param): it is moved from
+    plain_case(case_kind k, F f, std::stop_token token = {})   // NOLINT(performance-unnecessary-value-param): it is moved from
         : case_base(k), f_(std::move(f)) {
-        deadline = until;
         stop = std::move(token);
     }
     void fire(bool) override { std::invoke(f_); }
 
 private:
+    [[no_unique_address]] F f_;
+};
+
+template <class F, class Limit>
+class timeout_case final : public case_base {
+public:
+    timeout_case(const Limit& limit, F f) : case_base(case_kind::timeout), limit_(limit), f_(std::move(f)) { deadline = limit_.deadline(); }
+    bool over() override {
+        deadline = limit_.deadline();
+        return limit_.over();
+    }
+    void fire(bool) override { std::invoke(f_); }
+
+private:
+    Limit limit_;
     [[no_unique_address]] F f_;
 };
 
@@ -196,17 +205,17 @@ auto on_send(channel<T>&& ch, V&& value, F f = {}) {
 // on_timeout and on_deadline: f() is called if no other case was ready in time; d counts from the making of the case.
 template <class Rep, class Period, std::invocable F = detail::do_nothing>
 auto on_timeout(std::chrono::duration<Rep, Period> d, F f = {}) {
-    return detail::plain_case<F>(detail::case_kind::timeout, std::move(f), detail::deadline_after(d));
+    return detail::timeout_case<F, detail::steady_limit>(detail::limit_after(d), std::move(f));
 }
-template <class Clock, class Duration, std::invocable F = detail::do_nothing>
+template <detail::clock_type Clock, class Duration, std::invocable F = detail::do_nothing>
 auto on_deadline(std::chrono::time_point<Clock, Duration> t, F f = {}) {
-    return detail::plain_case<F>(detail::case_kind::timeout, std::move(f), detail::deadline_at(t));
+    return detail::timeout_case<F, decltype(detail::limit_at(t))>(detail::limit_at(t), std::move(f));
 }
 
 // on_stop: f() is called once a stop has been requested.
 template <std::invocable F = detail::do_nothing>
 auto on_stop(std::stop_token token, F f = {}) {
-    return detail::plain_case<F>(detail::case_kind::stop, std::move(f), 0, std::move(token));
+    return detail::plain_case<F>(detail::case_kind::stop, std::move(f), std::move(token));
 }
 
 // otherwise: f() is called if no case is ready at once; select then does not wait.
@@ -219,7 +228,8 @@ auto otherwise(F f = {}) {
 // index. Among several that are ready it chooses at random, all with the same chance. The function runs after the
 // operation, and may do anything; what it throws comes out of select. The same channel may stand in several cases; a
 // select never receives what it sends itself. Without a case it waits forever. A cancellation point, if it waits.
-// Any thread. Linear in the cases; those ready at once are found without a lock on the others.
+// Any thread. Linear in the cases; those ready at once are found without a lock on the others. Values are moved as channel's
+// send and receive do, by moves that don't call the library.
 template <class... Cases>
     requires(std::derived_from<std::remove_reference_t<Cases>, detail::case_base> && ...)
 std::size_t select(Cases&&... cases) {

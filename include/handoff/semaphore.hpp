@@ -2,6 +2,7 @@
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
+#include <handoff/detail/count.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
@@ -54,8 +55,9 @@ class counting_semaphore {
     static_assert(Max >= 0);
 
 public:
-    // 0 <= permits <= max().
-    explicit constexpr counting_semaphore(std::ptrdiff_t permits) noexcept : base_(static_cast<std::uint64_t>(permits)) {}
+    // Throws usage_error unless 0 <= permits <= max().
+    explicit constexpr counting_semaphore(std::ptrdiff_t permits)
+        : base_(static_cast<std::uint64_t>(detail::checked_count(permits, Max, "semaphore"))) {}
 
     static constexpr std::ptrdiff_t max() noexcept { return Max; }
 
@@ -75,9 +77,10 @@ public:
     bool try_acquire_for(std::chrono::duration<Rep, Period> d) {
         return base_.take_quickly() || base_.take_slow(detail::deadline_after(d), nullptr);
     }
-    template <class Clock, class Duration>
+    template <detail::clock_type Clock, class Duration>
     bool try_acquire_until(std::chrono::time_point<Clock, Duration> t) {
-        return base_.take_quickly() || base_.take_slow(detail::deadline_at(t), nullptr);
+        return base_.take_quickly() ||
+               detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return base_.take_slow(deadline, nullptr); });
     }
 
 private:

@@ -4,6 +4,7 @@
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/thread_safety.hpp>
 #include <handoff/detail/time.hpp>
 
 #include <chrono>
@@ -16,36 +17,36 @@ namespace handoff {
 // coming, readers that stand next to each other together: once a writer waits, readers that come later stand behind it,
 // so neither starves. (A goroutine must therefore not take a second shared lock while it holds one.) It is handed over,
 // not fought for. Not recursive; no upgrade. Four bytes. No cancellation points. Any thread.
-class shared_mutex {
+class HANDOFF_CAPABILITY("shared_mutex") shared_mutex {
 public:
     constexpr shared_mutex() noexcept = default;
     shared_mutex(const shared_mutex&) = delete;
     shared_mutex& operator=(const shared_mutex&) = delete;
 
-    void lock() {
+    void lock() HANDOFF_ACQUIRE {
         if (!take(detail::or_never(0u))) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
     }
     // May fail although nobody has the lock, if a reader comes just then.
-    bool try_lock() noexcept {
+    bool try_lock() noexcept HANDOFF_TRY_ACQUIRE {
         detail::interleave_point();
         return take(0);
     }
     template <class Rep, class Period>
-    bool try_lock_for(std::chrono::duration<Rep, Period> d) {
+    bool try_lock_for(std::chrono::duration<Rep, Period> d) HANDOFF_TRY_ACQUIRE {
         return try_lock() || lock_slow(exclusive, detail::deadline_after(d));
     }
-    template <class Clock, class Duration>
-    bool try_lock_until(std::chrono::time_point<Clock, Duration> t) {
-        return try_lock() || lock_slow(exclusive, detail::deadline_at(t));
+    template <detail::clock_type Clock, class Duration>
+    bool try_lock_until(std::chrono::time_point<Clock, Duration> t) HANDOFF_TRY_ACQUIRE {
+        return try_lock() || detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return lock_slow(exclusive, deadline); });
     }
     // unlock and unlock_shared end the process with a message if it is not locked in that way.
-    void unlock() noexcept {
+    void unlock() noexcept HANDOFF_RELEASE {
         std::uint32_t mine = detail::or_never(writer);
         if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
             unlock_slow();
     }
 
-    void lock_shared() {
+    void lock_shared() HANDOFF_ACQUIRE_SHARED {
         if (detail::preempts()) [[unlikely]] {
             lock_slow(shared, detail::no_deadline);
             return;
@@ -54,7 +55,7 @@ public:
         const std::uint32_t before = word_.fetch_add(reader, std::memory_order_acquire);
         if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow();
     }
-    bool try_lock_shared() noexcept {
+    bool try_lock_shared() noexcept HANDOFF_TRY_ACQUIRE_SHARED {
         detail::interleave_point();
         std::uint32_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & (writer | parked)) == 0)
@@ -62,14 +63,14 @@ public:
         return false;
     }
     template <class Rep, class Period>
-    bool try_lock_shared_for(std::chrono::duration<Rep, Period> d) {
+    bool try_lock_shared_for(std::chrono::duration<Rep, Period> d) HANDOFF_TRY_ACQUIRE_SHARED {
         return try_lock_shared() || lock_slow(shared, detail::deadline_after(d));
     }
-    template <class Clock, class Duration>
-    bool try_lock_shared_until(std::chrono::time_point<Clock, Duration> t) {
-        return try_lock_shared() || lock_slow(shared, detail::deadline_at(t));
+    template <detail::clock_type Clock, class Duration>
+    bool try_lock_shared_until(std::chrono::time_point<Clock, Duration> t) HANDOFF_TRY_ACQUIRE_SHARED {
+        return try_lock_shared() || detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return lock_slow(shared, deadline); });
     }
-    void unlock_shared() noexcept {
+    void unlock_shared() noexcept HANDOFF_RELEASE_SHARED {
         detail::interleave_point();
         // Given away before it is known whether somebody waits for it: it may be gone by then, see shared_mutex.cpp.
         const std::uint32_t before = word_.fetch_sub(reader, std::memory_order_release);
@@ -92,10 +93,10 @@ private:
     HANDOFF_API void lock_shared_slow();
     HANDOFF_API void unlock_slow() noexcept;
     HANDOFF_API static void unlock_shared_slow(shared_mutex* m, std::uint32_t before) noexcept;
-    template <class Waiting, class Won>
-    void let_in_if_free(Waiting& waiting, Won& won) noexcept;
-    template <class Waiting, class Won>
-    void let_in(Waiting& waiting, Won& won) noexcept;
+    template <class Waiting, class Won, class Round>
+    bool let_in_if_free(Waiting& waiting, Won& won, Round& round) noexcept;
+    template <class Waiting, class Won, class Round>
+    bool let_in(Waiting& waiting, Won& won, Round& round) noexcept;
 
     base::atomic<std::uint32_t> word_{0};
 };

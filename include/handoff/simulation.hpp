@@ -119,7 +119,10 @@ struct simulated_call {
 // - Which goroutine runs next follows from the seed, at each switch. Each call of the library by a goroutine is also a place
 //   where it may be preempted, as is interleave(). In between a goroutine runs alone.
 // - Time is virtual. It stands still while any goroutine can run, and moves on to the next timer when all wait; so sleeping
-//   for an hour takes none. clock::now() tells it. The clocks of the standard library go on as ever.
+//   for an hour takes none. clock::now() tells it. The clocks of the standard library go on as ever. It ends 292 years after
+//   its begin.
+// - What is due at the same instant happens in an order that follows from the seed, too: timers, the ends of sleeps and of
+//   timed waits, and what goroutines do at that instant. None of it is late.
 // - Calls under a guard (syscall.hpp) simply run, and everybody waits for them.
 // - Goroutines are numbered from 1 in the order of their start.
 // - Nothing depends on addresses or on the machine. So the same seed gives the same schedule, if the code under test
@@ -128,9 +131,10 @@ struct simulated_call {
 // Failure. A run has failed once its first goroutine or one that nobody joins ends by an exception, in a deadlock, or at
 // the step limit. After a deadlock or at the step limit its goroutines are ended one by one, the youngest first: each one's
 // present wait (locks too) throws an exception derived from `cancelled`, whose text is the report, and so do its later
-// cancellation points, yield() and interleave(). This unwinds what can be unwound. What then still hangs, since it waits in
-// a destructor during unwinding, under a cancellation_blocker, or swallows each exception, can't be helped: the process is
-// ended with the report.
+// cancellation points, yield() and interleave(). This unwinds what can be unwound. Nobody hears of an exception of a younger
+// goroutine, by a join or a group, before it is its own turn, so what its older children refer to stays. What then still
+// hangs, since it waits in a destructor during unwinding, under a cancellation_blocker, or swallows each exception, can't be
+// helped: the process is ended with the report.
 //
 // Not simulated, and refused with usage_error: goroutines of other runtimes (starting them, joining them), other clocks than
 // the steady one in sleep_until and timed waits, lock_os_thread. Threads are not part of the schedule: what waits for one
@@ -171,6 +175,12 @@ public:
     // with the same seed have the same, in whichever process.
     std::uint64_t steps() const noexcept;
     std::uint64_t trace_hash() const noexcept;
+
+    // settle returns once all other goroutines of the simulation that the caller is one of wait, or settle as well, and
+    // nothing is left that is due at the present instant. No virtual time passes. For tests: what was set in motion has come
+    // to rest. Throws usage_error elsewhere. Where several settle, they go on one after the other, in an order that follows
+    // from the seed, each once all has come to rest again.
+    static void settle();
 
     // explore runs f() in one simulation after the other, each with its own seed; f(seed), if it takes one. Throws
     // simulation_failed with the first that fails. Returns how many there were.

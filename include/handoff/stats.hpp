@@ -35,6 +35,7 @@ struct unguarded_site {
     std::chrono::nanoseconds longest{};
 };
 
+// What is 64 bits wide, but for `goroutines` and `computing_without_processor`, only grows.
 struct stats {
     unsigned procs = 0;
     std::uint64_t spawned = 0;             // goroutines since the start
@@ -50,10 +51,15 @@ struct stats {
     std::uint64_t retakes_given_up = 0;    // attempts that met the owner on its way back
     std::uint64_t computing_without_processor = 0;   // right now
 
-    std::uint64_t exits_own = 0;           // ways out of a call whose processor had been taken or given up:
-    std::uint64_t exits_old_idle = 0;      //   the old processor, idle
-    std::uint64_t exits_any_idle = 0;      //   another idle one
-    std::uint64_t exits_queued = 0;        //   none: the global queue
+    std::uint64_t exits_own = 0;           // ends of guarded calls, the processor still there
+    std::uint64_t exits_without = 0;       // ends of guarded calls after which the goroutine went on without one
+    std::uint64_t exits_old_idle = 0;      //   of these, those that needed one later, and took the old one, idle
+    std::uint64_t exits_any_idle = 0;      //   … another idle one
+    std::uint64_t exits_queued = 0;        //   … waited in the global queue
+    std::uint64_t ended_without = 0;       // goroutines that had no processor at their end, and needed none for it
+    std::uint64_t started_without = 0;     // goroutines started on a thread without a processor, since those like them block
+    std::uint64_t regains = 0;             // others that took a processor again: after it was taken from them without a
+                                           // guard, or to use the library within a guarded call
 
     unsigned threads = 0;                  // alive or being made, the monitor's included
     unsigned threads_most = 0;             // at one time so far
@@ -77,7 +83,9 @@ struct stats {
     std::vector<unguarded_site> unguarded;
 };
 
-enum class goroutine_state { runnable, running, syscall, waiting };
+// without_processor: its processor was taken or given up, and it goes on in user code: back from a guarded call, or in an
+// unguarded one, or computing.
+enum class goroutine_state { runnable, running, syscall, waiting, without_processor };
 enum class thread_state { running, syscall, without_processor, scheduling, idle, monitor };
 enum class processor_state { idle, running, syscall };
 

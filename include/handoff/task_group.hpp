@@ -7,7 +7,8 @@
 #include <handoff/goroutine.hpp>
 
 #include <chrono>
-#include <memory>
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <type_traits>
@@ -19,26 +20,63 @@ namespace detail {
 
 struct group_state;
 
+// A counted reference to a group's state (src/sync/task_group.cpp). One object is used by one thread at a time.
+class group_ref {
+public:
+    group_ref() noexcept = default;
+    explicit group_ref(group_state& g) noexcept : g_(&g) { add(g); }
+    group_ref(const group_ref& other) noexcept : g_(other.g_) {
+        if (g_) add(*g_);
+    }
+    group_ref(group_ref&& other) noexcept : g_(std::exchange(other.g_, nullptr)) {}
+    group_ref& operator=(group_ref other) noexcept {
+        std::swap(g_, other.g_);
+        return *this;
+    }
+    ~group_ref() {
+        if (g_) drop(*g_);
+    }
+
+    group_state* get() const noexcept { return g_; }
+    group_state* operator->() const noexcept { return g_; }
+    group_state& operator*() const noexcept { return *g_; }
+    explicit operator bool() const noexcept { return g_ != nullptr; }
+
+private:
+    HANDOFF_API static void add(group_state& g) noexcept;
+    HANDOFF_API static void drop(group_state& g) noexcept;
+
+    group_state* g_ = nullptr;
+};
+
 // run_child is what a goroutine of a group runs: f(arg), in the group's cancellation scope.
 HANDOFF_API void run_child(group_state& g, void (*f)(void*), void* arg) noexcept;
 
 // A goroutine that has been counted into its group.
 class group_member {
 public:
-    HANDOFF_API explicit group_member(std::shared_ptr<group_state> g);   // counts in
+    using moves_quietly = std::true_type;
+
+    // Counts in. `where`: the runtime to start it in; null: the caller's, which is the group's. Throws usage_error if that
+    // has ended.
+    HANDOFF_API group_member(const group_ref& g, sched*& where);
     group_member(group_member&&) noexcept = default;
     HANDOFF_API ~group_member();                                         // counts out
     group_state& group() const noexcept { return *g_; }
 
 private:
-    std::shared_ptr<group_state> g_;
+    group_ref g_;
 };
 
 }  // namespace detail
 
 // A task_group starts goroutines and waits for all of them: they live no longer than it does. The first exception that
 // leaves one of them cancels the others (cancellation.hpp) and comes out of wait(). Groups nest: a group that a goroutine
-// of another group makes is cancelled with it. Goroutines are started as by go().
+// of another group makes is cancelled with it.
+//
+// All its goroutines run in one runtime: that which the constructor names, else that of the goroutine that makes it. Off a
+// goroutine, with none named, that is the default runtime if the program has asked for it (default_runtime() in runtime.hpp);
+// else the constructor throws usage_error.
 //
 //     task_group g(2s);                        // all within two seconds
 //     for (auto& url : urls) g.go([&] { fetch(url); });
@@ -47,16 +85,24 @@ private:
 // go, cancel and stop_token may be called from any thread, by the group's goroutines too; the others by the owner.
 class task_group {
 public:
-    HANDOFF_API task_group();
+    task_group() : task_group(static_cast<detail::sched*>(nullptr)) {}
+    explicit task_group(runtime& rt) : task_group(detail::sched_of(rt)) {}
 
     // With a deadline, after which it is cancelled and wait() throws deadline_exceeded.
     template <class Rep, class Period>
-    explicit task_group(std::chrono::duration<Rep, Period> limit) : task_group(detail::deadline_after(limit)) {}
-    template <class Clock, class Duration>
-    explicit task_group(std::chrono::time_point<Clock, Duration> t) : task_group(detail::deadline_at(t)) {}
+    explicit task_group(std::chrono::duration<Rep, Period> limit) : task_group(nullptr, detail::limit_after(limit)) {}
+    template <detail::clock_type Clock, class Duration>
+    explicit task_group(std::chrono::time_point<Clock, Duration> t) : task_group(nullptr, detail::limit_at(t)) {}
+    template <class Rep, class Period>
+    task_group(runtime& rt, std::chrono::duration<Rep, Period> limit)
+        : task_group(detail::sched_of(rt), detail::limit_after(limit)) {}
+    template <detail::clock_type Clock, class Duration>
+    task_group(runtime& rt, std::chrono::time_point<Clock, Duration> t)
+        : task_group(detail::sched_of(rt), detail::limit_at(t)) {}
 
     // Cancelled when a stop is requested; wait() then throws `cancelled`.
-    HANDOFF_API explicit task_group(std::stop_token stop);
+    explicit task_group(std::stop_token stop) : task_group(nullptr, std::move(stop)) {}
+    task_group(runtime& rt, std::stop_token stop) : task_group(detail::sched_of(rt), std::move(stop)) {}
 
     // If wait() has not been called since the last go(): cancels, then waits, and is no cancellation point. An exception
     // that nobody has seen goes to options::on_unhandled_exception, unless another one is just unwinding the stack.
@@ -64,38 +110,53 @@ public:
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;
 
-    // go starts f() as a goroutine of the group; its result is dropped. In a group that is cancelled f is not called.
-    // Throws std::bad_alloc.
+    // go starts f() as a goroutine of the group; its result is dropped. In a group that is cancelled f is not called. Does not
+    // switch. Throws std::bad_alloc, and usage_error once wait() has returned, or thrown, for a group that failed or that
+    // cancel() ended: it runs nothing any more; and if the group's runtime has ended.
     template <detail::not_spawn_options F>
         requires std::invocable<std::decay_t<F>>
     void go(F&& f, call_site site = call_site::current()) {
-        detail::group_member member(s_);
-        detail::spawn_callable(nullptr, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, nullptr, {site, nullptr});
+        detail::sched* where = nullptr;
+        detail::group_member member(s_, where);
+        detail::spawn_callable(where, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, nullptr, {site, nullptr});
     }
 
     template <class F>
         requires std::invocable<std::decay_t<F>>
     void go(const spawn_options& opts, F&& f) {
-        detail::group_member member(s_);
-        detail::spawn_callable(nullptr, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, &opts, {opts.site, nullptr});
+        detail::sched* where = nullptr;
+        detail::group_member member(s_, where);
+        detail::spawn_callable(where, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, &opts, {opts.site, nullptr});
     }
 
     // wait returns once all goroutines have ended. Rethrows the first exception that left one of them; else throws
     // deadline_exceeded, or `cancelled` if the group was cancelled from outside, by the enclosing group or a stop token,
-    // but not for cancel(). Then it may be used again, if it was not cancelled.
+    // while one of them ran or before it began: not if all had ended by then, nor for cancel(). Then it may be used again, if
+    // it was not cancelled.
     HANDOFF_API void wait();
 
-    // cancel asks all goroutines of the group, and of groups that they have made, to end. Does not wait. Linear in them.
+    // cancel asks all goroutines of the group, and of groups that they have made, to end, and calls the callbacks on its stop
+    // token. Does not wait. Linear in them; takes no more stack for deeper groups.
     HANDOFF_API void cancel() noexcept;
 
     HANDOFF_API bool cancelled() const noexcept;
     HANDOFF_API std::stop_token stop_token() const noexcept;
 
 private:
-    HANDOFF_API explicit task_group(std::int64_t deadline);
+    // A null runtime: the maker's. `later` returns the deadline to try next, or at_once if the time is over; null: it is.
+    using look_again = std::function<std::int64_t()>;
+    HANDOFF_API explicit task_group(detail::sched* of);
+    HANDOFF_API task_group(detail::sched* of, std::int64_t deadline, look_again later);
+    HANDOFF_API task_group(detail::sched* of, std::stop_token stop);
+
+    task_group(detail::sched* of, detail::steady_limit limit) : task_group(of, limit.deadline(), nullptr) {}
+    template <class Clock, class Duration>
+    task_group(detail::sched* of, const detail::clock_limit<Clock, Duration>& limit)
+        : task_group(of, limit.deadline(), [limit] { return limit.over() ? detail::at_once : limit.deadline(); }) {}
 
     template <class F>
     struct child {
+        using moves_quietly = std::bool_constant<detail::quiet_move<F>>;
         detail::group_member member;   // goes last
         std::optional<F> f;
         void operator()() {
@@ -109,7 +170,7 @@ private:
         }
     };
 
-    std::shared_ptr<detail::group_state> s_;
+    detail::group_ref s_;
 };
 
 }  // namespace handoff

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
+#include <handoff/detail/count.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_ways.hpp>
 #include <handoff/detail/time.hpp>
@@ -42,18 +43,17 @@ public:
 
     // Acquires what was done before the count became zero.
     bool done() const noexcept { return count() == 0; }
-    HANDOFF_API bool wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop);
+    HANDOFF_API bool wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop) const;
 
 private:
     static constexpr std::int64_t parked = 1, one = 2, most = std::int64_t{1} << 60;
 
     HANDOFF_API bool add_slow(std::int64_t n) noexcept;
+    bool add_more(std::int64_t n) noexcept;
 
     // The count, doubled, and whether somebody waits (changed under his bucket's lock).
-    base::atomic<std::int64_t> word_;
+    mutable base::atomic<std::int64_t> word_;
 };
-
-[[noreturn]] HANDOFF_API void bad_count(const char* what);
 
 // The waits that wait_group and latch have in common. All but try_wait are cancellation points.
 template <countdown_kind who>
@@ -61,16 +61,16 @@ class countdown_waits {
 public:
     // try_wait says whether all is done.
     bool try_wait() const noexcept { return count_.done(); }
-    void wait() { wait(no_deadline, nullptr); }
-    void wait(const std::stop_token& stop) { wait(no_deadline, &stop); }
+    void wait() const { wait(no_deadline, nullptr); }
+    void wait(const std::stop_token& stop) const { wait(no_deadline, &stop); }
     // wait_for and wait_until return false if the time was over first. Never early.
     template <class Rep, class Period>
-    bool wait_for(std::chrono::duration<Rep, Period> d) {
+    bool wait_for(std::chrono::duration<Rep, Period> d) const {
         return wait(deadline_after(d), nullptr);
     }
-    template <class Clock, class Duration>
-    bool wait_until(std::chrono::time_point<Clock, Duration> t) {
-        return wait(deadline_at(t), nullptr);
+    template <clock_type Clock, class Duration>
+    bool wait_until(std::chrono::time_point<Clock, Duration> t) const {
+        return wait_within(limit_at(t), [&](std::int64_t deadline) { return wait(deadline, nullptr); });
     }
 
 protected:
@@ -80,7 +80,7 @@ protected:
     countdown count_;
 
 private:
-    bool wait(std::int64_t deadline, const std::stop_token* stop) {
+    bool wait(std::int64_t deadline, const std::stop_token* stop) const {
         return count_.done() || count_.wait(who, deadline, stop);
     }
 };
@@ -95,7 +95,7 @@ public:
     constexpr wait_group() noexcept : countdown_waits(0) {}
 
     // add and done throw usage_error if the count would become negative; nothing has changed then. Linear in those that
-    // it wakes.
+    // it wakes. add of n > 0 does not switch.
     void add(std::ptrdiff_t n = 1) {
         if (!count_.add(n)) detail::bad_count("a wait_group is counted below zero, or too far");
     }

@@ -31,6 +31,10 @@ public:
     }
     std::uint64_t get() const noexcept { return v_.load(std::memory_order_relaxed); }
 
+    // For two of which one is part of the other: who has seen a number that was shown sees what its owner counted before.
+    void show(std::uint64_t n) noexcept { v_.store(n, std::memory_order_release); }        // partner: seen()
+    std::uint64_t seen() const noexcept { return v_.load(std::memory_order_acquire); }   // partner: show()
+
 private:
     atomic<std::uint64_t> v_{0};
 };

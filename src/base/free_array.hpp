@@ -35,7 +35,16 @@ public:
         return list;
     }
 
+    // move_to moves the n that were given last to the end of `to`, which has room; take_from is the way back.
+    void move_to(std::vector<T*>& to, std::size_t n) noexcept { move(free_, to, n); }
+    void take_from(std::vector<T*>& from, std::size_t n) noexcept { move(from, free_, n); }
+
 private:
+    static void move(std::vector<T*>& from, std::vector<T*>& to, std::size_t n) noexcept {
+        to.insert(to.end(), from.end() - static_cast<std::ptrdiff_t>(n), from.end());
+        from.resize(from.size() - n);
+    }
+
     std::vector<T*> free_;
 };
 

@@ -1,33 +1,29 @@
 // A lock for short sections inside the library, with the annotations that clang's -Wthread-safety checks.
 //
-// It blocks the thread, never the goroutine; nothing may park or run user code while it is held. Ranks: sched before
-// timers; a stack pool, the name table and the zombie list are leaves.
+// It blocks the thread, never the goroutine; nothing may park or run user code while it is held. Ranks: a runtime's link,
+// a timer object, sched, timers; a stack pool, the name table and the zombie list are leaves.
 #pragma once
+
+#include <handoff/detail/thread_safety.hpp>
 
 #include <pthread.h>
 
-#if defined(__clang__)
-#define HANDOFF_TSA(x) __attribute__((x))
-#else
-#define HANDOFF_TSA(x)
-#endif
 #define HANDOFF_GUARDED_BY(m) HANDOFF_TSA(guarded_by(m))
 #define HANDOFF_REQUIRES(m) HANDOFF_TSA(requires_capability(m))
 #define HANDOFF_EXCLUDES(m) HANDOFF_TSA(locks_excluded(m))
-#define HANDOFF_NO_TSA HANDOFF_TSA(no_thread_safety_analysis)
 
 namespace handoff::base {
 
-class HANDOFF_TSA(capability("mutex")) mutex {
+class HANDOFF_CAPABILITY("mutex") mutex {
 public:
     mutex() noexcept = default;
     mutex(const mutex&) = delete;
     mutex& operator=(const mutex&) = delete;
     ~mutex() { ::pthread_mutex_destroy(&m_); }
 
-    void lock() noexcept HANDOFF_TSA(acquire_capability()) { ::pthread_mutex_lock(&m_); }
-    void unlock() noexcept HANDOFF_TSA(release_capability()) { ::pthread_mutex_unlock(&m_); }
-    bool try_lock() noexcept HANDOFF_TSA(try_acquire_capability(true)) { return ::pthread_mutex_trylock(&m_) == 0; }
+    void lock() noexcept HANDOFF_ACQUIRE { ::pthread_mutex_lock(&m_); }
+    void unlock() noexcept HANDOFF_RELEASE { ::pthread_mutex_unlock(&m_); }
+    bool try_lock() noexcept HANDOFF_TRY_ACQUIRE { return ::pthread_mutex_trylock(&m_) == 0; }
 
 private:
 #if defined(PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP)

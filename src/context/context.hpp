@@ -5,10 +5,15 @@
 // stores it: until then `from` must not be visible to anyone who could resume it.
 //
 // C++ keeps a thread's exceptions in flight in thread-local storage (__cxa_get_globals); that belongs to the context,
-// and is exchanged at every switch.
+// and is exchanged at every switch. So does the floating-point mode, where jump_fcontext does not see to it.
+//
+// jump_fcontext's name. Until Boost 1.86 it is a C function; since 1.87 the header declares a C++ one, the C function has
+// become the archive's own, and a shared library does not export it. So no statement here spells the name: the header's
+// declaration gives it.
 #pragma once
 
 #include "base/sanitizers.hpp"
+#include "context/float_mode.hpp"
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
@@ -19,6 +24,7 @@
 #endif
 #if HANDOFF_TSAN
 #include <sanitizer/tsan_interface.h>
+extern "C" void __tsan_func_exit(void);
 #endif
 
 namespace handoff::context {
@@ -116,20 +122,34 @@ inline void dispose([[maybe_unused]] execution& e) noexcept {
 // would leave an address on the processor's return stack that no `ret` ever takes off: each `ret` behind a switch would
 // be mispredicted. Measured on Zen 4: a yield between two call sites takes 25 ns with the call, 19 ns without.
 // The library is built without red zone, since the push is unknown to the compiler.
+//
+// Position-independent code can't name in a statement what may lie in a shared library. There the address is loaded from
+// where the dynamic linker has put it (or computed, which the linker makes of that load where Boost is an archive): a jump
+// with one target, as the one through the procedure linkage table that a shared Boost would take anyway.
 #if defined(__x86_64__) && !defined(__SHSTK__)
+#ifdef __PIC__
+#define HANDOFF_JUMP_TO_TARGET "jmp *%[target]\n"
+#define HANDOFF_TARGET_IN "4"   // where operand 4 is
+#else
+#define HANDOFF_JUMP_TO_TARGET "jmp %P[target]\n"
+#define HANDOFF_TARGET_IN "i"
+#endif
 inline boost::context::detail::transfer_t jump_without_call(void* to, void* data) noexcept {
     boost::context::detail::transfer_t t;
+    void* scratch;
     __asm__ volatile(
         "leaq 1f(%%rip), %%rax\n\t"
         "pushq %%rax\n\t"
-        "jmp jump_fcontext@PLT\n"
+        HANDOFF_JUMP_TO_TARGET
         "1:"
-        : "=a"(t.fctx), "=d"(t.data), "+D"(to), "+S"(data)
-        :
-        : "rcx", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+        : "=a"(t.fctx), "=d"(t.data), "+D"(to), "+S"(data), "=c"(scratch)
+        : [target] HANDOFF_TARGET_IN(&boost::context::detail::jump_fcontext)
+        : "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
           "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     return t;
 }
+#undef HANDOFF_JUMP_TO_TARGET
+#undef HANDOFF_TARGET_IN
 #else
 inline boost::context::detail::transfer_t jump_without_call(void* to, void* data) noexcept {
     return boost::context::detail::jump_fcontext(to, data);
@@ -147,6 +167,7 @@ inline constexpr bool left_for_good_is_lost = false;
 #endif
 
 inline switcher* jump(execution& from, execution& to, switcher* s, [[maybe_unused]] leaving how = leaving::to_return) noexcept {
+    const kept_float_mode<jump_keeps_float_mode> floats;
     s->from = &from;
     from.exceptions = *s->exceptions;
     *s->exceptions = to.exceptions;
@@ -157,7 +178,58 @@ inline switcher* jump(execution& from, execution& to, switcher* s, [[maybe_unuse
 #if HANDOFF_TSAN
     __tsan_switch_to_fiber(to.fiber, 0);
 #endif
-    return detail::arrive(jump_without_call(to.sp, s), fake_stack);
+    switcher* arrived = detail::arrive(jump_without_call(to.sp, s), fake_stack);
+    floats.restore();
+    return arrived;
+}
+
+namespace detail {
+
+// What call_on carries there and back.
+struct call_elsewhere {
+    void (*f)(void*);
+    void* arg;
+    float_mode floats;
+#if HANDOFF_ASAN
+    const void* lo = nullptr;   // of the caller's stack
+    std::size_t size = 0;
+#endif
+};
+
+inline void run_elsewhere(boost::context::detail::transfer_t t) {
+    auto* c = static_cast<call_elsewhere*>(t.data);
+#if HANDOFF_ASAN
+    __sanitizer_finish_switch_fiber(nullptr, &c->lo, &c->size);
+#endif
+    c->f(c->arg);
+    c->floats = float_mode::of_this_thread();
+#if HANDOFF_ASAN
+    __sanitizer_start_switch_fiber(nullptr, c->lo, c->size);
+#endif
+#if HANDOFF_TSAN
+    __tsan_func_exit();   // by a jump, of which the compiler does not know
+#endif
+    jump_without_call(t.fctx, c);
+    __builtin_unreachable();
+}
+
+}  // namespace detail
+
+// call_on calls f(arg) on the stack [lo, lo + size), which nobody else uses meanwhile, and returns when that has: a call like
+// any other, but for its stack. f must not throw.
+inline void call_on(char* lo, std::size_t size, void (*f)(void*), void* arg) noexcept {
+    detail::call_elsewhere c{f, arg, float_mode::of_this_thread()};
+    void* there = boost::context::detail::make_fcontext(lo + size, size, detail::run_elsewhere);
+    forget_frames(lo, size);
+#if HANDOFF_ASAN
+    void* fake_stack = nullptr;
+    __sanitizer_start_switch_fiber(&fake_stack, lo, size);
+#endif
+    jump_without_call(there, &c);
+#if HANDOFF_ASAN
+    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#endif
+    c.floats.restore();
 }
 
 }  // namespace handoff::context

@@ -25,7 +25,7 @@ namespace {
 constexpr unsigned colours = 16;
 constexpr std::size_t colour_bytes = 64;
 
-constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for some 250 stacks of the default size
+constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for some 200 stacks of the default size
 
 // Guards made by mprotect by all runtimes of the process: each costs two mappings.
 base::atomic<long> mprotect_guards{0};   // relaxed: a budget, not a lock
@@ -47,11 +47,11 @@ enum class guard_kind { light, mprotect, none };
 guard_kind make_guard(char* lo) noexcept {
     static base::atomic<bool> light_works{true};   // relaxed: a hint, learnt once
     if (light_works.load(std::memory_order_relaxed)) {
-        if (::madvise(lo, page_size(), MADV_GUARD_INSTALL) == 0) return guard_kind::light;
+        if (::madvise(lo, guard_size(), MADV_GUARD_INSTALL) == 0) return guard_kind::light;
         if (errno == EINVAL) light_works.store(false, std::memory_order_relaxed);
     }
     if (mprotect_guards.fetch_add(1, std::memory_order_relaxed) < mprotect_budget() &&
-        ::mprotect(lo, page_size(), PROT_NONE) == 0)
+        ::mprotect(lo, guard_size(), PROT_NONE) == 0)
         return guard_kind::mprotect;
     mprotect_guards.fetch_sub(1, std::memory_order_relaxed);
     return guard_kind::none;
@@ -85,12 +85,15 @@ std::size_t page_size() noexcept {
     return size;
 }
 
-char* stack::usable_lo() const noexcept { return lo + page_size(); }
-std::size_t stack::usable_size() const noexcept { return (pages - 1) * page_size() - colour; }
+std::size_t guard_size() noexcept { return std::max<std::size_t>(64 * 1024, page_size()); }   // whole pages: both are powers of two
+
+char* stack::usable_lo() const noexcept { return lo + guard_size(); }
+std::size_t stack::asked_size() const noexcept { return pages * page_size() - guard_size(); }
+std::size_t stack::usable_size() const noexcept { return asked_size() - colour; }
 
 stack_pool::stack_pool(std::size_t stack_size) noexcept
     : size_((stack_size + page_size() - 1) / page_size() * page_size()),
-      stride_(size_ / page_size() % 2 == 0 ? size_ + page_size() : size_) {}
+      stride_((size_ + guard_size()) / page_size() % 2 == 0 ? size_ + guard_size() + page_size() : size_ + guard_size()) {}
 
 stack_pool::~stack_pool() {
     for (slab& s : slabs_) {
@@ -146,7 +149,7 @@ stack* stack_pool::take(unsigned count) noexcept {
             s = &from.stacks[next_in_slab_];
             s->lo = from.lo + next_in_slab_ * stride_;
             s->colour = static_cast<std::uint16_t>(next_in_slab_ % colours * colour_bytes);
-            s->pages = static_cast<std::uint32_t>(size_ / page_size());
+            s->pages = static_cast<std::uint32_t>((size_ + guard_size()) / page_size());
             ++next_in_slab_;
             install_guard(s->lo);
             register_with_valgrind(*s);
@@ -164,7 +167,7 @@ void stack_pool::give(stack* list) noexcept {
 }
 
 stack* stack_pool::take_sized(std::size_t size) noexcept {
-    size = (size + page_size() - 1) / page_size() * page_size();
+    size = (size + page_size() - 1) / page_size() * page_size() + guard_size();
     char* lo = map_stack_memory(size);
     if (!lo) return nullptr;
     stack* s = new (std::nothrow) stack;
@@ -184,6 +187,18 @@ void stack_pool::give_sized(stack* s) noexcept {
     dispose(s->idle);
     unmap_stack_memory(s->lo, s->pages * page_size());
     delete s;
+}
+
+bool stack_pool::guards(const void* address) noexcept {
+    if (!lock_.try_lock()) return false;
+    bool found = false;
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    for (const slab& s : slabs_) {
+        const std::uintptr_t offset = at - reinterpret_cast<std::uintptr_t>(s.lo);
+        found = found || (offset < s.bytes && offset % stride_ < guard_size());
+    }
+    lock_.unlock();
+    return found;
 }
 
 void stack_pool::trim_deep(stack& s) noexcept {

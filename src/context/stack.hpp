@@ -1,6 +1,8 @@
-// Stacks: cut from large mappings, each with a guard page at its low end, kept for reuse.
+// Stacks: cut from large mappings, each with a guard below its low end, kept for reuse.
 //
-// A guard is made by MADV_GUARD_INSTALL where the kernel has it (6.13), which splits no mapping, so that
+// A guard is 64 KiB: address space, of which nothing is touched. A function with a large frame moves the stack pointer by all of it
+// before it touches any, and a guard of one page would be stepped over, into the next stack. (What a compiler has built with
+// -fstack-clash-protection touches each page, or, on AArch64, one in 64 KiB, which is where the size is from.) One is made by MADV_GUARD_INSTALL where the kernel has it (6.13), which splits no mapping, so that
 // vm.max_map_count does not bound the number of goroutines; else by mprotect while half of that budget lasts; else
 // there is none, and the count of such stacks says so.
 //
@@ -27,15 +29,17 @@ namespace handoff::context {
 
 struct stack {
     execution idle;            // where a goroutine starts on it; sp is null if that has to be prepared
-    char* lo = nullptr;        // first byte, of the guard page
-    std::uint32_t pages = 0;   // guard page included
+    char* lo = nullptr;        // first byte, of the guard
+    std::uint32_t pages = 0;   // guard included
     std::uint16_t colour = 0;  // bytes at the high end that are left out
     bool own_mapping = false;  // not cut from a slab
     bool used = false;         // since its deep pages were given back last
     stack* next = nullptr;     // in a free list
 
     char* usable_lo() const noexcept;
-    std::size_t usable_size() const noexcept;   // without the guard page and the colour
+    std::size_t usable_size() const noexcept;   // without the guard and the colour
+    std::size_t asked_size() const noexcept;    // without the guard
+    bool guards(const void* address) const noexcept { return address >= lo && address < usable_lo(); }
 
     // prefetch_top gets the lines that the first steps of a goroutine need: all at once, since each of them alone would
     // be waited for, behind a walk of the page tables.
@@ -46,6 +50,7 @@ struct stack {
 };
 
 std::size_t page_size() noexcept;
+std::size_t guard_size() noexcept;
 
 // The stacks of one runtime. All functions may be called from any thread.
 class stack_pool {
@@ -64,6 +69,10 @@ public:
     stack* take_sized(std::size_t size) noexcept;
     void give_sized(stack* s) noexcept;
 
+    // guards says whether `address` lies in the guard of any stack of the default size. It serves a signal handler: false also if
+    // another thread, or what was interrupted, has the lock.
+    bool guards(const void* address) noexcept;
+
     // trim_deep gives the pages below the top two of a free stack back, if it was used since.
     static void trim_deep(stack& s) noexcept;
 
@@ -72,7 +81,7 @@ public:
 
     std::uint64_t mapped() const noexcept { return carved_.load(std::memory_order_relaxed); }
     std::uint64_t unguarded() const noexcept { return unguarded_.load(std::memory_order_relaxed); }
-    std::size_t default_size() const noexcept { return size_; }
+    std::size_t default_size() const noexcept { return size_; }   // without the guard
 
 private:
     struct slab {
@@ -84,7 +93,7 @@ private:
     bool map_slab() noexcept HANDOFF_REQUIRES(lock_);
     void install_guard(char* lo) noexcept;
 
-    const std::size_t size_, stride_;
+    const std::size_t size_, stride_;   // stride_: guards included
     base::mutex lock_;
     base::free_array<stack, 1> warm_ HANDOFF_GUARDED_BY(lock_);   // with memory
     stack* trimmed_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // free, without

@@ -1,111 +1,65 @@
 #include "debug/held_mutexes.hpp"
 
-#if HANDOFF_CHECK_HELD_MUTEXES
-
+#include "mutex_check/table.hpp"
 #include "sched/sched.hpp"
 
-#include <cerrno>
+#include <cstdio>
 #include <dlfcn.h>
-#include <pthread.h>
+#include <new>
 
 namespace handoff::detail::held_mutexes {
 
 namespace {
 
-// Of the goroutine that runs on this thread, or, without one, of the thread.
-constinit thread_local held_set held __attribute__((tls_model("initial-exec"))) = {};
-
-HANDOFF_OPAQUE held_set& held_here() noexcept {
-    __asm__ volatile("");
-    return held;
-}
-
-void note_locked(const pthread_mutex_t* m, const void* by) noexcept {
-    held_set& h = held_here();
-    if (h.n == held_set::most) return;
-    h.what[h.n].mutex = m;
-    h.what[h.n++].by = by;
-}
-
-void note_unlocked(const pthread_mutex_t* m) noexcept {
-    held_set& h = held_here();
-    for (unsigned i = h.n; i-- > 0;) {
-        if (h.what[i].mutex != m) continue;
-        h.what[i] = h.what[--h.n];
-        return;
+void describe(const void* where, char* text, std::size_t size) noexcept {
+    const G* g = static_cast<const G*>(where);
+    try {
+        std::snprintf(text, size, "%s", g->store->describe(g).describe().c_str());
+    } catch (const std::bad_alloc&) {
+        std::snprintf(text, size, "goroutine %llu", static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
     }
 }
 
-// The C library's function of that name, behind ours.
-template <class F>
-F* real(base::atomic<F*>& cached, const char* name) noexcept {
-    F* f = cached.load(std::memory_order_relaxed);   // the same whoever finds it
-    if (!f) {
-        f = reinterpret_cast<F*>(::dlsym(RTLD_NEXT, name));
-        if (!f) base::fatal("%s is not to be found behind the library's own", name);
-        cached.store(f, std::memory_order_relaxed);
-    }
-    return f;
+mutex_check::goroutine seen(const G* g) noexcept { return {g, g->id.load(std::memory_order_relaxed), describe}; }
+
+void tell_left(const mutex_check::table* t, const G* g) noexcept {
+    const mutex_check::goroutine who = seen(g);
+    const bool parks = g->state.load(std::memory_order_relaxed) == g_state::waiting;
+    const bool tied = g->locked.load(std::memory_order_relaxed);
+    t->leave(&who, parks && !tied ? name_of(g->reason.load(std::memory_order_relaxed)) : nullptr);
 }
 
-using lock_function = int(pthread_mutex_t*);
-using timed_function = int(pthread_mutex_t*, const timespec*);
-using clock_function = int(pthread_mutex_t*, clockid_t, const timespec*);
-
-constinit base::atomic<lock_function*> real_lock{nullptr}, real_trylock{nullptr}, real_unlock{nullptr};
-constinit base::atomic<timed_function*> real_timedlock{nullptr};
-constinit base::atomic<clock_function*> real_clocklock{nullptr};
-
-int noted(int result, const pthread_mutex_t* m, const void* by) noexcept {
-    if (result == 0 || result == EOWNERDEAD) note_locked(m, by);
-    return result;
+const mutex_check::table* find_table() noexcept {
+#if HANDOFF_CHECK_HELD_MUTEXES
+    return &HANDOFF_MUTEX_CHECK_TABLE;
+#else
+    void* found = ::dlsym(RTLD_DEFAULT, mutex_check::table_name);
+    if (!found) ::dlerror();   // it is nobody's error
+    return static_cast<const mutex_check::table*>(found);
+#endif
 }
 
 }  // namespace
 
-void leave(G* g) noexcept {
-    held_set& h = held_here();
-    if (g) g->held = h;
-    h.n = 0;
+constinit base::atomic<const mutex_check::table*> watcher{nullptr};
+
+void look_for_check() noexcept {
+    static const mutex_check::table* const found = find_table();   // once: what can be preloaded is there from the start
+    watcher.store(found, std::memory_order_relaxed);
 }
 
-void arrive(G* g) noexcept {
-    if (g) held_here() = g->held;
-}
-
-void check_park(const G* g, wait_reason why) noexcept {
-    const held_set& h = held_here();
-    if (h.n == 0 || g->locked.load(std::memory_order_relaxed)) return;
-    char where[160];
-    code_address(h.what[h.n - 1].by, where, sizeof where);
-    base::warn("%s parks for %s while it holds the pthread mutex %p, locked at %s",
-               g->store->describe(g).describe().c_str(), name_of(why), h.what[h.n - 1].mutex, where);
+void tell_switch(M* m, const G* g) noexcept {
+    const mutex_check::table* t = watcher.load(std::memory_order_relaxed);
+    if (const G* left = m->switched_to) {
+        // One that ends has nothing to commit, and may be another goroutine by now.
+        const bool ended = !m->held && !(m->commit && m->commit_g == left);
+        if (ended) t->leave(nullptr, nullptr);
+        else tell_left(t, left);
+    }
+    m->switched_to = g;
+    if (!g) return t->arrive(nullptr);
+    const mutex_check::goroutine who = seen(g);
+    t->arrive(&who);
 }
 
 }  // namespace handoff::detail::held_mutexes
-
-// Over those of the C library, for the whole program.
-extern "C" {
-
-using namespace handoff::detail::held_mutexes;
-
-HANDOFF_API int pthread_mutex_lock(pthread_mutex_t* m) noexcept {
-    return noted(real(real_lock, "pthread_mutex_lock")(m), m, __builtin_return_address(0));
-}
-HANDOFF_API int pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
-    return noted(real(real_trylock, "pthread_mutex_trylock")(m), m, __builtin_return_address(0));
-}
-HANDOFF_API int pthread_mutex_timedlock(pthread_mutex_t* m, const timespec* t) noexcept {
-    return noted(real(real_timedlock, "pthread_mutex_timedlock")(m, t), m, __builtin_return_address(0));
-}
-HANDOFF_API int pthread_mutex_clocklock(pthread_mutex_t* m, clockid_t c, const timespec* t) noexcept {
-    return noted(real(real_clocklock, "pthread_mutex_clocklock")(m, c, t), m, __builtin_return_address(0));
-}
-HANDOFF_API int pthread_mutex_unlock(pthread_mutex_t* m) noexcept {
-    note_unlocked(m);
-    return real(real_unlock, "pthread_mutex_unlock")(m);
-}
-
-}  // extern "C"
-
-#endif

@@ -1,32 +1,34 @@
-// Finding goroutines that park while they hold a std::mutex or pthread_mutex: the next goroutine on that thread that wants
-// it waits for one that may need that very thread.
+// Finding goroutines that park, or go on on another thread, while they hold a std::mutex or pthread_mutex: the next
+// goroutine on that thread that wants it waits for one that may need that very thread, and who unlocks it on another thread
+// does what is undefined.
 //
-// In builds with HANDOFF_CHECK_HELD_MUTEXES (CMake; debug builds by default) the library defines pthread_mutex_lock and its
-// kin, which note what the calling goroutine holds and go on to those of the C library. What is locked in another way
-// (inlined, or within the C library) is not seen.
+// The check itself is in src/mutex_check. Here is what tells it of switches.
 #pragma once
 
-#include "sched/g.hpp"
+#include "base/atomic.hpp"
+
+namespace handoff::mutex_check {
+struct table;
+}
+
+namespace handoff::detail {
+struct G;
+struct M;
+}
 
 namespace handoff::detail::held_mutexes {
 
-#if HANDOFF_CHECK_HELD_MUTEXES
+// Null: nobody watches. Relaxed: a constant table, set before the first runtime starts a thread.
+extern base::atomic<const mutex_check::table*> watcher;
 
-// leave and arrive: goroutine g leaves the thread, or runs on it now; null: nobody, the scheduler itself.
-void leave(G* g) noexcept;
-void arrive(G* g) noexcept;
-inline void forget(G* g) noexcept { g->held.n = 0; }   // g is a new goroutine
+// look_for_check finds the check, if the process has it. As a runtime starts.
+void look_for_check() noexcept;
 
-// check_park warns if the goroutine that is about to park holds any.
-void check_park(const G* g, wait_reason why) noexcept;
+inline bool watching() noexcept { return watcher.load(std::memory_order_relaxed) != nullptr; }
 
-#else
-
-inline void leave(G*) noexcept {}
-inline void arrive(G*) noexcept {}
-inline void forget(G*) noexcept {}
-inline void check_park(const G*, wait_reason) noexcept {}
-
-#endif
+// tell_switch: m is on its way to goroutine g; null: to the scheduler itself. Only if somebody watches; before the one that
+// it leaves can be found by others. Where a goroutine starts, the test for it is one that is made anyway, P::handoff: one
+// more would be seen in the time that a yield takes.
+[[gnu::cold]] void tell_switch(M* m, const G* g) noexcept;
 
 }  // namespace handoff::detail::held_mutexes

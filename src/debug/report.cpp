@@ -1,11 +1,11 @@
 // What the runtime says about single goroutines: names, unguarded calls, overflows.
 #include "base/check.hpp"
+#include "base/code_address.hpp"
 #include "os/thread.hpp"
 #include "sched/sched.hpp"
 
 #include <cstdio>
 #include <cstring>
-#include <dlfcn.h>
 #include <new>
 
 namespace handoff {
@@ -21,23 +21,7 @@ std::string goroutine_name::describe() const {
 
 namespace handoff::detail {
 
-void code_address(const void* address, char* text, std::size_t size) noexcept {
-    Dl_info where{};
-    if (::dladdr(address, &where) == 0 || !where.dli_fname) {
-        std::snprintf(text, size, "%p", address);
-        return;
-    }
-    const char* object = std::strrchr(where.dli_fname, '/');
-    std::snprintf(text, size, "%s+0x%lx", object ? object + 1 : where.dli_fname,
-                  static_cast<unsigned long>(static_cast<const char*>(address) - static_cast<const char*>(where.dli_fbase)));
-}
-
-namespace {
-
-// created_at writes where g was spawned, without allocating: it serves the overflow report too.
-void created_at(const G* g, char* text, std::size_t size) noexcept {
-    const void* site = g->site.load(std::memory_order_relaxed);
-    const std::uint32_t line = g->site_line.load(std::memory_order_relaxed);
+void created_at(const void* site, std::uint32_t line, char* text, std::size_t size) noexcept {
     text[0] = '\0';
     if (!site) return;
     if (line != 0) {
@@ -46,11 +30,24 @@ void created_at(const G* g, char* text, std::size_t size) noexcept {
         std::snprintf(text, size, "%s:%u", file, line);
         return;
     }
-    code_address(site, text, size);
+    base::code_address(site, text, size);
+}
+
+namespace {
+
+void created_at(const G* g, char* text, std::size_t size) noexcept {
+    detail::created_at(g->site.load(std::memory_order_relaxed), g->site_line.load(std::memory_order_relaxed), text, size);
+}
+
+// is_stepped_over: the stack pointer has gone beyond the end of the stack at `lo`, by a large frame, and that is where the fault is.
+bool is_stepped_over(const char* at, const char* sp, const char* lo) noexcept {
+    constexpr std::ptrdiff_t largest_frame = 64 << 20, below_frame = 64 << 10;   // a push, a call, a probe
+    return sp && sp < lo && lo - sp < largest_frame && at < lo && sp - at < below_frame;
 }
 
 std::string call_text(long call) {
-    if (call < 0) return "page fault";
+    if (call == page_fault) return "page fault";
+    if (call == unknown_call) return "unknown call";
     if (const char* name = os::call_name(call)) return name;
     return "call " + std::to_string(call);
 }
@@ -63,8 +60,7 @@ goroutine_name g_store::describe(const G* g) {
     char created[160];
     created_at(g, created, sizeof created);
     n.created = created;
-    base::lock_guard hold(names_lock);
-    if (auto it = names.find(g); it != names.end()) n.name = it->second;
+    n.name = name_of(g, n.id);
     return n;
 }
 
@@ -107,26 +103,36 @@ void sched::count_unguarded(const unguarded_call& c) {
 }
 
 // describe_overflow runs in a signal handler: no allocation, and no lock that the interrupted code may hold.
-bool describe_overflow(const void* address, char* text, std::size_t size) {
+bool describe_overflow(const void* address, const void* sp, char* text, std::size_t size) {
     M* m = current_m();
     G* g = m ? m->curg.load(std::memory_order_relaxed) : nullptr;
     if (!g || !g->stk) return false;
     const context::stack& st = *g->stk;
     const char* at = static_cast<const char*>(address);
-    if (at < st.lo || at >= st.lo + context::page_size()) return false;
+    const bool own = (g->deep ? g->deep->guards(at) : st.guards(at)) ||
+                     is_stepped_over(at, static_cast<const char*>(sp), g->deep ? g->deep->guard_hi : st.usable_lo());
+    if (!own && !m->s->stacks.guards(at)) return false;
     char created[160], name[96] = "";
     created_at(g, created, sizeof created);
     sched* s = m->s;
     if (g->named && s->store->names_lock.try_lock()) {
         if (auto it = s->store->names.find(g); it != s->store->names.end())
-            std::snprintf(name, sizeof name, " \"%s\"", it->second.c_str());
+            std::snprintf(name, sizeof name, " \"%s\"", it->second.name.c_str());
         s->store->names_lock.unlock();
     }
+    const auto id = static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed));
+    if (!own) {
+        std::snprintf(text, size,
+                      "handoff: goroutine %llu%s (%s) has touched the guard of a stack that is not its own: by a frame larger than its "
+                      "stack, which -fstack-clash-protection finds in time, or by a stray pointer\n",
+                      id, name, created);
+        return true;
+    }
     std::snprintf(text, size,
-                  "handoff: goroutine %llu%s (%s) has overflowed its stack of %zu KiB; options::stack_size or "
-                  "spawn_options::stack_size sets it\n",
-                  static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)), name, created,
-                  st.pages * context::page_size() / 1024);
+                  "handoff: goroutine %llu%s (%s) has overflowed its %s of %zu KiB; %s sets it\n",
+                  id, name, created,
+                  g->deep ? "thread's stack" : "stack", (g->deep ? g->deep->size : st.asked_size()) / 1024,
+                  g->deep ? "the process's limit (ulimit -s)" : "options::stack_size or spawn_options::stack_size");
     return true;
 }
 

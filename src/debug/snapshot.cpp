@@ -8,6 +8,7 @@
 #include <handoff/runtime.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdarg>
 #include <cstdio>
 #include <ostream>
@@ -39,6 +40,7 @@ const char* to_string(goroutine_state s) noexcept {
         case goroutine_state::running: return "running";
         case goroutine_state::syscall: return "syscall";
         case goroutine_state::waiting: return "waiting";
+        case goroutine_state::without_processor: return "without processor";
     }
     return "?";
 }
@@ -72,11 +74,18 @@ namespace {
 
 bool in_call(const M* m) noexcept { return m->call.load(std::memory_order_relaxed) % 2 != 0; }
 
-bool lost_p(const M* m) noexcept { return m->taken.load(std::memory_order_relaxed) >= retake::taken_call; }
+bool lost_p(const M* m) noexcept { return is_without_p(m->taken.load(std::memory_order_relaxed)); }
 
-goroutine_info info_of(sched& s, const G& g, g_state state) {
-    goroutine_info i;
-    i.who = s.store->describe(&g);
+// What a snapshot copies of a goroutine while it has the lock. No memory is asked for there.
+struct seen {
+    const G* g = nullptr;   // not to be read later
+    goroutine_id id = 0;
+    const void* site = nullptr;
+    std::uint32_t site_line = 0;
+    goroutine_info info;    // but for its name
+};
+
+void look_at(const G& g, g_state state, goroutine_info& i) noexcept {
     i.locked_to_thread = g.locked.load(std::memory_order_relaxed);
     i.started = state != g_state::runnable || g.m.load(std::memory_order_relaxed) != nullptr;
     if (state == g_state::runnable) {
@@ -89,10 +98,29 @@ goroutine_info info_of(sched& s, const G& g, g_state state) {
             std::chrono::nanoseconds(g.since.load(std::memory_order_relaxed)));
     } else {
         const M* m = g.m.load(std::memory_order_relaxed);
-        i.state = m && in_call(m) ? goroutine_state::syscall : goroutine_state::running;
+        i.state = !m           ? goroutine_state::running
+                  : in_call(m) ? goroutine_state::syscall
+                  : lost_p(m)  ? goroutine_state::without_processor
+                               : goroutine_state::running;
         i.thread = m ? m->id : -1;
     }
-    return i;
+}
+
+seen look_at(const G& g, g_state state) noexcept {
+    seen s;
+    s.g = &g;
+    s.id = g.id.load(std::memory_order_relaxed);
+    s.site = g.site.load(std::memory_order_relaxed);
+    s.site_line = g.site_line.load(std::memory_order_relaxed);
+    look_at(g, state, s.info);
+    return s;
+}
+
+goroutine_info with_name(g_store& store, seen& s) {
+    char created[160];
+    created_at(s.site, s.site_line, created, sizeof created);
+    s.info.who = {s.id, store.name_of(s.g, s.id), created};
+    return std::move(s.info);
 }
 
 thread_info info_of(const M& m) noexcept {
@@ -124,15 +152,33 @@ processor_info info_of(const P& p) noexcept {
 
 }  // namespace
 
+// Some at a time under the lock, which others wait for; strings and vectors grow without it.
 scheduler_snapshot sched::snapshot() {
     scheduler_snapshot all;
-    base::lock_guard hold(lock);
-    store->for_each([&](const G& g) {
-        const g_state state = g.state.load(std::memory_order_relaxed);
-        if (state != g_state::idle && state != g_state::dead) all.goroutines.push_back(info_of(*this, g, state));
-    });
-    for (const auto& m : allm)
-        if (m->tid.load(std::memory_order_relaxed) != 0) all.threads.push_back(info_of(*m));
+    for (std::size_t at = 0;;) {
+        std::array<seen, g_store::at_once> some;
+        std::size_t n = 0;
+        {
+            base::lock_guard hold(lock);
+            if (at >= store->places()) break;
+            at = store->visit(at, [&](const G& g) {
+                const g_state state = g.state.load(std::memory_order_relaxed);
+                if (state != g_state::idle && state != g_state::dead) some[n++] = look_at(g, state);
+            });
+        }
+        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*store, some[i]));
+    }
+    for (std::size_t at = 0;;) {
+        std::array<thread_info, 64> some;
+        std::size_t n = 0;
+        {
+            base::lock_guard hold(lock);
+            if (at >= allm.size()) break;
+            for (const std::size_t end = std::min(at + some.size(), allm.size()); at < end; ++at)
+                if (allm[at]->tid.load(std::memory_order_relaxed) != 0) some[n++] = info_of(*allm[at]);
+        }
+        all.threads.insert(all.threads.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(n));
+    }
     for_each_p([&](const P& p) {
         if (p.status.load(std::memory_order_relaxed) != p_status::dead) all.processors.push_back(info_of(p));
     });
@@ -146,17 +192,25 @@ struct stats sched::stats() {
     {
         base::lock_guard hold(lock);
         t.spawned = spawned_outside;
+        finished = t.ended_without = finished_without;
+        for_each_p([&](const P& p) { finished += p.finished.get(); });   // before all births
         for_each_p([&](const P& p) {
             t.spawned += p.spawned.get();
-            finished += p.finished.get();
-            t.switches += p.schedtick.load(std::memory_order_relaxed);
+            t.switches += p.put_on();
             t.steals += p.steals.get();
             t.stolen += p.stolen.get();
             p.latency_sysmon.add_to(t.handoff_latency_sysmon);
             p.latency_immediate.add_to(t.handoff_latency_immediate);
             p.latency_unguarded.add_to(t.handoff_latency_unguarded);
         });
-        for (const auto& m : allm) t.exits_own += m->calls.get() - m->calls_not_own.get();
+        for (const auto& m : allm) {
+            // `calls` first: never too many (count_call). Too few, if other calls end between the two looks: what has been
+            // said once stands.
+            const std::uint64_t ended = m->calls.seen(), others = m->calls_not_own.get();
+            if (ended > others) m->own_told = std::max(m->own_told, ended - others);
+            t.exits_own += m->own_told;
+            t.exits_without += m->calls_without.get();
+        }
         t.threads = nm;
         t.threads_most = most_nm;
         t.threads_idle = static_cast<unsigned>(midle.size());
@@ -172,6 +226,9 @@ struct stats sched::stats() {
     t.exits_old_idle = exits_old_idle.get();
     t.exits_any_idle = exits_any_idle.get();
     t.exits_queued = exits_queued.get();
+    t.regains = regains.get();
+    t.started_without = started_without.get();
+    t.switches += t.started_without;
     t.threads_created = threads_created.get();
     t.threads_retired = threads_retired.get();
     t.thread_cap_hits = thread_cap_hits.get();

@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "os/clock.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <linux/futex.h>
@@ -47,13 +48,14 @@ bool note::consume() noexcept {
 bool note::wait_until(std::int64_t deadline, std::int64_t spin_ns) noexcept {
     if (consume()) return true;
     if (spin_ns > 0) {
-        const std::int64_t end = nanotime() + spin_ns;
+        const std::int64_t end = std::min(nanotime() + spin_ns, deadline);
         do {
             for (int i = 0; i < 16; ++i) {
                 if (consume()) return true;
                 base::cpu_relax();
             }
         } while (nanotime() < end);
+        if (end == deadline) return consume();   // it has passed
     }
     std::uint32_t seen = clear;
     // Fails only if the signal came; acquire then pairs with the release in wake().

@@ -8,7 +8,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -20,6 +22,41 @@ namespace handoff::os {
 namespace {
 
 constexpr std::size_t signal_stack_size = 32 * 1024;
+
+// Of threads, as of goroutines (context/stack.hpp).
+constexpr std::size_t thread_guard_size = 64 * 1024;
+
+// memory_is_short says whether that much can't be mapped.
+bool memory_is_short(std::size_t bytes) noexcept {
+    void* probe = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (probe == MAP_FAILED) return true;
+    ::munmap(probe, bytes);
+    return false;
+}
+
+// The thread-local data of the program and the libraries that it was started with.
+std::size_t static_thread_locals() noexcept {
+    std::size_t sum = 0;
+    ::dl_iterate_phdr(
+        [](dl_phdr_info* object, std::size_t, void* to) {
+            for (int i = 0; i < object->dlpi_phnum; ++i)
+                if (object->dlpi_phdr[i].p_type == PT_TLS)
+                    *static_cast<std::size_t*>(to) += object->dlpi_phdr[i].p_memsz + object->dlpi_phdr[i].p_align;
+            return 0;
+        },
+        &sum);
+    return sum;
+}
+
+// What the C library takes of a thread's stack for itself and for thread-local data, and what it wants there at least. Where it
+// does not tell, as in a program that is linked statically, we add it up.
+std::size_t taken_of_stack(const pthread_attr_t& attr) noexcept {
+    const std::size_t least = static_cast<std::size_t>(std::max(::sysconf(_SC_THREAD_STACK_MIN), 0L));
+    using tells = std::size_t(const pthread_attr_t*);
+    // Private to glibc, so not linked to; other runtimes ask it as well.
+    static auto* const ask = reinterpret_cast<tells*>(::dlsym(RTLD_DEFAULT, "__pthread_get_minstack"));
+    return std::max(least, ask ? ask(&attr) : PTHREAD_STACK_MIN + static_thread_locals());
+}
 
 }  // namespace
 
@@ -41,36 +78,60 @@ int create_thread(pthread_t& t, void (*body)(void*), void* arg) noexcept {
         void (*body)(void*);
         void* arg;
     };
-    // Goroutines have stacks of their own; on a thread's runs only the scheduler, and the destructors of the
-    // program's thread-locals. Sanitizers want more of it, and may have a large static TLS.
-    constexpr std::size_t stack_size = 128 * 1024;
-    const long least = ::sysconf(_SC_THREAD_STACK_MIN);
-    std::size_t size = std::max(stack_size, static_cast<std::size_t>(std::max(least, 0L)) + stack_size / 2);
+    // The least: on a thread's stack runs only the scheduler, the destructors of the program's thread-locals, and what is called
+    // there on purpose. Sanitizers want more of it, and may have a large static TLS.
 #if HANDOFF_ASAN || HANDOFF_TSAN
-    size = std::max<std::size_t>(size, 1024 * 1024);
+    constexpr std::size_t stack_size = 1024 * 1024;
+#else
+    constexpr std::size_t stack_size = 128 * 1024;
 #endif
     pthread_attr_t attr;
     if (int e = ::pthread_attr_init(&attr)) return e;
-    ::pthread_attr_setstacksize(&attr, size);
+    const std::size_t size = stack_size + taken_of_stack(attr), room = std::max(size, thread_stack_room());
+    ::pthread_attr_setstacksize(&attr, room);
+    ::pthread_attr_setguardsize(&attr, thread_guard_size);
     auto* s = static_cast<start*>(std::malloc(sizeof(start)));
     if (!s) {
         ::pthread_attr_destroy(&attr);
         return ENOMEM;
     }
     *s = {body, arg};
-    const int e = ::pthread_create(
-        &t, &attr,
-        [](void* p) -> void* {
-            const start copy = *static_cast<start*>(p);
-            std::free(p);
-            copy.body(copy.arg);
-            return nullptr;
-        },
-        s);
+    const auto main = [](void* p) -> void* {
+        const start copy = *static_cast<start*>(p);
+        std::free(p);
+        copy.body(copy.arg);
+        return nullptr;
+    };
+    int e = ::pthread_create(&t, &attr, main, s);
+    if (e == EAGAIN && room > size && memory_is_short(room)) {
+        ::pthread_attr_setstacksize(&attr, size);
+        e = ::pthread_create(&t, &attr, main, s);
+    }
     ::pthread_attr_destroy(&attr);
     if (e) std::free(s);
     return e;
 }
+
+std::size_t thread_stack_room() noexcept {
+    constexpr std::size_t if_unlimited = 8 * 1024 * 1024;
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return if_unlimited;
+    const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return static_cast<std::size_t>(limit.rlim_cur) / page * page;
+}
+
+thread_stack thread_stack::of_this_thread() noexcept {
+    thread_stack s;
+    pthread_attr_t attr;
+    if (::pthread_getattr_np(::pthread_self(), &attr) != 0) return s;
+    void* lo = nullptr;
+    if (::pthread_attr_getstack(&attr, &lo, &s.size) == 0 && ::pthread_attr_getguardsize(&attr, &s.guard) == 0)
+        s.lo = static_cast<char*>(lo);
+    ::pthread_attr_destroy(&attr);
+    return s;
+}
+
+bool join_if_gone(pthread_t t) noexcept { return ::pthread_tryjoin_np(t, nullptr) == 0; }
 
 pid_t this_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
@@ -84,28 +145,24 @@ std::int64_t thread_cpu_time(pid_t tid) noexcept {
     return static_cast<std::int64_t>(ts.tv_sec) * 1'000'000'000 + ts.tv_nsec;
 }
 
-long voluntary_switches() noexcept {
-    rusage u{};
-    ::getrusage(RUSAGE_THREAD, &u);
-    return u.ru_nvcsw;
-}
-
-thread_activity activity_of(pid_t tid) noexcept {
-    char path[64];
-    std::snprintf(path, sizeof path, "/proc/self/task/%d/syscall", static_cast<int>(tid));
-    const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+core_time core_time_of(pid_t tid) noexcept {
+    char text[96];
+    std::snprintf(text, sizeof text, "/proc/self/task/%d/schedstat", static_cast<int>(tid));
+    const int fd = ::open(text, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return {};
-    char text[128];
     const ssize_t n = ::read(fd, text, sizeof text - 1);
     ::close(fd);
     if (n <= 0) return {};
     text[n] = '\0';
-    if (text[0] == 'r') return {activity::computing, -1};   // "running"
-    char* end = nullptr;
-    const long number = std::strtol(text, &end, 10);
-    if (end == text) return {};
-    if (number < 0) return {activity::in_fault, -1};        // asleep, but in no call
-    return {activity::in_call, number};
+    long long ran = 0, waited = 0, turns = 0;
+    if (std::sscanf(text, "%lld %lld %lld", &ran, &waited, &turns) != 3) return {};
+    return {ran + waited, turns};
+}
+
+long voluntary_switches() noexcept {
+    rusage u{};
+    ::getrusage(RUSAGE_THREAD, &u);
+    return u.ru_nvcsw;
 }
 
 const char* call_name(long number) noexcept {

@@ -38,7 +38,9 @@ int result_of(F f) noexcept {
 
 handoff::join_handle<void> go(handoff_runtime* r, void (*f)(void*), void* arg) {
     const auto call = [f, arg] { f(arg); };
-    return r ? r->runtime.go(call) : handoff::go(call);
+    handoff::spawn_options o;
+    o.kind = reinterpret_cast<std::uintptr_t>(f);   // all of them have the same closure type, and place
+    return r ? r->runtime.go(o, call) : handoff::go(o, call);
 }
 
 }  // namespace

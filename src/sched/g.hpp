@@ -7,6 +7,7 @@
 
 #include <handoff/goroutine.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 
@@ -27,7 +28,7 @@ const char* name_of(g_state s) noexcept;
 // What a goroutine waits for; also the text in reports.
 enum class wait_reason : std::uint8_t {
     none, join, sleep, send, receive, select, forever, mutex, shared_mutex, condition, semaphore, wait_group, latch, barrier,
-    once,
+    once, settle, turn,
 };
 
 const char* name_of(wait_reason r) noexcept;
@@ -40,6 +41,19 @@ inline std::uint8_t predict_after(std::uint8_t predict, bool blocked) noexcept {
 
 struct join_waiter;   // who waits for a goroutine's end; spawn.cpp
 
+// The stack that a goroutine has gone to by call_on_thread_stack, for as long as it is there.
+struct deep_stack {
+    const char* guard_lo;
+    const char* guard_hi;
+    std::size_t size;
+    bool guards(const void* address) const noexcept { return address >= guard_lo && address < guard_hi; }
+};
+
+// caught_exception is std::current_exception() in a handler of `...` on a goroutine. If there is none, what was caught is the end
+// of the thread (pthread_exit, pthread_cancel), by which the C library unwinds it: ends the process, with the goroutine's name.
+// spawn.cpp
+std::exception_ptr caught_exception() noexcept;
+
 // G::join_word says who still needs the G:
 //   0            runs; a handle exists, nobody waits
 //   a pointer    runs; that join_waiter waits
@@ -51,46 +65,33 @@ struct join_waiter;   // who waits for a goroutine's end; spawn.cpp
 // stores with release, whoever then frees or reads the result loads with acquire.
 inline constexpr std::uintptr_t join_running = 0, join_detached = 1, join_ended = 2, join_orphaned = 3;
 
-#if HANDOFF_CHECK_HELD_MUTEXES
-// debug/held_mutexes.hpp: more than these are not noted.
-struct held_set {
-    static constexpr unsigned most = 8;
-    struct {
-        const void* mutex;
-        const void* by;   // the caller of pthread_mutex_lock
-    } what[most];
-    unsigned n;
-};
-#endif
-
 struct alignas(16) G {
     // Owner: the M that runs it; else whoever took it out of a queue.
     context::execution exec;
     context::stack* stk = nullptr;           // null: fresh, or ended
     G* next = nullptr;                       // link in the one queue that it is in
-    g_store* store = nullptr;                // that it is part of; constant
+    g_store* store = nullptr;                // that it is part of; constant while its chunk does not rest (g_store.hpp)
     const task_ops* ops = nullptr;
     sched* s = nullptr;                      // constant while not idle
     base::atomic<std::uintptr_t> join_word{join_running};
     std::exception_ptr exception;            // written before `ended`, read after
     cancel_scope* scope = nullptr;           // if it belongs to a task group; sync/cancel.hpp
     local_values* locals = nullptr;          // of its goroutine_local variables
-#if HANDOFF_CHECK_HELD_MUTEXES
-    held_set held{};                         // while it does not run
-#endif
 
     // Relaxed: written by the owner, read by snapshots, which want a value and no order.
     base::atomic<g_state> state{g_state::idle};
     base::atomic<wait_reason> reason{wait_reason::none};
     base::atomic<const void*> waits_on{nullptr};   // the object, while it waits; only to be shown
-    base::atomic<bool> locked{false};        // lock_os_thread: M::locked_g points back
+    base::atomic<bool> locked{false};        // it is tied(): M::locked_g points back
     bool named = false;                      // in sched's name table
     std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; syscall.cpp
     std::uint8_t quick_calls = 0;            // one after the other, while another goroutine ran on its P
-    base::atomic<std::uint8_t> kind{0};      // place in sched::kinds
+    bool spent = false;                      // it lost its P at the end of a slice, and has not been queued since; slice.cpp
+    std::uint16_t pinned = 0;                // nesting of pinned_goroutine (m.hpp)
+    base::atomic<std::uint64_t> kind{0};     // which goroutines are alike: spawn_options::kind
     bool let_through = false;                // a hog that has waited long enough
     bool has_result = false;                 // run() returned
-    std::uint16_t syscall_depth = 0;         // nesting of brackets
+    std::uint16_t syscall_depth = 0;         // nesting of brackets, and, above most_brackets, tied_by_call
     std::uint32_t lock_depth = 0;            // nesting of lock_os_thread
     base::atomic<std::uint32_t> stack_pages{0};   // asked for by spawn_options; 0: the runtime's size
     base::atomic<goroutine_id> id{0};
@@ -98,6 +99,8 @@ struct alignas(16) G {
     base::atomic<M*> m{nullptr};             // that runs it
     base::atomic<const void*> site{nullptr}; // file name, or, if site_line is 0, the address of go()'s caller
     base::atomic<std::uint32_t> site_line{0};
+    const deep_stack* deep = nullptr;        // owner only; thread_stack.cpp
+    std::uint32_t chunk = 0;                 // that it is part of, as `store`
     alignas(16) std::byte storage[task_inline_size];
 
     // transition moves the goroutine from one state to another; anything else than `from` there is a broken
@@ -110,12 +113,19 @@ struct alignas(16) G {
     [[noreturn, gnu::cold]] void bad_transition(g_state now, g_state from, g_state to) const noexcept;
 
     bool fresh() const noexcept { return stk == nullptr; }
+
+    // In syscall_depth: it has entered the library under a guard, and is tied to its thread until the outermost one ends.
+    static constexpr std::uint16_t tied_by_call = 0x8000, most_brackets = 0x7fff;
+
+    // It stays on its thread, where nothing else runs meanwhile: for lock_os_thread, a guard, or a pinned_goroutine.
+    bool tied() const noexcept { return lock_depth != 0 || pinned != 0 || (syscall_depth & tied_by_call) != 0; }
 };
 
 // A first-in first-out list of goroutines through G::next. Not thread-safe.
 class g_queue {
 public:
     bool empty() const noexcept { return head_ == nullptr; }
+    G* front() const noexcept { return head_; }
     void push(G* g) noexcept {
         g->next = nullptr;
         if (tail_) tail_->next = g;

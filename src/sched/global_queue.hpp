@@ -6,6 +6,9 @@
 // goroutine spawns others it is those of the deepest level, which end soonest, so that a tree of a million is walked with
 // some thousands alive. (First come, first served would walk it level by level: 3 times the time, 30 times the memory.)
 // The oldest batch gets its turn now and then.
+//
+// Behind both wait those that have used up a time slice, the `spent` (slice.cpp): who looks for work takes one of them where
+// there is nothing else, or where the spent have their turn.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -24,12 +27,29 @@ public:
     // Relaxed: without the lock a hint.
     std::uint32_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
     bool empty() const noexcept { return size() == 0; }
+    std::uint32_t spent() const noexcept { return spent_count_.load(std::memory_order_relaxed); }
+    bool has_spent() const noexcept { return spent() != 0; }
+    bool has_unspent() const noexcept { return size() != spent(); }
     bool has_singles() const noexcept { return single_count_.load(std::memory_order_relaxed) != 0; }
 
     void push(G* g) noexcept {
         singles_.push(g);
         count_singles(1);
         add(1);
+    }
+
+    void push_spent(G* g) noexcept {
+        spent_.push(g);
+        count_spent(1);
+        add(1);
+    }
+
+    G* pop_spent() noexcept {
+        G* g = spent_.pop();
+        if (!g) return nullptr;
+        count_spent(0 - 1u);
+        add(0 - 1u);
+        return g;
     }
 
     // push_batch takes n goroutines that did not fit, at most batch_size. It copies pointers; the goroutines themselves,
@@ -47,8 +67,10 @@ public:
     }
 
     // take moves up to n goroutines to `to` and returns how many; none if it is empty. `oldest_batch`: before all others.
+    // Of the spent it takes one, and only where there are no others.
     std::uint32_t take(G** to, std::uint32_t n, bool oldest_batch = false) noexcept {
         std::uint32_t taken = 0;
+        if (n != 0 && !has_unspent()) return (to[0] = pop_spent()) ? 1 : 0;
         if (oldest_batch && !batches_.empty()) taken = take_from(batches_.back(), to, n);
         else if (has_singles()) taken = take_singles(to, n);
         else if (!batches_.empty()) taken = take_from(batches_.front(), to, n);
@@ -56,6 +78,14 @@ public:
         if (!batches_.empty() && batches_.front().empty()) batches_.pop_front();
         add(0 - taken);
         return taken;
+    }
+
+    // front is what take() would take first; null if there are none but spent ones.
+    G* front() const noexcept {
+        if (has_singles()) return singles_.front();
+        for (const batch& b : batches_)
+            if (!b.empty()) return b.gs[b.begin];
+        return nullptr;
     }
 
 private:
@@ -67,6 +97,9 @@ private:
 
     void count_singles(std::uint32_t n) noexcept {
         single_count_.store(single_count_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+    void count_spent(std::uint32_t n) noexcept {
+        spent_count_.store(spent_count_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     }
     void add(std::uint32_t n) noexcept { size_.store(size() + n, std::memory_order_relaxed); }
 
@@ -86,7 +119,9 @@ private:
     g_queue singles_;
     base::atomic<std::uint32_t> single_count_{0};
     std::deque<batch> batches_;
-    base::atomic<std::uint32_t> size_{0};
+    base::atomic<std::uint32_t> size_{0};   // of all
+    g_queue spent_;
+    base::atomic<std::uint32_t> spent_count_{0};
 };
 
 }  // namespace handoff::detail

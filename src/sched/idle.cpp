@@ -3,8 +3,18 @@
 //
 // Timers of idle Ps. Some thread must wake when the first of them is due: an M that goes to sleep becomes the
 // `timekeeper` if it finds a timer that is due before the present timekeeper's time, and sleeps until then; where no M
-// is about to sleep (a P is handed off without work, the timekeeper is called to work), the monitor is told, if its own
-// time is later. All of it under the lock.
+// is about to sleep (a P is handed off without work, the timekeeper is called to work, or has work since its timer is due),
+// the monitor is told, if its own time is later. All of it under the lock. How the timekeeper wakes in time: wake_ahead.hpp.
+//
+// Who makes threads. A thread inherits from the one that makes it: CPUs, niceness, policy, namespaces, capabilities, filters of
+// calls. Tied goroutines change these of their threads, and foreign threads have their own; the Ms with neither, the monitor's
+// among them, are made by each other, and the first of them by the thread that starts the runtime. So they alone make
+// threads. Another one that finds no idle M leaves its P to the monitor (`left_ps`), which starts it at once. Meanwhile nobody
+// else can take that P, as while a thread begins. (Go has a thread for this alone.)
+//
+// Joining. When a thread has done with the runtime its thread_local destructors are still to run, which may take long, or wait
+// for a goroutine. So it is joined once it is gone (os::join_if_gone), by who looks for that anyway; the end of the runtime
+// waits for all. The monitor goes to its deep sleep while some exit, but for pauses that double.
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
 
@@ -43,6 +53,8 @@ P* sched::take_idle_p(P* preferred, deferred_wake& wake) noexcept {
     P* p = preferred && preferred->idle_link.is_linked() ? preferred : &pidle.front();
     pidle.erase(pidle.iterator_to(*p));
     npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    p->begin_slice();
+    p->end_turn_of_spent();
     if (monitor_deep) {   // it must not sleep while anything runs, and its clock has stood still
         coarse_now.store(os::nanotime(), std::memory_order_relaxed);
         monitor_deep = false;
@@ -113,9 +125,7 @@ void sched::wakep_any() noexcept {
     if (p) startm(p, true);
 }
 
-// startm gives p to an idle M, or a new one. Without either p becomes idle, and the monitor tries again. Its work goes to
-// the global queue: an M that has a P of its own, or that comes back from a call and takes another, would never look here
-// as long as it finds something to do elsewhere.
+// startm gives p to an idle M, or a new one, else it is put by.
 void sched::startm(P* p, bool spinning) noexcept {
     M* m;
     {
@@ -123,14 +133,49 @@ void sched::startm(P* p, bool spinning) noexcept {
         base::lock_guard hold(lock);
         m = take_idle_m(wake);
     }
-    if (m) {
-        m->wake_as(m_role::worker, p, spinning);
-        return;
+    if (!m) {
+        if (!makes_threads(current_m())) return leave_to_monitor(p, spinning);
+        if (newm(p, spinning, m_role::worker)) return;
+        deferred_wake wake;
+        base::lock_guard hold(lock);
+        // One may have gone to sleep since, having found no idle P while this one was in our hands.
+        m = take_idle_m(wake);
+        if (!m) return put_by(p, spinning, wake);
     }
-    if (newm(p, spinning, m_role::worker)) return;
-    if (spinning) nmspinning.fetch_sub(1, std::memory_order_relaxed);
+    m->wake_as(m_role::worker, p, spinning);
+}
+
+// makes_threads: see "Who makes threads". m: the calling thread's, or null.
+bool sched::makes_threads(const M* m) const noexcept { return sim || (m && m->s == this && !m->locked_g && !m->exits); }
+
+void sched::leave_to_monitor(P* p, bool spinning) noexcept {
     deferred_wake wake;
     base::lock_guard hold(lock);
+    p->left_spinning = spinning;
+    p->next_left = left_ps.load(std::memory_order_relaxed);
+    left_ps.store(p, std::memory_order_relaxed);   // looked at without the lock only as a hint: the note wakes
+    monitor_deep = false;
+    wake.set(monitor_note);
+}
+
+// start_left_ps is for the monitor, in each round.
+void sched::start_left_ps() noexcept {
+    while (left_ps.load(std::memory_order_relaxed)) {
+        P* p;
+        {
+            base::lock_guard hold(lock);
+            p = left_ps.load(std::memory_order_relaxed);
+            left_ps.store(p->next_left, std::memory_order_relaxed);
+        }
+        startm(p, p->left_spinning);
+    }
+}
+
+// put_by: there is no M for p, which becomes idle, and the monitor tries again. Its work goes to the global queue: an M that
+// has a P of its own, or that comes back from a call and takes another, would never look here as long as it finds something
+// to do elsewhere. Under the lock.
+void sched::put_by(P* p, bool spinning, deferred_wake& wake) noexcept {
+    if (spinning) nmspinning.fetch_sub(1, std::memory_order_relaxed);
     while (G* g = p->runq.take_next()) globq.push(g);
     while (G* g = p->runq.pop()) globq.push(g);
     put_idle_p(p, wake);
@@ -159,10 +204,15 @@ void sched::handoffp(P* p) noexcept {
     if (work_anywhere()) wakep_any();
 }
 
-bool sched::a_core_is_free() const noexcept {
+// ours_leave_a_core: neither those who hold a P nor those who compute without one have all cores.
+bool sched::ours_leave_a_core() const noexcept {
     const std::uint32_t procs = nprocs.load(std::memory_order_relaxed), idle = npidle.load(std::memory_order_relaxed);
     return procs - std::min(procs, idle) + computing.load(std::memory_order_relaxed) < cores;
 }
+
+// a_core_is_free: who spins takes no core from anybody, also not from goroutines back from their calls, or another process
+// (PostgreSQL on the same two cores took 1.3 s beside spinners, 0.85 without).
+bool sched::a_core_is_free() const noexcept { return ours_leave_a_core() && load.has_room(); }
 
 namespace {
 
@@ -172,6 +222,7 @@ void thread_main(void* arg) {
     m->thread = ::pthread_self();
     m->tid.store(os::this_tid(), std::memory_order_relaxed);
     s->threads.apply();
+    s->floats.restore();
     set_current_m(m);
     {
         os::signal_stack on_overflow;
@@ -230,7 +281,7 @@ bool sched::newm(P* p, bool spinning, m_role role) noexcept {
     return true;
 }
 
-// thread_exits is the last that a thread does with the runtime.
+// thread_exits is the last that a thread does with the runtime. Its destructors, which follow, are a foreign thread's code.
 void sched::thread_exits(M* m) noexcept {
     deferred_wake wake;   // we are joined before the runtime goes
     base::lock_guard hold(lock);
@@ -238,12 +289,30 @@ void sched::thread_exits(M* m) noexcept {
     if (std::exchange(m->leaves, false)) --leaving;
     exited.push_back(m);
     if (!monitor_deep) return;
-    // It joins us: a thread that was not joined keeps its stack.
+    // It joins us, soon: a thread that was not joined keeps its stack.
     monitor_deep = false;
     wake.set(monitor_note);
 }
 
-void sched::reap() noexcept {
+bool sched::reap() noexcept {
+    std::size_t looks = ~std::size_t{0};   // at each once
+    for (;;) {
+        M* m;
+        {
+            base::lock_guard hold(lock);
+            looks = std::min(looks, exited.size());
+            if (looks-- == 0) return exited.empty();
+            m = exited.front();
+            exited.erase(exited.begin());
+        }
+        const bool gone = os::join_if_gone(m->thread);
+        if (gone) m->tid.store(0, std::memory_order_relaxed);
+        base::lock_guard hold(lock);
+        (gone ? free_ms : exited).push_back(m);
+    }
+}
+
+void sched::join_all() noexcept {
     for (;;) {
         M* m;
         {
@@ -253,9 +322,6 @@ void sched::reap() noexcept {
             exited.pop_back();
         }
         ::pthread_join(m->thread, nullptr);
-        m->tid.store(0, std::memory_order_relaxed);
-        base::lock_guard hold(lock);
-        free_ms.push_back(m);
     }
 }
 
@@ -268,13 +334,62 @@ void sched::learn_spin_time(std::int64_t waited) noexcept {
     if (next != now) spin_time.store(next, std::memory_order_relaxed);   // a hint: another's may get lost
 }
 
+// next_wait: the idle m waits until it is to retire, or for the timer that it keeps (wake_ahead.hpp).
+idle_wait sched::next_wait(const M* m, std::int64_t retire_at) noexcept {
+    if (timekeeper != m || timekeeper_until >= retire_at) return {retire_at, 0};
+    const std::int64_t due = std::max<std::int64_t>(timekeeper_until, 0);   // from a time long past nothing can be taken
+    // Who wants a core now tells nothing of then; and the time that goes into it has its own bound.
+    if (opts.spin_before_sleep.count() == 0 || !ours_leave_a_core()) return {due, 0};
+    const std::int64_t now = os::nanotime(), length = due - now, early = ahead.of(length, now);
+    if (early < length) return {due - early, 0};
+    if (length > 0) ahead.spend(length, now);
+    return {due, length};
+}
+
+// woke_up: it is time for the idle m to see to a timer, or to retire, or neither.
+idle_end sched::woke_up(M* m, std::int64_t now, std::int64_t& retire_at, deferred_wake& wake) noexcept {
+    if (timekeeper == m && now >= timekeeper_until) {
+        timekeeper = nullptr;
+        timekeeper_until = os::never;
+        // Its own timers, and those of the other Ps, are run by find_runnable. Without an idle P all of them
+        // belong to Ps that run.
+        P* with_timer = nullptr;
+        for (P& p : pidle)
+            if (p.timers.first() <= now) with_timer = &p;
+        P* p = take_idle_p(with_timer, wake);
+        if (!p) return idle_end::waits_on;
+        cover_timer(first_idle_timer(), wake);
+        m->nextp = p;
+        m->spinning = true;
+        nmspinning.fetch_add(1, std::memory_order_relaxed);
+    } else if (now >= retire_at) {
+        retire_at = os::never;
+        if (nm - leaving <= nprocs.load(std::memory_order_relaxed) + 1 || timekeeper == m) return idle_end::waits_on;
+        m->leaves = true;
+        ++leaving;
+        threads_retired.add();
+    } else {
+        return idle_end::waits_on;
+    }
+    midle.erase(midle.iterator_to(*m));
+    m->is_idle.store(false, std::memory_order_relaxed);
+    return m->leaves ? idle_end::exits : idle_end::works;
+}
+
 // stopm puts m, which has no P, to sleep until somebody gives it one, or a part to play. False: the thread should exit.
 bool sched::stopm(M* m) noexcept {
     HANDOFF_CHECK(!m->due);
-    std::int64_t retire_at = os::never, until;
+    std::int64_t retire_at = os::never;
+    idle_wait w;
+    bool keeps_time;
     {
+        deferred_wake wake;
         base::lock_guard hold(lock);
         if (stopping) return false;
+        if (monitor_deep && opts.deadlock_after.count() != 0) {   // its goroutine may have ended without a P, the last that ran
+            monitor_deep = false;
+            wake.set(monitor_note);
+        }
         if (nm - leaving > nprocs.load(std::memory_order_relaxed) + 1)
             retire_at = os::nanotime() + opts.idle_thread_timeout.count();
         const std::int64_t first = first_idle_timer();
@@ -282,50 +397,29 @@ bool sched::stopm(M* m) noexcept {
             timekeeper = m;
             timekeeper_until = first;
         }
-        until = timekeeper == m ? std::min(retire_at, timekeeper_until) : retire_at;
+        keeps_time = timekeeper == m;
+        w = next_wait(m, retire_at);
         m->is_idle.store(true, std::memory_order_relaxed);
         midle.push_front(*m);
     }
     const std::int64_t began = os::nanotime();
-    std::int64_t spin = a_core_is_free() ? spin_time.load(std::memory_order_relaxed) : 0;
-    const bool keeps_time = until < retire_at;
+    if (a_core_is_free()) w.spin = std::max(w.spin, spin_time.load(std::memory_order_relaxed));
     if (keeps_time) os::set_timer_slack(1);
-    while (!m->park.wait_until(until, std::exchange(spin, 0))) {
+    bool sleeps = keeps_time && w.until - began > w.spin;
+    while (!m->park.wait_until(w.until, w.spin)) {
+        const std::int64_t now = os::nanotime();
         deferred_wake wake;
         base::lock_guard hold(lock);
+        if (sleeps) ahead.learn(now - w.until);
         if (!m->idle_link.is_linked()) {
-            until = os::never;   // taken: the wake-up is on its way
+            w = {os::never, 0};   // taken: the wake-up is on its way
             continue;
         }
-        const std::int64_t now = os::nanotime();
-        bool leaves = false;
-        if (timekeeper == m && now >= timekeeper_until) {
-            timekeeper = nullptr;
-            timekeeper_until = os::never;
-            // Its own timers, and those of the other Ps, are run by find_runnable. Without an idle P all of them
-            // belong to Ps that run.
-            if (P* p = take_idle_p(nullptr, wake)) {
-                m->nextp = p;
-                m->spinning = true;
-                nmspinning.fetch_add(1, std::memory_order_relaxed);
-                leaves = true;
-            }
-        } else if (now >= retire_at) {
-            if (nm - leaving > nprocs.load(std::memory_order_relaxed) + 1 && timekeeper != m) {
-                ++leaving;
-                m->leaves = true;
-                threads_retired.add();
-                midle.erase(midle.iterator_to(*m));
-                m->is_idle.store(false, std::memory_order_relaxed);
-                return false;
-            }
-            retire_at = os::never;
-        }
-        until = timekeeper == m ? std::min(retire_at, timekeeper_until) : retire_at;
-        if (!leaves) continue;
-        midle.erase(midle.iterator_to(*m));
-        m->is_idle.store(false, std::memory_order_relaxed);
-        break;
+        const idle_end end = woke_up(m, now, retire_at, wake);
+        if (end == idle_end::exits) return false;
+        if (end == idle_end::works) break;
+        w = next_wait(m, retire_at);
+        sleeps = keeps_time && w.spin == 0;
     }
     if (keeps_time) os::set_timer_slack(threads.timer_slack_ns);
     learn_spin_time(os::nanotime() - began);

@@ -1,5 +1,7 @@
 // Birth and death of a runtime, and of its Ps.
 #include "context/overflow.hpp"
+#include "debug/held_mutexes.hpp"
+#include "os/backoff.hpp"
 #include "os/clock.hpp"
 #include "os/cpus.hpp"
 #include "os/membarrier.hpp"
@@ -16,11 +18,10 @@
 #include <cstring>
 #include <string_view>
 #include <system_error>
-#include <thread>
 
 namespace handoff::detail {
 
-bool describe_overflow(const void* address, char* text, std::size_t size);   // debug/report.cpp
+bool describe_overflow(const void* address, const void* sp, char* text, std::size_t size);   // debug/report.cpp
 
 namespace {
 
@@ -93,6 +94,7 @@ options checked(options o) {
     using namespace std::chrono_literals;
     check_duration("syscall_grace", o.syscall_grace, 1us);
     check_duration("syscall_retake_after", o.syscall_retake_after, o.syscall_grace);
+    check_duration("unguarded_grace", o.unguarded_grace, 1us);
     check_duration("retake_running_after", o.retake_running_after, 1us);
     check_duration("idle_thread_timeout", o.idle_thread_timeout, 0ns);
     check_duration("spin_before_sleep", o.spin_before_sleep, 0ns);
@@ -116,7 +118,8 @@ bool in_forked_child() noexcept { return forked_child.load(std::memory_order_rel
 
 sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
-      cores(os::affinity_cpus()), started(os::nanotime()), link(std::make_shared<sched_link>(this)),
+      floats(context::float_mode::of_this_thread()), cores(os::affinity_cpus()), started(os::nanotime()),
+      link(std::make_shared<sched_link>(this, opts.on_unhandled_exception)),
       store(new_store(opts)), stacks(opts.stack_size) {   // nothing throws any more: the store would stay
     const bool membarrier = os::membarrier_available();   // the same answer each time
     membarrier_in_use.store(membarrier, std::memory_order_relaxed);
@@ -125,13 +128,14 @@ sched::sched(options o)
     coarse_now.store(started, std::memory_order_relaxed);
     spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
     watch_forks();
-    context::install_overflow_handler(describe_overflow);
+    held_mutexes::look_for_check();
+    if (opts.fault_handlers) context::install_overflow_handler(describe_overflow);
 }
 
 sched::~sched() {
-    context::remove_overflow_handler();
+    if (opts.fault_handlers) context::remove_overflow_handler();
     {
-        spin_guard hold(link->lock);
+        base::lock_guard hold(link->lock);
         link->s = nullptr;
     }
     for_each_p([](P& p) {
@@ -166,7 +170,7 @@ void sched::check_drained(deferred_wake& wake) noexcept {
 
 bool sched::all_ended() const noexcept {
     if (npidle.load(std::memory_order_relaxed) != live_procs) return false;
-    std::uint64_t born = spawned_outside, ended = 0;
+    std::uint64_t born = spawned_outside, ended = finished_without;
     for_each_p([&](const P& p) {
         born += p.spawned.get();
         ended += p.finished.get();
@@ -182,7 +186,8 @@ void sched::drain_and_stop() noexcept {
         wait = !all_ended();
     }
     if (wait) drained.wait();
-    while (outsiders.load(std::memory_order_acquire) != 0) std::this_thread::yield();   // they may start threads
+    os::backoff until_they_left;
+    while (outsiders.load(std::memory_order_acquire) != 0) until_they_left.pause();   // they may start threads
     stop_threads();
     // Handles that are left keep the store, and must not come to us.
     store->for_each([&](G& g) {
@@ -192,7 +197,8 @@ void sched::drain_and_stop() noexcept {
         if (g.join_word.compare_exchange_strong(word, join_orphaned, std::memory_order_acq_rel)) return;
         // Its handle is on the way to free it: it needs us for a moment.
         store->owners.fetch_sub(1, std::memory_order_relaxed);
-        while (g.state.load(std::memory_order_acquire) != g_state::idle) std::this_thread::yield();
+        os::backoff a_moment;
+        while (g.state.load(std::memory_order_acquire) != g_state::idle) a_moment.pause();
     });
     base::lock_guard last_user_has_left(lock);
 }
@@ -212,7 +218,7 @@ void sched::stop_threads() noexcept {
         if (!m) break;
         m->wake_as(m_role::worker, nullptr, false);
     }
-    for (;;) {
+    for (os::backoff a_moment;; a_moment.give_up_core()) {
         reap();
         monitor_note.wake();   // it may have been passed on meanwhile
         bool alive;
@@ -221,9 +227,8 @@ void sched::stop_threads() noexcept {
             alive = nm != 0;
         }
         if (!alive) break;
-        std::this_thread::yield();
     }
-    reap();
+    join_all();
 }
 
 // set_procs makes Ps, or marks those that are too many: pick() ends at a surplus P, and its M brings it to retire_p.
@@ -236,6 +241,8 @@ void sched::set_procs(unsigned n) {
         deferred_wake wake;
         base::lock_guard hold(lock);
         for (unsigned i = nallp.load(std::memory_order_relaxed); i < n; ++i) made.push_back(std::make_unique<P>(i));
+        if (held_mutexes::watching())
+            for (auto& p : made) p->handoff = handoff_kind::watched;
         if (nallp.load(std::memory_order_relaxed) == 0) made.front()->runq.set_alone();
         for (auto& p : made) {
             allp[p->id].store(p.get(), std::memory_order_release);
@@ -327,7 +334,22 @@ void sched::retire_p(M* m) noexcept {
     if (work_anywhere()) wakep_any();
 }
 
-sched* default_sched() { return runtime_access::of(default_runtime()); }
+sched* sched_of(runtime& rt) noexcept { return runtime_access::of(rt); }
+
+namespace {
+
+base::atomic<sched*> of_default_runtime{nullptr};   // release, once it has started; acquire
+
+}  // namespace
+
+sched* default_sched() { return sched_of(default_runtime()); }
+
+sched* sched_of_maker(const char* what) {
+    if (const M* m = current_m()) return m->s;
+    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;
+    throw usage_error(std::string("handoff: ") + what +
+                      " made off a goroutine needs a runtime: name it as the first argument, or call default_runtime() before");
+}
 
 }  // namespace handoff::detail
 
@@ -370,7 +392,11 @@ scheduler_snapshot runtime::snapshot() const { return impl_->snapshot(); }
 
 runtime& default_runtime() {
     // Never destroyed: goroutines may use it for as long as the process runs.
-    static runtime* const the = new runtime;
+    static runtime* const the = [] {
+        auto* started = new runtime;
+        detail::of_default_runtime.store(detail::sched_of(*started), std::memory_order_release);
+        return started;
+    }();
     return *the;
 }
 

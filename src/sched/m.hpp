@@ -10,7 +10,8 @@
 //     M, entering:   section + 1 | call + 1;  (compiler fence);  if (taken != none) slow path
 //     retaker:       CAS taken none -> asked;  membarrier;  if section is odd, or section or call has moved on since
 //                    it was last seen: CAS taken asked -> none, give up;  else CAS taken asked -> taken_*: M::p is ours
-//     M, slow path:  CAS taken asked -> none: keeps its P (and yields, if it was asked to).  Found taken_*: its P is gone; settle (syscall.cpp)
+//     M, slow path:  CAS taken asked -> none: keeps its P (and yields, if it was asked to).  Found taken_*: its P is gone;
+//                    it goes on without one until it needs one (syscall.cpp)
 //
 // Why it is right. The barrier runs on every thread. An M that stored its section (or call) before its barrier is seen
 // by the retaker, which gives up. One that stores it after the barrier loads `taken` later still, and sees at least
@@ -21,8 +22,9 @@
 // path's acq_rel CAS does the same for an attempt that was given up.
 //
 // A goroutine that enters and leaves all the time would answer each attempt before it can succeed. When its time slice
-// is over it is therefore `asked_to_yield`, for which it need not be where it was last seen, and the question is not
-// withdrawn: either the attempt finds it outside, or its next look at `taken` does.
+// is over it is therefore `asked_to_yield`, and the question is not withdrawn: the M answers where it may change threads, which
+// is where it enters the library or begins a call, but not where a call ends; or an attempt that follows takes the P. (In a
+// call at once, for which it need not be the one that was seen; in user code once it had time to answer.)
 //
 // Without membarrier, section and call are exchanged with seq_cst on entering, and the retaker's CAS and loads are
 // seq_cst: then one order of all of them exists, with the same two cases.
@@ -59,12 +61,21 @@ enum class retake : std::uint32_t {
     taken_unguarded,   // by the monitor, out of an unguarded one
     taken_computing,   // by the monitor, from user code that computes
     given,             // by the M itself, before a call that will block
+    away,              // in one of these ways, and what was to be said of it has been: the goroutine is back from its call, and
+                       // goes on without a P until it enters the library (syscall.cpp)
 };
+
+constexpr bool is_without_p(retake r) noexcept { return r >= retake::taken_call; }
 
 // What runs on an M's thread when it has been idle.
 enum class m_role : std::uint8_t { worker, monitor };
 
 using midle_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+
+using computing_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+
+// In place of the number of a system call: a page fault, and what the kernel did not tell.
+inline constexpr long page_fault = -1, unknown_call = -2;
 
 struct alignas(64) M : context::switcher {
     explicit M(sched* owner, int number) noexcept : s(owner), id(number) {}
@@ -77,7 +88,8 @@ struct alignas(64) M : context::switcher {
     base::atomic<G*> curg{nullptr};        // owner writes, snapshots read
     sched* const s;
     base::counter calls;                   // that ended, and times that one was left for the library: call / 2
-    base::counter calls_not_own;           // of these, those that did not end with the P still there
+    base::counter calls_not_own;           // of these, those that did not end with the P still there; counted here first
+    base::counter calls_without;           // of these, those after which the goroutine went on without one
 
     // The owner's, in runtime sections and on g0.
     spin_lock* held = nullptr;             // to be released by the side that is switched to
@@ -92,7 +104,12 @@ struct alignas(64) M : context::switcher {
     std::int64_t call_began = 0;           // of a call that was handed off by its own goroutine
     bool call_predicted = false;           // it was handed off because such calls had blocked
     long sleeps_before = 0;                // os::voluntary_switches() at its start
-    std::uint32_t tick_before = 0;         // P::schedtick of the P that it gave away
+    std::uint64_t put_on_before = 0;       // P::put_on() of the P that it gave away
+    bool came_back = false;                // of the goroutine that commit_exit queues: it had gone on without a P after a call
+    bool is_worker = false;                // counted in sched::workers
+    long sleeps_at_start = 0;              // os::voluntary_switches() when it started its goroutine without a P
+    long sleeps_at_yield = 0;              // likewise at the last yield of its goroutine without one
+    const G* switched_to = nullptr;        // at the last switch, if held mutexes are checked
     bool exits = false;                    // its locked goroutine ended: the thread goes with it
 
     // Set by whoever wakes it, before park.wake(), read after park.wait().
@@ -111,11 +128,20 @@ struct alignas(64) M : context::switcher {
     // Guarded by sched::lock.
     midle_hook idle_link;
     bool leaves = false;                   // counted in sched::leaving
+    std::uint64_t own_told = 0;            // the most that stats() has said of calls - calls_not_own
+
+    computing_hook computing_link;         // in sched::away_computing
+    bool computes = false;                 // counted in sched::computing
+    std::uint64_t hog_kind = 0;            // of its goroutine
+    std::int64_t cpu_when_judged = 0, judged = 0;
+    os::core_time core_when_judged;
 
     // Set by the monitor before it stores taken_unguarded, read by the owner after it saw that.
-    base::atomic<std::uint8_t> hog_kind{0};   // likewise for taken_computing; relaxed
-    std::int64_t unguarded_since = 0;
-    long unguarded_call = -1;
+    struct unguarded_stay {
+        std::int64_t since = 0;
+        std::int64_t until = 0;            // the owner's; 0: it lasts
+        long call = unknown_call;
+    } unguarded;
 
     const int id;
     base::atomic<int> tid{0};              // written once by the thread
@@ -128,10 +154,18 @@ struct alignas(64) M : context::switcher {
 M* current_m() noexcept;
 void set_current_m(M* m) noexcept;
 
+// still_without says whether m, whose goroutine is in user code, has no P. What is to be said of how it went is said then; that
+// may be user code, which the goroutine may leave with a P. Returns the M that it runs on.
+M* still_without(M* m, bool& without) noexcept;
+
 // enter begins a runtime section on `m`, the calling thread's M, whose goroutine called the library, and returns the
 // M on which the goroutine runs then: it may have lost its P and waited for another. Every enter is followed by leave
 // on the M that the goroutine has at that time.
 M* enter_slow(M* m) noexcept;
+
+// enter_staying is enter for who must not switch: if m has no P, and none is idle, it returns false, in no section. m stays
+// the M either way, and nothing else has run on it.
+bool enter_staying_slowly(M* m) noexcept;
 
 // True if entering needs no fence, since retakers have membarrier. Relaxed: constant from the first runtime on.
 extern base::atomic<bool> membarrier_in_use;
@@ -142,18 +176,20 @@ inline std::uint32_t one_more(const base::atomic<std::uint32_t>& count) noexcept
 }
 
 // begin_call and end_call give the next value of `call`. It is computed from a counter that changes once a pair: a
-// chain of one store and load instead of two, which is what a pair in a loop costs.
+// chain of one store and load instead of two, which is what a pair in a loop costs. count_call changes it, once it is known
+// how the call has ended, and after calls_not_own: so who reads `calls` first never takes one that lost its P for another.
 inline std::uint32_t begin_call(const M* m) noexcept { return static_cast<std::uint32_t>(2 * m->calls.get() + 1); }
-inline std::uint32_t end_call(M* m) noexcept {
-    return static_cast<std::uint32_t>(2 * m->calls.add());
-}
+inline std::uint64_t calls_with_this(const M* m) noexcept { return m->calls.get() + 1; }
+inline std::uint32_t end_call(std::uint64_t with_this) noexcept { return static_cast<std::uint32_t>(2 * with_this); }
+inline void count_call(M* m) noexcept { m->calls.show(calls_with_this(m)); }
+
+// suspend_call: the goroutine of m enters the library out of a guarded call (a callback). The call counts as over until it
+// leaves again, and the goroutine is tied to its thread until the outermost bracket ends (syscall.cpp).
+void suspend_call(M* m) noexcept;
 
 // enter_quickly begins the section; false if enter_slow has to follow.
 [[gnu::always_inline]] inline bool enter_quickly(M* m) noexcept {
-    if (m->call.load(std::memory_order_relaxed) % 2 != 0) [[unlikely]] {
-        m->call.store(end_call(m), std::memory_order_relaxed);
-        m->calls_not_own.add();
-    }
+    if (m->call.load(std::memory_order_relaxed) % 2 != 0) [[unlikely]] suspend_call(m);
     if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->section.store(one_more(m->section), std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
@@ -166,6 +202,11 @@ inline std::uint32_t end_call(M* m) noexcept {
 inline M* enter(M* m) noexcept {
     if (enter_quickly(m)) [[likely]] return m;
     return enter_slow(m);
+}
+
+[[gnu::always_inline]] inline bool enter_staying(M* m) noexcept {
+    if (enter_quickly(m)) [[likely]] return true;
+    return enter_staying_slowly(m);
 }
 
 inline void leave(M* m) noexcept {

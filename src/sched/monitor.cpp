@@ -12,18 +12,28 @@
 //
 // What it takes:
 //   a guarded call       seen twice, `syscall_grace` apart, if work waits; after `syscall_retake_after` in any case
-//   an unguarded call    no entry into the runtime for `retake_running_after`, and the kernel says that it sleeps
-//   a computation        one time slice for `retake_running_after`, if work waits, while fewer than `procs` goroutines
-//                        compute without a P; beyond that only after over_limit_wait
+//   an unguarded call    no entry into the runtime for `unguarded_grace` if work waits, else for `retake_running_after`, and
+//                        the kernel says that the thread sleeps
+//   a computation        one time slice (slice.cpp) for `retake_running_after`, if work waits, while fewer than `procs`
+//                        goroutines compute without a P; beyond that only after over_limit_wait (hogs.cpp)
+//
+// Unguarded calls. While work waits, or none is idle who could take what comes, it asks the kernel what the thread of a P
+// does whose goroutine is in user code: when it first sees that, since one that sleeps then is worth another look after the
+// grace, and from the grace on at doubling intervals. That is a descriptor and a microsecond a look
+// (os/thread_activity.hpp). It pauses for 1 ms at most meanwhile, which together stays below a percent of a core; where it
+// has found something lately it looks much sooner. Where the kernel does not tell, a thread that has used no processor time
+// for a while counts as asleep.
 //
 // While a goroutine computes, the timers of its P wait for the end of its slice only if no P is idle: else one is woken.
 //
-// Hogs. When `procs` goroutines compute without a P, a new one of the same kind (closure type) as one of those is not
-// started on the last P that is free: it would only take that out of use, too. It waits in `hogs` until another P is
-// idle, one of them is done, or over_limit_wait has passed. So a thousand hogs are a few threads, and what is no hog
-// finds a P. (Not with a single P: it would stand idle while there is work.)
+// Fast ways. A goroutine in a loop of free locks or ready channels takes their inline ways, and never enters the runtime. So
+// one that seems to compute when its slice is over is asked to yield first; if it has not entered for as long as a slice, or
+// does not answer, these ways are closed until the next look (sync/fast_ways.hpp): if it is such a loop it enters, and answers.
+// If not, its P is taken then, wherever in user code it is.
+#include "base/sizes.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
+#include "sync/fast_ways.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -35,11 +45,20 @@ namespace {
 constexpr std::int64_t longest_pause_ns = 10'000'000;
 constexpr std::int64_t pauses_in_quiet_time = 32;      // see Rounds
 constexpr std::int64_t doubles_after_ns = 1'000'000;   // where nothing runs
+constexpr std::int64_t longest_busy_pause_ns = 1'000'000;   // where an unguarded call would keep others waiting
+
+// For how long a thread has to use less than an eighth of a core to count as asleep, where the kernel does not tell.
+constexpr std::int64_t asleep_by_clock_ns = 200'000;
+
+// The processor time in which one has to answer that was asked to yield. Loops of fast ways do so within a microsecond.
+constexpr std::int64_t time_to_answer_ns = base::sized(100'000, 0);   // explored computations last for 1,600
 
 // How long it looks without sleeping, at a stretch and after a find: several times what one round of a loop of
 // blocking calls takes. If nothing is found the pauses in between grow to 10 ms, so that it costs two percent of a
 // core that nobody uses.
 constexpr std::int64_t polling_ns = 200'000;
+
+constexpr std::int64_t looks_at_load_every_ns = 20'000;
 
 constexpr unsigned most_candidates = 64;   // a round; the others have their turn in the next
 
@@ -51,8 +70,11 @@ struct round {
     std::int64_t next_look = os::never;   // the first time at which a look could find something
     bool poll = false;                    // worth looking again without sleeping
     bool timers_wait = false;             // those of a P whose goroutine computes are due
+    bool unguarded_matters = false;       // a goroutine in user code keeps others waiting if it blocks
+    bool asks = false;                    // somebody to yield, who may be in a loop of fast ways
     unsigned busy = 0;                    // Ps whose goroutines are not in a guarded call
     unsigned in_call = 0;
+    unsigned spent_running = 0;           // Ps on which the spent have their turn
     retake_candidate candidates[most_candidates];
     unsigned count = 0;
 
@@ -77,13 +99,58 @@ struct round {
         return &c;
     }
 
+    // When the slice on p is over, when it is the turn of the spent, and when either: slice.cpp.
+    std::int64_t slice_ends(const P& p) const noexcept { return p.watch.slice_seen + s.opts.retake_running_after.count(); }
+    std::int64_t spent_come(const P& p) const noexcept {
+        const std::int64_t wait = s.globq.spent(), run = s.watch.spent_running;
+        if (wait == 0 || p.is_turn_of_spent()) return os::never;
+        return p.watch.turn_seen + s.opts.retake_running_after.count() * std::max(run + 1, wait) / wait;
+    }
+    std::int64_t turn_ends(const P& p) const noexcept { return std::min(slice_ends(p), spent_come(p)); }
+    bool slice_is_over(const P& p) const noexcept { return now >= slice_ends(p); }
+    bool spent_are_due(const P& p) const noexcept { return now >= spent_come(p); }
+    bool turn_is_over(const P& p) const noexcept { return now >= turn_ends(p); }
+
     void soon(std::int64_t when) noexcept { next_look = std::min(next_look, when); }
 
+    void note_slice(P& p, std::int64_t seen) noexcept;
+    void ask(P& p, M* m) noexcept;
     void look_at(P& p) noexcept;
     bool worth_polling() noexcept;
     void look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
+    bool sleeps(P& p, M* m, long& call_number) noexcept;
     void look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
+    void look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
+    void look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
 };
+
+// note_slice looks whether a slice has begun on p since the last look, and a turn of the spent.
+void round::note_slice(P& p, std::int64_t seen) noexcept {
+    auto& w = p.watch;
+    const std::uint64_t tick = p.schedtick.load(std::memory_order_relaxed);
+    const std::uint32_t turns = p.spent_turns.load(std::memory_order_relaxed);
+    if (w.schedtick / P::new_slice != tick / P::new_slice) {
+        w.schedtick = tick;
+        w.slice_seen = seen;
+        w.asked = w.fast_ways_closed = false;
+    }
+    if (w.spent_turns != turns) {
+        w.spent_turns = turns;
+        w.turn_seen = seen;
+        w.asked = w.fast_ways_closed = false;
+    }
+    if (p.is_turn_of_spent()) ++spent_running;
+}
+
+// ask asks the goroutine that m runs on p to yield, where it next enters the library.
+void round::ask(P& p, M* m) noexcept {
+    // If other goroutines had a part of the slice, its schedtick is none that p has, or will have.
+    p.spent_at.store(slice_is_over(p) ? p.watch.schedtick : 0, std::memory_order_relaxed);
+    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);
+    retake none = retake::none;
+    // seq_cst: as in retake_ps, which may follow in a later round.
+    m->taken.compare_exchange_strong(none, retake::asked_to_yield, std::memory_order_seq_cst);
+}
 
 void round::look_at(P& p) noexcept {
     auto& w = p.watch;
@@ -94,22 +161,19 @@ void round::look_at(P& p) noexcept {
         w.last_look = now;
         return;
     }
-    const std::uint32_t call = m->call.load(std::memory_order_relaxed),
-                        section = m->section.load(std::memory_order_relaxed),
-                        slice = p.schedtick.load(std::memory_order_relaxed);
-    const bool new_slice = w.m != m || w.schedtick != slice, new_stay = w.m != m || w.call != call || w.section != section;
+    const std::uint32_t call = m->call.load(std::memory_order_relaxed), section = m->section.load(std::memory_order_relaxed);
+    const bool new_stay = w.m != m || w.call != call || w.section != section;
     // By the clock after the look: `now` may be long past, if something else ran on the monitor's core.
-    const std::int64_t seen = new_slice || new_stay ? os::nanotime() : now;
-    if (new_slice) {
-        w.schedtick = slice;
-        w.slice_seen = seen;
-    }
+    const std::int64_t seen = new_stay ? os::nanotime() : now;
+    note_slice(p, seen);   // what is put on enters the library first, so that a slice begins with a stay
     if (new_stay) {
+        // One that makes calls answers at the next; what was asked holds for the slice only for one that makes none.
+        if (w.m != m || w.call != call) w.asked = w.fast_ways_closed = false;
         w.call_began = w.m == m ? w.last_look : seen;
         w.call = call;
         w.section = section;
-        w.call_seen = w.section_seen = seen;
-        w.cpu_when_seen = -1;
+        w.call_seen = w.section_seen = w.next_probe = seen;
+        w.cpu = -1;
         w.m = m;
     } else {
         soon(p.timers.first());   // it may still be away then
@@ -121,8 +185,8 @@ void round::look_at(P& p) noexcept {
         add(p, m, call, section, retake::taken_slice);
     } else if (section % 2 != 0) {
         // In the library. If its goroutine is one that comes back all the time, it is to yield when its slice is over.
-        if (now - w.slice_seen >= s.opts.retake_running_after.count() && work_waits_for(p))
-            add(p, m, call, section, retake::taken_slice);
+        if (!turn_is_over(p)) soon(turn_ends(p));
+        else if (work_waits_for(p)) ask(p, m);
     } else if (call % 2 != 0) {
         look_at_call(p, m, call, section);
     } else {
@@ -136,10 +200,10 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) 
     const std::int64_t lasted = now - w.call_seen;
     const std::int64_t grace = s.opts.syscall_grace.count();
     // A loop of short calls never shows the same one twice for long: it may keep its P for a time slice.
-    const bool slice_is_over = now - w.slice_seen >= s.opts.retake_running_after.count();
-    if ((waits && (lasted >= grace || slice_is_over)) || lasted >= s.opts.syscall_retake_after.count()) {
+    if ((waits && (lasted >= grace || slice_is_over(p))) || lasted >= s.opts.syscall_retake_after.count()) {
         add(p, m, call, section, lasted < grace ? retake::taken_slice : retake::taken_call);
     } else if (waits) {
+        if (turn_is_over(p)) ask(p, m);
         soon(w.call_seen + grace);
         poll = true;
     } else {
@@ -147,40 +211,80 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) 
     }
 }
 
+// sleeps says whether the thread of m, whose goroutine is in user code, is asleep, and in which call.
+bool round::sleeps(P& p, M* m, long& call_number) noexcept {
+    auto& w = p.watch;
+    const pid_t tid = m->tid.load(std::memory_order_relaxed);
+    const os::thread_activity is = s.activities.of(tid);
+    call_number = is.call;
+    if (is.what != os::activity::unknown) return is.what != os::activity::computing;
+    call_number = unknown_call;
+    const std::int64_t cpu = os::thread_cpu_time(tid);
+    if (w.cpu >= 0 && now - w.cpu_at < asleep_by_clock_ns) return false;
+    const bool asleep = w.cpu >= 0 && (cpu - w.cpu) * 8 < now - w.cpu_at;
+    w.cpu = cpu;
+    w.cpu_at = now;
+    return asleep;
+}
+
 void round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
     auto& w = p.watch;
     if (p.timers.first() <= now) timers_wait = true;
     const std::int64_t limit = s.opts.retake_running_after.count();
-    const std::uint32_t procs = s.nprocs.load(std::memory_order_relaxed);
-    const bool away = now - w.section_seen >= limit;
-    if (!away && now - w.slice_seen < limit) {
-        soon(std::min(w.section_seen, w.slice_seen) + limit);
-        return;
-    }
+    const std::int64_t grace = std::min(s.opts.unguarded_grace.count(), limit);
+    const std::int64_t stay = now - w.section_seen;
     const bool waits = work_waits_for(p);
-    if (!away && !waits) return;
-    // A thread that used less than half of the time may be blocked, or may have been kept from its core by others:
-    // the kernel knows.
-    const std::int64_t cpu = os::thread_cpu_time(m->tid.load(std::memory_order_relaxed));
-    const std::int64_t before = std::exchange(w.cpu_when_seen, cpu);
-    os::thread_activity is{os::activity::computing, -1};
-    if (!away || before < 0 || cpu - before < (now - w.section_seen) / 2)
-        is = os::activity_of(m->tid.load(std::memory_order_relaxed));
-    if (is.what == os::activity::in_call || is.what == os::activity::in_fault) {
-        if (!away) return;   // it may be a short one
-        if (retake_candidate* c = add(p, m, call, section, retake::taken_unguarded)) {
-            c->since = w.section_seen;
-            c->call_number = is.call;
+    if (waits || s.npidle.load(std::memory_order_relaxed) == 0) unguarded_matters = true;
+    if (now >= w.next_probe && (waits || stay >= limit)) {
+        long number = -1;
+        const bool asleep = sleeps(p, m, number);
+        if (asleep && stay >= grace) {
+            if (retake_candidate* c = add(p, m, call, section, retake::taken_unguarded)) {
+                c->since = w.section_seen;
+                c->call_number = number;
+            }
+            return;
         }
-        return;
+        w.next_probe = asleep ? w.section_seen + grace : now + std::clamp(stay, grace, limit);
+        if (asleep) soon(w.next_probe);
     }
-    if (!waits) return;   // it computes, and nobody minds
+    if (stay >= limit || turn_is_over(p)) look_at_computation(p, m, call, section);
+    else soon(std::min(w.section_seen + limit, turn_ends(p)));
+}
+
+// It is awake, and its slice, or the turn of those that are not spent, may be over.
+void round::look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
+    auto& w = p.watch;
+    const std::int64_t limit = s.opts.retake_running_after.count();
+    if (!turn_is_over(p) || !work_waits_for(p)) return;   // nobody minds
+    const std::int64_t cpu = os::thread_cpu_time(m->tid.load(std::memory_order_relaxed));
+    // By the processor's clock: it may wait for a core.
+    const bool had_time = cpu < 0 || cpu - w.cpu_when_asked >= time_to_answer_ns;
+    if (!w.asked || (!w.fast_ways_closed && had_time)) {
+        // Not closed at once for one that was here a moment ago: it may well answer, and others' ways are closed with its.
+        w.fast_ways_closed = w.asked || now - w.section_seen >= limit;
+        ask(p, m);
+        w.asked = true;
+        w.cpu_when_asked = cpu;
+    } else if (had_time) {
+        return look_at_long_slice(p, m, call, section);
+    }
+    asks |= w.fast_ways_closed;
+    soon(now + time_to_answer_ns);
+}
+
+// It computes, or comes by the library without answering, as one does that only spawns (go() does not switch), and was asked
+// to yield.
+void round::look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
+    const auto& w = p.watch;
+    if (!slice_is_over(p)) return soon(slice_ends(p));   // only the turn is over
     const std::int64_t slice = now - w.slice_seen;
-    if (slice < limit) return;
+    const std::uint32_t procs = s.nprocs.load(std::memory_order_relaxed);
     std::uint32_t without_p = s.computing.load(std::memory_order_relaxed);
     for (unsigned i = 0; i < count; ++i) without_p += candidates[i].as == retake::taken_computing;
     if (without_p >= procs && slice < s.over_limit_wait(without_p)) return;
-    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing)) c->slice_is_over = !away;
+    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing))
+        c->slice_is_over = now - w.section_seen < s.opts.retake_running_after.count();
 }
 
 // worth_polling says whether to look again at once: for a bounded time, and on a core that nobody else needs.
@@ -188,6 +292,11 @@ bool round::worth_polling() noexcept {
     auto& w = s.watch;
     const bool expects = poll || (busy + in_call != 0 && now - w.last_find < polling_ns);
     if (!expects || busy + s.computing.load(std::memory_order_relaxed) >= s.cores) return false;
+    if (now - w.load_looked_at >= looks_at_load_every_ns) {
+        w.load_looked_at = now;
+        w.machine_has_room = s.load.has_room();
+    }
+    if (!w.machine_has_room) return false;
     if (w.polling_since == 0) w.polling_since = now;
     if (now - w.polling_since >= polling_ns && now - w.last_find >= polling_ns) return false;
     for (int i = 0; i < 8; ++i) base::cpu_relax();   // leave the owners their cache lines
@@ -197,23 +306,25 @@ bool round::worth_polling() noexcept {
 // take tries the round's candidates. The Ps that were taken are handed on, but for one that the caller shall run.
 P* take(round& r) noexcept {
     sched& s = r.s;
+    M* computes[most_candidates] = {};   // retake_ps forgets those that it can't have
     for (unsigned i = 0; i < r.count; ++i) {
         retake_candidate& c = r.candidates[i];
         if (c.as != retake::taken_computing) continue;
         const G* g = c.m->curg.load(std::memory_order_relaxed);
-        c.kind = g ? g->kind.load(std::memory_order_relaxed) : 0;
-        s.begin_computing(c.kind);   // before the owner can end it
+        s.begin_computing(c.m, g ? g->kind.load(std::memory_order_relaxed) : 0);   // before the owner can end it
+        computes[i] = c.m;
     }
     retake_ps(s, r.candidates, r.count);
     P* mine = nullptr;
     for (unsigned i = 0; i < r.count; ++i) {
         retake_candidate& c = r.candidates[i];
         if (!c.taken) {
-            if (c.as == retake::taken_computing) s.end_of_computing(c.kind);
+            if (computes[i]) s.end_of_computing(computes[i]);
             continue;
         }
         s.watch.last_find = r.now;
         P& p = *c.p;
+        if (c.as == retake::taken_slice || c.as == retake::taken_computing) s.end_slice(&p, r.spent_are_due(p));
         const bool work = p.runq.owner_sees_work() || p.timers.first() <= r.now ||
                           !s.globq.empty();
         if (c.as == retake::taken_slice) {
@@ -221,15 +332,11 @@ P* take(round& r) noexcept {
             (c.call % 2 != 0 ? s.handoffs_sysmon : s.handoffs_computing).add();
         } else if (c.as == retake::taken_call) {
             s.handoffs_sysmon.add();
-            // Those that follow need not wait until this call is over to learn from it.
-            if (const G* g = c.m->curg.load(std::memory_order_relaxed)) {
-                auto& kind = s.kinds[g->kind.load(std::memory_order_relaxed)];
-                // A hint: another's may get lost.
-                kind.store(predict_after(kind.load(std::memory_order_relaxed), true), std::memory_order_relaxed);
-            }
+            s.learn_of_kind(c.m->curg.load(std::memory_order_relaxed), true);   // those that follow need not wait for its end
             if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
             s.handoffs_unguarded.add();
+            s.learn_of_kind(c.m->curg.load(std::memory_order_relaxed), true);
             if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.section_seen;
         } else {
             s.handoffs_computing.add();
@@ -262,24 +369,38 @@ P* sched::monitor(M* m) noexcept {
     m->is_monitor.store(true, std::memory_order_relaxed);
     os::set_timer_slack(1);   // the default of 50 us would make each short pause that much longer
     monitor_wakes_up();
+    const auto open_what_is_closed = [&] {
+        if (std::exchange(watch.fast_ways_closed, false)) open_fast_ways();
+    };
     P* mine = nullptr;
     while (!mine) {
         round r(*this, os::nanotime());
         coarse_now.store(r.now, std::memory_order_relaxed);
         for_each_p([&](P& p) { r.look_at(p); });
+        watch.all_busy = r.unguarded_matters;
+        watch.spent_running = r.spent_running;
+        if (r.asks != watch.fast_ways_closed) {
+            if (r.asks) close_fast_ways();
+            else open_fast_ways();
+            watch.fast_ways_closed = r.asks;
+        }
         if (r.count != 0) mine = take(r);
+        start_left_ps();
         if (r.timers_wait) wakep_any();   // who looks for work takes them; as Go's sysmon
-        if (watch.last_find == r.now) watch.pause = opts.syscall_grace.count(), watch.busy_since = r.now;
+        if (watch.last_find == r.now) watch.pause = std::min(opts.syscall_grace.count(), longest_pause_ns), watch.busy_since = r.now;
         if (!mine && !r.worth_polling()) {
             if (!monitor_sleeps(r.now, r.next_look, mine)) break;
             watch.polling_since = 0;
         }
-        if (mine && !pass_monitor_role()) {
+        if (!mine) continue;
+        open_what_is_closed();   // the next monitor may come late; and what is in `watch` is his from then on
+        if (!pass_monitor_role()) {
             watch.short_of_threads_until = r.now + watch.pause;
             fire_timers(m, mine);   // who could take it instead may be busy with other Ps for ever
             handoffp(std::exchange(mine, nullptr));
         }
     }
+    if (!mine) open_what_is_closed();   // the runtime stops
     os::set_timer_slack(threads.timer_slack_ns);
     m->is_monitor.store(false, std::memory_order_relaxed);
     return mine;
@@ -294,7 +415,7 @@ void sched::fire_timers(M* m, P* p) noexcept {
 }
 
 void sched::monitor_wakes_up() noexcept {
-    watch.pause = opts.syscall_grace.count();
+    watch.pause = std::min(opts.syscall_grace.count(), longest_pause_ns);
     watch.busy_since = os::nanotime();
     watch.polling_since = 0;
 }
@@ -302,7 +423,7 @@ void sched::monitor_wakes_up() noexcept {
 // monitor_sleeps ends a round: chores, then the pause, or a deep sleep if all is idle. A P whose timers are due while
 // nobody else waits for them comes back in `due`. False: the runtime stops.
 bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) noexcept {
-    reap();
+    if (reap()) watch.reap_pause = longest_pause_ns;
     retry_starved();
     if (watch.surplus) empty_idle_surplus();
     if (nhogs.load(std::memory_order_relaxed) != 0 &&
@@ -310,8 +431,10 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
         watch.hog_started = now;
         start_hog();
     }
+    judge_computing(now);
     // Once it has looked at its longest pause, and found nothing, it gives memory back; then it may sleep for good.
     const bool rests = watch.pause >= longest_pause_ns;
+    if (rests && now - watch.last_find >= longest_pause_ns * pauses_in_quiet_time) activities.close_all();
     const bool has_memory = rests && give_memory_back();
     const std::int64_t grace = opts.syscall_grace.count();
     const std::int64_t quiet = now - watch.busy_since;
@@ -324,7 +447,8 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
         const bool all_idle = npidle.load(std::memory_order_relaxed) == live_procs;
         if (!all_idle) watch.pause = std::min(std::max(quiet / pauses_in_quiet_time, grace), longest_pause_ns);
         else if (quiet > doubles_after_ns) watch.pause = std::min(watch.pause * 2, longest_pause_ns);
-        until = std::min(now + watch.pause, std::max(next_look, now + grace));
+        const std::int64_t pause = watch.all_busy ? std::min(watch.pause, longest_busy_pause_ns) : watch.pause;
+        until = std::min(now + pause, std::max(next_look, now + grace));
         const std::int64_t first = first_idle_timer();
         if (first < timekeeper_until) {
             if (first <= now && now >= watch.short_of_threads_until) {
@@ -335,7 +459,13 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
         }
         deep = all_idle && rests && !watch.surplus && !has_memory && !work_anywhere() &&
                stackless.empty() && hogs.empty() && starved.load(std::memory_order_relaxed) == 0;
+        // Where a thread is wanted it looks again soon, however long the grace is.
+        if (starved.load(std::memory_order_relaxed) != 0) until = std::min(until, now + longest_pause_ns);
         if (deep) until = first < timekeeper_until ? std::max(first, watch.short_of_threads_until) : os::never;
+        if (deep && !exited.empty()) {
+            until = std::min(until, now + watch.reap_pause);
+            watch.reap_pause *= 2;
+        }
         if (debug.schedtrace.count() != 0) until = std::min(until, watch.next_trace);
         if (!deep || opts.deadlock_after.count() == 0 || !all_wait()) watch.stalled_since = 0, watch.stall_reported = false;
         else if (watch.stalled_since == 0) watch.stalled_since = now;
@@ -393,7 +523,7 @@ void sched::report_stall() noexcept {
     [[maybe_unused]] const auto written = ::write(2, report.data(), report.size());
 }
 
-// give_memory_back trims the stacks of an idle runtime, some at a time; true if there may be more.
+// give_memory_back trims the stacks and Gs of an idle runtime, some at a time; true if there may be more.
 bool sched::give_memory_back() noexcept {
     constexpr unsigned at_a_time = 1024;   // a millisecond's work
     {
@@ -402,63 +532,8 @@ bool sched::give_memory_back() noexcept {
         for (P& p : pidle)
             for (context::stack* st = p.free_stacks; st; st = st->next) context::stack_pool::trim_deep(*st);
     }
-    return stacks.trim(at_a_time) == at_a_time;
-}
-
-// over_limit_wait is how long things wait when `without_p` goroutines compute without a P, which is enough: the longer,
-// the more there are.
-std::int64_t sched::over_limit_wait(std::uint32_t without_p) const noexcept {
-    return opts.retake_running_after.count() * (10 + 10 * (without_p / nprocs.load(std::memory_order_relaxed)));
-}
-
-// defer_hog keeps the fresh g from being started, if it is likely to be one hog too many.
-bool sched::defer_hog(G* g) noexcept {
-    if (hog_kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed) == 0) return false;
-    if (npidle.load(std::memory_order_relaxed) != 0 || nprocs.load(std::memory_order_relaxed) == 1) return false;
-    base::lock_guard hold(lock);
-    // Again under the lock, where end_of_computing looks for those to start.
-    if (computing.load(std::memory_order_relaxed) < nprocs.load(std::memory_order_relaxed)) return false;
-    if (std::exchange(g->let_through, false)) return false;
-    hogs.push(g);
-    nhogs.store(nhogs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return true;
-}
-
-// take_hog takes the first of the deferred ones, to be started whatever happens; null if there is none.
-G* sched::take_hog() noexcept {
-    G* g = hogs.pop();
-    if (!g) return nullptr;
-    nhogs.store(nhogs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    g->let_through = true;
-    return g;
-}
-
-// start_hog lets the first of the deferred ones through.
-void sched::start_hog() noexcept {
-    {
-        base::lock_guard hold(lock);
-        G* g = take_hog();
-        if (!g) return;
-        globq.push(g);
-    }
-    wakep_any();
-}
-
-// begin_computing and end_of_computing keep count of the goroutines that compute without a P.
-void sched::begin_computing(std::uint8_t kind) noexcept {
-    hog_kinds[kind].fetch_add(1, std::memory_order_relaxed);
-    computing.fetch_add(1, std::memory_order_relaxed);
-}
-
-void sched::end_of_computing(std::uint8_t kind) noexcept {
-    bool starts_one;
-    {
-        base::lock_guard hold(lock);
-        hog_kinds[kind].fetch_sub(1, std::memory_order_relaxed);
-        computing.fetch_sub(1, std::memory_order_relaxed);
-        starts_one = !hogs.empty();
-    }
-    if (starts_one) start_hog();
+    const bool more_gs = give_gs_back();
+    return stacks.trim(at_a_time) == at_a_time || more_gs;
 }
 
 // take_idle_p_with_timer takes the idle P whose first timer is the one due at `first`.
@@ -467,6 +542,8 @@ P* sched::take_idle_p_with_timer(std::int64_t first) noexcept {
         if (p.timers.first() > first) continue;
         pidle.erase(pidle.iterator_to(p));
         npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+        p.begin_slice();
+        p.end_turn_of_spent();
         return &p;
     }
     return nullptr;   // somebody is about to run it

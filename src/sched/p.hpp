@@ -35,7 +35,8 @@ struct owned_histogram {
     }
 };
 
-enum class handoff_kind : std::uint8_t { none, sysmon, immediate, unguarded };
+// watched: none, but whoever watches held mutexes is told of each goroutine that starts (debug/held_mutexes.hpp).
+enum class handoff_kind : std::uint8_t { none, sysmon, immediate, unguarded, watched };
 
 using pidle_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
@@ -47,7 +48,9 @@ struct alignas(64) P {
     base::atomic<M*> m{nullptr};                    // that holds it; owner writes, monitor and snapshots read
 
     // On a line apart from what others look at: it is written at each switch.
-    alignas(64) base::atomic<std::uint32_t> schedtick{0};   // goroutines put on it; owner writes, the monitor reads
+    // Goroutines put on it, and, in the upper 16 bits, time slices begun (slice.cpp). Owner writes, the monitor reads.
+    static constexpr std::uint64_t new_slice = std::uint64_t{1} << 48;
+    alignas(64) base::atomic<std::uint64_t> schedtick{0};
 
     // Owner only from here on, unless said otherwise.
     std::uint32_t until_global = 1;                 // picks until the next that looks further than its own front
@@ -58,6 +61,10 @@ struct alignas(64) P {
     context::stack* free_stacks = nullptr;
     unsigned free_stack_count = 0;
     goroutine_id next_id = 0, end_id = 0;           // ids in stock
+
+    bool timers_first = false, spent_next = false;  // of the picks after the end of a slice
+    base::atomic<std::uint64_t> spent_slice{~std::uint64_t{0}};   // slice() of the last that was a spent one's; the monitor reads
+    base::atomic<std::uint32_t> spent_turns{0};     // counts when the spent have had their turn here; the monitor reads
 
     // When the call began on whose account the P changed hands; the next goroutine to run records the time since.
     std::int64_t handoff_began = 0;
@@ -70,20 +77,50 @@ struct alignas(64) P {
     base::counter spawned, finished, steals, stolen;
     owned_histogram latency_sysmon, latency_immediate, latency_unguarded;
 
+    // schedtick as the monitor saw it all through a slice that is over: one goroutine alone has used it up. Another value, if
+    // several have. Monitor writes, owner reads when it is asked to yield; a hint.
+    base::atomic<std::uint64_t> spent_at{0};
+    base::atomic<bool> spent_due{false};            // likewise: it is the turn of the spent
+
     // The monitor's own notes on this P.
     struct watch {
         M* m = nullptr;
-        std::uint32_t call = 0, section = 0, schedtick = 0;
+        std::uint32_t call = 0, section = 0, spent_turns = 0;
+        std::uint64_t schedtick = 0;                // at the first sight of the present slice
         std::int64_t last_look = 0;                 // when it was looked at last
         std::int64_t call_seen = 0;                 // first sight of the present call
         std::int64_t call_began = 0;                // last look before that
         std::int64_t section_seen = 0;                 // first sight of the present stay in user code
         std::int64_t slice_seen = 0;                // first sight of the present time slice
-        std::int64_t cpu_when_seen = -1;              // the thread's CPU time at section_seen
+        std::int64_t turn_seen = 0;                 // first sight of what spent_turns is
+        std::int64_t next_probe = 0;                  // when to ask what the thread does in the present stay
+        std::int64_t cpu = -1, cpu_at = 0;            // its CPU time, and when; where the kernel does not tell more
+        bool asked = false;                           // to yield, in the present slice
+        bool fast_ways_closed = false;                // for its answer
+        std::int64_t cpu_when_asked = 0;              // what its thread had used of a processor then
     } watch;
 
     // Guarded by sched::lock.
-    pidle_hook idle_link;
+    pidle_hook idle_link;                           // in sched::pidle
+    P* next_left = nullptr;                         // in sched::left_ps
+    bool left_spinning = false;                     // counted in nmspinning for the M that it will have
+
+    std::uint64_t put_on() const noexcept { return schedtick.load(std::memory_order_relaxed) % new_slice; }   // so far
+
+    // Owner only; the monitor reads both, relaxed: it only wants to see that they change.
+    void begin_slice() noexcept {
+        schedtick.store(schedtick.load(std::memory_order_relaxed) + new_slice, std::memory_order_relaxed);
+    }
+    bool is_turn_of_spent() const noexcept { return slice() == spent_slice.load(std::memory_order_relaxed); }
+    std::uint64_t slice() const noexcept { return schedtick.load(std::memory_order_relaxed) / new_slice; }
+    void begin_turn_of_spent() noexcept {
+        begin_slice();
+        spent_slice.store(slice(), std::memory_order_relaxed);
+        end_turn_of_spent();   // so that it is also over if it is short
+    }
+    void end_turn_of_spent() noexcept {   // others have p for a slice from now on
+        spent_turns.store(spent_turns.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
 
     // transition: as G::transition.
     void transition(p_status from, p_status to) noexcept {

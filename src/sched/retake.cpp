@@ -32,12 +32,10 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
             s.retakes_given_up.add();
             continue;
         }
-        m.hog_kind.store(c.kind, std::memory_order_relaxed);
         if (c.as == retake::taken_unguarded) {
-            m.unguarded_since = c.since;
-            m.unguarded_call = c.call_number;
+            m.unguarded = {c.since, 0, c.call_number};
         }
-        // release: the unguarded_* fields for the owner; acquire: after an answer of the owner's we don't touch M::p.
+        // release: `unguarded` for the owner; acquire: after an answer of the owner's we don't touch M::p.
         if (!m.taken.compare_exchange_strong(c.asked, c.as, std::memory_order_acq_rel, std::memory_order_relaxed)) {
             s.retakes_given_up.add();
             continue;

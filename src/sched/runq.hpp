@@ -51,6 +51,8 @@ public:
         return true;
     }
 
+    bool has_next() const noexcept { return next_.load(std::memory_order_relaxed) != nullptr; }
+
     G* take_next() noexcept {
         G* g = next_.load(std::memory_order_relaxed);
         if (alone()) {
@@ -94,6 +96,25 @@ public:
     // steal moves the older half of the victim's ring here (the caller owns this queue, which is empty) and returns one
     // more to run at once; null if there was nothing. `also_next` allows to take the victim's next.
     G* steal_from(run_queue& victim, bool also_next, unsigned& moved) noexcept;
+
+    // steal_first_if takes the goroutine at the front of the ring, for a thread without a queue of its own, if `wanted(g)`, which
+    // may read of it what is atomic: somebody else may take it meanwhile, and then this returns null.
+    template <class F>
+    G* steal_first_if(F wanted) noexcept {
+        if (alone_.load(std::memory_order_acquire)) return nullptr;      // with share()
+        std::uint32_t h = head_.load(std::memory_order_acquire);         // as in grab()
+        if (tail_.load(std::memory_order_acquire) == h) return nullptr;
+        G* g = ring_[h % capacity].load(std::memory_order_relaxed);
+        if (!wanted(g)) return nullptr;
+        return head_.compare_exchange_strong(h, h + 1, std::memory_order_acq_rel, std::memory_order_relaxed) ? g : nullptr;
+    }
+
+    // front is what stands at the front of the ring, or did a moment ago; null if nothing does.
+    const G* front() const noexcept {
+        const std::uint32_t h = head_.load(std::memory_order_acquire);
+        if (tail_.load(std::memory_order_acquire) == h) return next_.load(std::memory_order_acquire);
+        return ring_[h % capacity].load(std::memory_order_relaxed);
+    }
 
     // empty never says so of a queue that was not empty all the while.
     bool empty() const noexcept {

@@ -2,6 +2,7 @@
 //
 // A goroutine that parks or ends switches straight to the next one of its P; only when the P's own queues are empty,
 // or a tied thread is in play, does the switch go through g0, the context in which find_runnable searches the rest.
+#include "base/prefetch.hpp"
 #include "base/sizes.hpp"
 #include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
@@ -15,7 +16,7 @@ namespace handoff::detail {
 namespace {
 
 // How often a P looks further than its own `next` and ring: prime, as in Go, so that no loop of the program's stays in
-// step with it. In between, goroutines that wake each other through `next` go before the ring: that is their time slice.
+// step with it. In between, goroutines that wake each other through `next` go before the ring, at most for a time slice.
 constexpr std::uint32_t global_every = base::sized(61, 5);
 
 // And how often while goroutines that come back from calls wait in the global queue: where the others yield to each other
@@ -33,12 +34,16 @@ void commit_yield(M* m, G* g, void*) noexcept {
     m->s->wakep();
 }
 
+void commit_spent(M* m, G* g, void*) noexcept {
+    m->s->put_spent(g);
+    m->s->wakep();
+}
+
 }  // namespace
 
 // finish_switch does on the side that was reached what the side that was left could not do itself.
 static inline M* finish_switch_inline(context::switcher* s) noexcept {
     M* m = static_cast<M*>(s);
-    held_mutexes::arrive(m->curg.load(std::memory_order_relaxed));
     if (spin_lock* held = m->held) {
         m->held = nullptr;
         held->unlock();
@@ -86,6 +91,7 @@ void sched::put_global(G* g) noexcept {
 G* sched::take_global(P* p, unsigned most, bool oldest_batch) noexcept {
     const std::uint32_t size = globq.size();
     if (size == 0) return nullptr;
+    if (!globq.has_unspent()) p->begin_turn_of_spent();
     const std::uint32_t share = size / std::max(nprocs.load(std::memory_order_relaxed), 1u) + 1;
     // One runs at once, so one more than has room: nobody goes back.
     G* taken[run_queue::capacity / 2];
@@ -119,6 +125,7 @@ unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
     *end = objects;
     for (; objects; objects = objects->next_due) ++n;
     while (G* g = woken.pop()) {
+        base::prefetch_lines<8>(g->exec.sp);   // the frames of its wait; it is ours
         ready(m, g);
         ++n;
     }
@@ -132,32 +139,51 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
     if (look_further)
         p->until_global = globq.has_singles() ? global_every_if_used : global_every;
     if (p->id >= nprocs.load(std::memory_order_relaxed)) return nullptr;
-    if (p->timers.first() != os::never) {
+    // Behind a long queue those that are due wait as well in their heap, until it is shorter or one looks further: who is
+    // woken then runs soon, while what its timer's end has brought into the caches is still there, and in order of time.
+    // (Taken as soon as due, a hundred thousand went from the ring to the global queue, to come back cold.)
+    const std::uint32_t queued = run_queue::capacity - p->runq.room();
+    if (p->timers.first() != os::never && (look_further || queued < topped_up_to)) {
         const std::int64_t now = os::nanotime();
         if (p->timers.first() <= now) run_timers(m, p, now);
     }
     if (!look_further) {
         if (G* g = p->runq.take_next()) return g;
+        p->begin_slice();
         return p->runq.pop();
     }
-    if (!globq.empty()) {
+    if (p->timers_first || p->spent_next) [[unlikely]]
+        if (G* g = pick_after_slice(p)) return g;
+    if (globq.has_unspent()) {
         // What a fuller ring took would only be in the way of those that are spawned next.
-        const std::uint32_t queued = run_queue::capacity - p->runq.room();
-        if (G* g = take_global_locked(p, queued < topped_up_to ? topped_up_to - queued : 1, ++p->looks % 4 == 0)) return g;
+        const std::uint32_t with_woken = run_queue::capacity - p->runq.room();
+        if (G* g = take_global_locked(p, with_woken < topped_up_to ? topped_up_to - with_woken : 1, ++p->looks % 4 == 0)) {
+            // Between goroutines that wake each other it begins no slice: theirs has to end.
+            if (!p->runq.has_next()) p->begin_slice();
+            return g;
+        }
     }
     G* g = p->runq.pop();
     G* next = p->runq.take_next();
     if (!g) return next;
+    p->begin_slice();
     // Those who wake each other through `next` have had their turn: the one that runs now gets the place.
     if (next && !p->runq.push(next)) put_global(next);
     return g;
 }
 
 inline G* sched::pick_inline(M* m, P* p) noexcept {
-    p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    const std::uint64_t tick = p->schedtick.load(std::memory_order_relaxed) + 1;
     share_if_not_alone(p);
-    if (--p->until_global == 0 || p->timers.first() != os::never) [[unlikely]] return pick_rarely(m, p);
-    if (G* g = p->runq.take_next()) return g;
+    if (--p->until_global == 0 || p->timers.first() != os::never) [[unlikely]] {
+        p->schedtick.store(tick, std::memory_order_relaxed);
+        return pick_rarely(m, p);
+    }
+    if (G* g = p->runq.take_next()) {
+        p->schedtick.store(tick, std::memory_order_relaxed);   // in its waker's slice
+        return g;
+    }
+    p->schedtick.store(tick + P::new_slice, std::memory_order_relaxed);
     return p->runq.pop();
 }
 
@@ -204,7 +230,7 @@ G* sched::find_runnable(M* m) noexcept {
             return nullptr;
         }
         if (G* g = pick(m)) return g;
-        if (!globq.empty())
+        if (globq.has_unspent())
             if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
         const std::uint32_t idle = npidle.load(std::memory_order_relaxed), procs = nprocs.load(std::memory_order_relaxed);
         if (!m->spinning && 2 * nmspinning.load(std::memory_order_relaxed) < procs - std::min(idle, procs)) {
@@ -247,17 +273,22 @@ G* sched::find_runnable(M* m) noexcept {
 inline void sched::note_start(M* m, P* p, G* g) noexcept {
     g->transition(g_state::runnable, g_state::running);
     g->m.store(m, std::memory_order_relaxed);
-    if (p->handoff != handoff_kind::none) [[unlikely]] note_handoff(p);
+    if (p->handoff != handoff_kind::none) [[unlikely]] note_rarely(m, p, g);
 }
 
-// note_handoff records how long p was without a goroutine.
-void sched::note_handoff(P* p) noexcept {
-    const std::int64_t took = os::nanotime() - p->handoff_began;
-    (p->handoff == handoff_kind::sysmon      ? p->latency_sysmon
-     : p->handoff == handoff_kind::immediate ? p->latency_immediate
-                                             : p->latency_unguarded)
-        .record(took);
+// note_rarely records how long p was without a goroutine, if it changed hands, and tells who watches held mutexes.
+void sched::note_rarely(M* m, P* p, const G* g) noexcept {
+    if (p->handoff != handoff_kind::watched) {
+        const std::int64_t took = os::nanotime() - p->handoff_began;
+        (p->handoff == handoff_kind::sysmon      ? p->latency_sysmon
+         : p->handoff == handoff_kind::immediate ? p->latency_immediate
+                                                 : p->latency_unguarded)
+            .record(took);
+    }
     p->handoff = handoff_kind::none;
+    if (!held_mutexes::watching()) return;
+    held_mutexes::tell_switch(m, g);
+    p->handoff = handoff_kind::watched;
 }
 
 // ready_to_run makes g, just taken from a queue, the one that m is about to switch to; false if it could get no stack.
@@ -291,7 +322,8 @@ void sched::execute(M* m, G* g) noexcept {
     if (m->spinning) {
         m->spinning = false;
         nmspinning.fetch_sub(1, std::memory_order_relaxed);
-        wakep();   // submitters may have relied on us; wakep has the fence
+        base::full_fence();   // sched.hpp
+        if (work_anywhere()) wakep();   // submitters may have relied on us
     }
     if (g->locked.load(std::memory_order_relaxed) && m->locked_g != g) {
         run_due(m);   // while it has its P
@@ -300,7 +332,9 @@ void sched::execute(M* m, G* g) noexcept {
     }
     if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), g)) return;
     m->curg.store(g, std::memory_order_relaxed);
-    finish_switch(context::jump(m->g0, g->exec, m));
+    context::switcher* back = context::jump(m->g0, g->exec, m);
+    if (held_mutexes::watching()) [[unlikely]] held_mutexes::tell_switch(m, nullptr);   // before who was left can be found
+    finish_switch(back);
     m->curg.store(nullptr, std::memory_order_relaxed);
 }
 
@@ -315,9 +349,22 @@ inline M* sched::switch_inline(M* m, context::execution& from, G* next, context:
             next = nullptr;
         }
     }
-    held_mutexes::leave(m->curg.load(std::memory_order_relaxed));
+    if (!next)
+        if (G* tied = m->locked_g; tied && tied->deep) [[unlikely]] return wait_on_thread_stack(m, tied);
     m->curg.store(next, std::memory_order_relaxed);
     return finish_switch_inline(context::jump(from, next ? next->exec : m->g0, m, how));
+}
+
+// wait_on_thread_stack is the switch to g0 and back of g, which is tied to m's thread, and stands on the stack where g0 would go
+// on: it does itself what g0 would, in execute and thread_loop. The argument is at the head of thread_stack.cpp.
+M* sched::wait_on_thread_stack(M* m, G* g) noexcept {
+    m->curg.store(nullptr, std::memory_order_relaxed);
+    if (held_mutexes::watching()) [[unlikely]] held_mutexes::tell_switch(m, nullptr);
+    finish_switch_inline(m);
+    stop_locked_m(m);
+    note_start(m, m->p.load(std::memory_order_relaxed), g);
+    m->curg.store(g, std::memory_order_relaxed);
+    return m;
 }
 
 M* sched::switch_for_good(M* m, context::execution& from, G* next) noexcept {
@@ -363,7 +410,6 @@ void sched::thread_loop(M* m) noexcept {
 namespace {
 
 inline void begin_wait(M* m, G* g, wait_reason why) noexcept {
-    held_mutexes::check_park(g, why);
     g->reason.store(why, std::memory_order_relaxed);
     g->since.store(m->s->coarse_now.load(std::memory_order_relaxed), std::memory_order_relaxed);
     g->transition(g_state::running, g_state::waiting);
@@ -397,22 +443,25 @@ void ready_outside(G* g) noexcept {
     s->outsiders.fetch_sub(1, std::memory_order_release);   // with the acquire in drain_and_stop
 }
 
-// yield_inline puts the current goroutine behind the others of its P, if there are any.
-inline M* sched::yield_inline(M* m) noexcept {
+// yield_inline puts the current goroutine behind the others of its P, if there are any; among the spent if it is `spent`.
+inline M* sched::yield_inline(M* m, bool spent) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
     G* next = nullptr;
     bool leaves;   // for g0, if there is no `next`
     if (m->locked_g) [[unlikely]] {
+        if (m->locked_g->pinned != 0) return m;   // it stays; the retaker asks again
         leaves = p->runq.owner_sees_work() || !globq.empty() ||
                  p->timers.first() != os::never;
     } else {
         next = pick_inline(m, p);
+        // Those who came back from calls wait there, and would wait for as long as one that is alone here yields to itself.
+        if (!next && !globq.empty() && !sim) next = take_global_locked(p, run_queue::capacity / 2);
         leaves = p->id >= nprocs.load(std::memory_order_relaxed);
     }
     if (next || leaves) {
         G* g = m->curg.load(std::memory_order_relaxed);
         g->transition(g_state::running, g_state::runnable);
-        m->commit = commit_yield;
+        m->commit = spent ? commit_spent : commit_yield;
         m->commit_g = g;
         m = switch_inline(m, g->exec, next, context::leaving::to_return);
     } else if (m->due) [[unlikely]] {
@@ -421,9 +470,15 @@ inline M* sched::yield_inline(M* m) noexcept {
     return m;
 }
 
-void sched::yield(M* m) noexcept { leave(yield_inline(m)); }
+void sched::yield(M* m) noexcept { leave(yield_inline(m, false)); }
 
-M* sched::give_way(M* m) noexcept { return yield_inline(m); }
+// give_way: m's goroutine was asked to yield (slice.cpp).
+M* sched::give_way(M* m) noexcept {
+    P* p = m->p.load(std::memory_order_relaxed);
+    const bool spent = p->spent_at.load(std::memory_order_relaxed) == p->schedtick.load(std::memory_order_relaxed);
+    end_slice(p, p->spent_due.load(std::memory_order_relaxed));
+    return yield_inline(m, spent);
+}
 
 }  // namespace handoff::detail
 
@@ -431,9 +486,25 @@ namespace handoff::this_goroutine {
 
 namespace {
 
+// yields_nothing: m's goroutine has no P that others could have instead. As long as it blocks between its yields, as one that
+// walks through a file in memory does in page faults, it goes on without one; else it would wait in the queue each time, and
+// take a P that others need for computing. In a section, which it leaves if so.
+bool yields_nothing(detail::M* m) noexcept {
+    using namespace detail;
+    const retake how = m->taken.load(std::memory_order_relaxed);
+    if (!is_without_p(how) || how == retake::taken_computing || m->s->starved.load(std::memory_order_relaxed) != 0) return false;
+    const long sleeps = os::voluntary_switches();
+    if (std::exchange(m->sleeps_at_yield, sleeps) == sleeps) return false;
+    leave(m);
+    bool without = false;
+    still_without(m, without);
+    return true;
+}
+
 // yield_slowly: enter_slow is still to be called.
 [[gnu::cold, gnu::noinline]] void yield_slowly(detail::M* m) {
     if (m->s->sim) return m->s->sim->yield(m);
+    if (yields_nothing(m)) return;
     m = detail::enter_slow(m);
     m->s->yield(m);
 }

@@ -1,5 +1,6 @@
 // Sleeping, and tying a goroutine to its thread.
 #include "os/clock.hpp"
+#include "sched/pinned.hpp"
 #include "sched/sched.hpp"
 #include "sim/simulator.hpp"
 #include "sync/wait.hpp"
@@ -52,11 +53,8 @@ void unlock_os_thread() {
     if (!m) throw usage_error("handoff: unlock_os_thread off a goroutine");
     m = enter(m);
     G* g = m->curg.load(std::memory_order_relaxed);
-    const bool was_locked = g->lock_depth != 0;
-    if (was_locked && --g->lock_depth == 0) {
-        g->locked.store(false, std::memory_order_relaxed);
-        m->locked_g = nullptr;
-    }
+    const bool was_locked = g->lock_depth > (g->deep ? 1u : 0u);   // one is call_on_thread_stack's
+    if (was_locked && --g->lock_depth == 0) untie_if_free(m, g);
     leave(m);
     if (!was_locked) throw usage_error("handoff: unlock_os_thread without lock_os_thread");
 }

@@ -1,6 +1,6 @@
 // Birth and death of goroutines: Gs, their stacks, what runs on a stack, joining.
 #include "base/sizes.hpp"
-#include "debug/held_mutexes.hpp"
+#include "os/backoff.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
 #include "sim/simulator.hpp"
@@ -10,7 +10,6 @@
 
 #include <cstring>
 #include <system_error>
-#include <thread>
 
 namespace handoff::detail {
 
@@ -36,9 +35,30 @@ goroutine_id reserve_ids(goroutine_id n) noexcept {
     return next.fetch_add(n, std::memory_order_relaxed);   // uniqueness is all
 }
 
-[[gnu::always_inline]] inline void fill(G* g, sched* s, const task_ops& ops, void* task, const spawn_site& site) noexcept {
-    g->s = s;
-    g->ops = &ops;
+// The rest of a section.
+class section {
+public:
+    explicit section(M* m) noexcept : m_(m) {}
+    ~section() { leave(m_); }
+    section(const section&) = delete;
+    section& operator=(const section&) = delete;
+
+private:
+    M* const m_;
+};
+
+// kind_of says which goroutines are alike: 64 bits that different ones share as good as never. Scattered, so that the upper
+// ones do where a hint is enough.
+inline std::uint64_t kind_of(const task_ops& ops, std::uintptr_t asked, const void* site, std::uint32_t line) noexcept {
+    // Addresses differ in their lower half; an odd multiple keeps different ones different.
+    const std::uint64_t what = asked != 0 ? asked
+                                          : reinterpret_cast<std::uintptr_t>(&ops) ^ reinterpret_cast<std::uintptr_t>(site) << 20 ^
+                                                std::uint64_t{line} << 48;
+    return what * 0x9E3779B97F4A7C15u;
+}
+
+// move_in moves the task into g, which is nobody else's yet. Not in a section unless ops.quiet: that may be the program's code.
+[[gnu::always_inline]] inline void move_in(G* g, const task_ops& ops, void* task) noexcept {
     if (ops.relocate) {
         ops.relocate(g->storage, task);
     } else {
@@ -46,27 +66,30 @@ goroutine_id reserve_ids(goroutine_id n) noexcept {
         for (unsigned i = 0; i < ops.size; i += task_inline_align)
             std::memcpy(g->storage + i, static_cast<const std::byte*>(task) + i, task_inline_align);
     }
+}
+
+[[gnu::always_inline]] inline void fill(G* g, sched* s, const task_ops& ops, const spawn_site& site,
+                                        std::uintptr_t asked_kind) noexcept {
+    g->s = s;
+    g->ops = &ops;
     // Relaxed: the G is nobody else's before it is queued; a snapshot may see a mixture.
     g->join_word.store(join_running, std::memory_order_relaxed);
     g->site.store(site.where.file ? site.where.file : site.caller, std::memory_order_relaxed);
     g->site_line.store(site.where.line, std::memory_order_relaxed);
-    // By type: the address of its operations, scattered.
-    const auto type = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&ops) / 16);
-    g->kind.store(static_cast<std::uint8_t>(type * 0x9E3779B1u >> 24), std::memory_order_relaxed);
+    g->kind.store(kind_of(ops, asked_kind, g->site.load(std::memory_order_relaxed), site.where.line), std::memory_order_relaxed);
     g->has_result = g->let_through = false;
-    held_mutexes::forget(g);
     g->transition(g_state::idle, g_state::runnable);
 }
 
 std::uint32_t checked_stack_pages(std::size_t bytes) {
     if (bytes == 0) return 0;
-    if (bytes < 16 * 1024 || bytes / context::page_size() >= UINT32_MAX)
+    if (bytes < 16 * 1024 || bytes > (std::size_t{1} << 40))
         throw std::invalid_argument("handoff: spawn_options.stack_size=" + std::to_string(bytes) +
-                                    " is not between 16 KiB and 2^32 pages");
+                                    " is not between 16 KiB and 1 TiB");
     return static_cast<std::uint32_t>((bytes + context::page_size() - 1) / context::page_size());
 }
 
-// Throws before anything has changed.
+// g has its id. Throws before anything else has changed.
 inline void apply(sched* s, G* g, const spawn_options* opts) {
     g->stack_pages.store(0, std::memory_order_relaxed);
     if (!opts) return;
@@ -74,12 +97,24 @@ inline void apply(sched* s, G* g, const spawn_options* opts) {
     if (!opts->name.empty()) s->store->name(g, opts->name);
 }
 
+// launch_outside queues g, which is filled, for whoever comes first.
+void launch_outside(sched* s, G* g) noexcept {
+    {
+        base::lock_guard hold(s->lock);
+        ++s->spawned_outside;
+        s->globq.push(g);
+    }
+    s->wakep_any();
+}
+
+// spawn_outside is spawn without a P of s: by other threads, and by goroutines that have none and must not switch.
 G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
     G* g;
     {
         base::lock_guard hold(s->lock);
         g = s->store->take(1);
     }
+    g->id.store(reserve_ids(1), std::memory_order_relaxed);
     try {
         apply(s, g, opts);
     } catch (...) {
@@ -87,14 +122,9 @@ G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options*
         s->store->give(g);
         throw;
     }
-    g->id.store(reserve_ids(1), std::memory_order_relaxed);
-    fill(g, s, ops, task, site);
-    {
-        base::lock_guard hold(s->lock);
-        ++s->spawned_outside;
-        s->globq.push(g);
-    }
-    s->wakep_any();
+    move_in(g, ops, task);
+    fill(g, s, ops, site, opts ? opts->kind : 0);
+    launch_outside(s, g);
     return g;
 }
 
@@ -121,7 +151,28 @@ inline void drop_outcome(G* g, g_store& store) noexcept {
     destroy_task(g);
 }
 
+// drop_own_outcome is drop_outcome as the last code of the goroutine g, which may make new locals: the next goroutine in this
+// G must not find them.
+inline void drop_own_outcome(G* g) noexcept {
+    drop_outcome(g, *g->s->store);
+    if (g->locals) [[unlikely]] destroy_locals(g->locals);
+}
+
 }  // namespace
+
+std::exception_ptr caught_exception() noexcept {
+    if (std::exception_ptr e = std::current_exception()) return e;
+    std::string name = "a goroutine";
+    if (M* m = current_m()) {
+        try {
+            name = m->s->store->describe_briefly(m->curg.load(std::memory_order_relaxed)).describe();
+        } catch (const std::bad_alloc&) {
+        }
+    }
+    base::fatal("%s has called pthread_exit, or its thread was cancelled (pthread_cancel), but a goroutine ends by returning, and its "
+                "thread runs others",
+                name.c_str());
+}
 
 void report_exception(const goroutine_name& who, std::exception_ptr e, const exception_handler& handler) noexcept {
     if (handler) {
@@ -147,35 +198,49 @@ void report_exception(const goroutine_name& who, std::exception_ptr e, const exc
 namespace {
 
 void run_task(G* g) noexcept {
-    g->predict = g->s->kinds[g->kind.load(std::memory_order_relaxed)].load(std::memory_order_relaxed);
+    g->s->floats.restore();   // the last one on this thread may have left its own
+    g->predict = g->s->learnt_by_kind(g);
     g->quick_calls = 0;
+    g->spent = false;
     try {
         g->ops->run(g->storage);
         g->has_result = true;
     } catch (...) {
-        g->exception = std::current_exception();
+        g->exception = caught_exception();
     }
     if (g->locals) destroy_locals(g->locals);
 }
 
-// untie ends g's hold on the thread of m, on which it runs; true if it had one.
+// untie ends g's hold on the thread of m, on which it runs; true if it had locked it: then the thread goes with g.
 bool untie(M* m, G* g) noexcept {
     g->syscall_depth = 0;   // it may have ended inside a bracket
-    g->lock_depth = 0;
+    const bool had_locked = std::exchange(g->lock_depth, 0) != 0;
     if (m->locked_g != g) return false;
     m->locked_g = nullptr;
     g->locked.store(false, std::memory_order_relaxed);
-    return true;
+    if (had_locked) m->exits = true;
+    return had_locked;
 }
 
+// enter_to_end begins the section in which g, the current goroutine, ends: with a P, unless it has none and can do without.
+M* enter_to_end(G* g) noexcept {
+    bool without = false;
+    M* m = still_without(current_m(), without);
+    if (!without || !m->s->may_end_without(m, g)) return enter(m);
+    m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes what is not there
+    return m;
+}
+
+bool has_p(const M* m) noexcept { return !is_without_p(m->taken.load(std::memory_order_relaxed)); }
+
 // end_goroutine publishes the end of g, the current goroutine, and frees it if nobody needs it any more. Called in
-// user code, returns in a runtime section.
+// user code, returns in a runtime section, with a P or without.
 M* end_goroutine(G* g) noexcept {
     // acquire: with release() by the handle, which was its last access.
     bool ours = g->join_word.load(std::memory_order_acquire) == join_detached;
-    if (ours) drop_outcome(g, *g->s->store);
-    M* m = enter(current_m());
-    bool tied = untie(m, g);
+    if (ours) drop_own_outcome(g);
+    M* m = enter_to_end(g);
+    const bool tied = untie(m, g);
     g->transition(g_state::running, g_state::dead);
     if (!ours) {
         // release: the result for the joiner, who may free g at once; acquire: the waiter, or the handle's last access.
@@ -184,20 +249,25 @@ M* end_goroutine(G* g) noexcept {
             // Dropped just now, so g is ours again; its outcome is destroyed as a goroutine's code.
             g->transition(g_state::dead, g_state::running);
             if (tied) {
+                g->lock_depth = 1;
                 g->locked.store(true, std::memory_order_relaxed);
                 m->locked_g = g;
+                m->exits = false;
             }
             leave(m);
-            drop_outcome(g, *g->s->store);
+            drop_own_outcome(g);
             m = enter(current_m());
-            tied = untie(m, g);
+            untie(m, g);
             g->transition(g_state::running, g_state::dead);
             ours = true;
         } else if (word != join_running) {
-            wake_joiner(m, word);
+            wake_joiner(has_p(m) ? m : nullptr, word);
         }
     }
-    if (tied) m->exits = true;
+    if (!has_p(m)) [[unlikely]] {
+        m->s->finish_without(m, g, ours);
+        return m;
+    }
     P* p = m->p.load(std::memory_order_relaxed);
     p->finished.add();
     if (ours) m->s->free_g(p, g);
@@ -207,28 +277,13 @@ M* end_goroutine(G* g) noexcept {
 void commit_free_stack(M* m, G*, void* arg) noexcept {
     auto* st = static_cast<context::stack*>(arg);
     if (context::left_for_good_is_lost) st->idle.sp = nullptr;
-    m->s->give_stack(m->p.load(std::memory_order_relaxed), st);
+    if (P* p = m->p.load(std::memory_order_relaxed)) return m->s->give_stack(p, st);
+    st->next = nullptr;
+    if (st->own_mapping) m->s->stacks.give_sized(st);
+    else m->s->stacks.give(st);
 }
 
 }  // namespace
-
-void g_store::add_chunk() {
-    free_.make_room((chunks_.size() + 1) * chunk_size);
-    chunks_.push_back(std::make_unique<chunk>());
-    for (G& g : chunks_.back()->gs) {
-        g.store = this;
-        free_.give(&g);
-    }
-}
-
-G* g_store::take(unsigned count) {
-    if (free_.empty()) add_chunk();
-    return free_.take(count);
-}
-
-void g_store::give(G* list) noexcept {
-    free_.give(list);
-}
 
 [[gnu::cold]] void sched::refill_gs(P* p) {
     base::lock_guard hold(lock);
@@ -247,10 +302,14 @@ inline G* sched::new_g(P* p) {
 // free_g_late is free_g on a thread without a P.
 void sched::free_g_late(G* g) noexcept {
     if (g->named) store->name(g, {});
-    g->stk = nullptr;
-    g->next = nullptr;
     // The end of the runtime waits for `idle`, then for the lock.
     base::lock_guard hold(lock);
+    give_g(g);
+}
+
+void sched::give_g(G* g) noexcept {
+    g->stk = nullptr;
+    g->next = nullptr;
     g->transition(g_state::dead, g_state::idle);
     store->give(g);
 }
@@ -274,13 +333,6 @@ inline void sched::free_g(P* p, G* g) noexcept {
     g->next = p->free_gs;
     p->free_gs = g;
     if (++p->free_g_count > most_free_gs) [[unlikely]] spill_gs(p);
-}
-
-void g_store::name(G* g, const std::string& name) {
-    base::lock_guard hold(names_lock);
-    if (name.empty()) names.erase(g);
-    else names.insert_or_assign(g, name);
-    g->named = !name.empty();
 }
 
 // take_stack returns a stack for g, ready to be jumped to; null if memory is short.
@@ -341,7 +393,16 @@ void goroutine_main(context::switcher* arrived) noexcept {
         run_task(g);
         m = end_goroutine(g);
         sched* s = m->s;
-        G* next = m->locked_g || m->exits ? nullptr : s->pick(m);
+        G* next = nullptr;
+        if (!has_p(m)) [[unlikely]] {
+            if (G* g_without = st->own_mapping ? nullptr : s->next_without(m)) {
+                s->start_without(m, g_without, st);
+                continue;
+            }
+            s->rest_without(m);
+        } else if (!m->locked_g && !m->exits) {
+            next = s->pick(m);
+        }
         if (next && next->fresh() && !st->own_mapping && next->stack_pages.load(std::memory_order_relaxed) == 0 &&
             !next->locked.load(std::memory_order_relaxed) && !s->too_many_hogs()) {
             next->stk = st;
@@ -357,11 +418,14 @@ void goroutine_main(context::switcher* arrived) noexcept {
     }
 }
 
-// spawn_here is spawn in m's runtime section. A detached goroutine has no handle. Throws as spawn does.
-inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site,
-                            bool detached) {
-    P* p = m->p.load(std::memory_order_relaxed);
+// prepare_here takes a G for spawn_here. Throws as spawn does.
+inline G* sched::prepare_here(P* p, const spawn_options* o) {
     G* g = new_g(p);
+    if (p->next_id == p->end_id) {
+        p->next_id = reserve_ids(ids_at_once);
+        p->end_id = p->next_id + ids_at_once;
+    }
+    g->id.store(p->next_id++, std::memory_order_relaxed);
     try {
         apply(this, g, o);
     } catch (...) {
@@ -370,16 +434,46 @@ inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_o
         store->give(g);
         throw;
     }
-    if (p->next_id == p->end_id) {
-        p->next_id = reserve_ids(ids_at_once);
-        p->end_id = p->next_id + ids_at_once;
-    }
-    g->id.store(p->next_id++, std::memory_order_relaxed);
-    fill(g, this, ops, task, site);
-    if (detached) g->join_word.store(join_detached, std::memory_order_relaxed);
+    return g;
+}
+
+// launch_here queues g, which is filled, on m's P.
+inline void sched::launch_here(M* m, P* p, G* g) noexcept {
     p->spawned.add();
     put_local(m, g);
     wakep();
+}
+
+// spawn_here is spawn in m's runtime section, of a task that is quiet, or by run() of a simulation, which runs nothing yet. A
+// detached goroutine has no handle.
+inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site,
+                            bool detached) {
+    P* p = m->p.load(std::memory_order_relaxed);
+    G* g = prepare_here(p, o);
+    move_in(g, ops, task);
+    fill(g, this, ops, site, o ? o->kind : 0);
+    if (detached) g->join_word.store(join_detached, std::memory_order_relaxed);
+    launch_here(m, p, g);
+    return g;
+}
+
+// spawn_moving is spawn, not in a section, of a task whose move may be the program's code: that runs between two sections.
+[[gnu::noinline]] G* sched::spawn_moving(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site) {
+    if (!enter_staying(m)) return spawn_outside(this, ops, task, o, site);
+    G* g;
+    {
+        const section here(m);
+        g = prepare_here(m->p.load(std::memory_order_relaxed), o);
+    }
+    move_in(g, ops, task);
+    fill(g, this, ops, site, o ? o->kind : 0);
+    m = current_m();   // the move may have switched
+    if (!enter_staying(m)) {
+        launch_outside(this, g);
+        return g;
+    }
+    const section here(m);
+    launch_here(m, m->p.load(std::memory_order_relaxed), g);
     return g;
 }
 
@@ -399,11 +493,9 @@ G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, c
         if (m->s->sim) refuse_in_simulation("starting a goroutine in another runtime");
         return spawn_outside(s, ops, task, opts, site);
     }
-    m = enter(m);
-    struct section {
-        M* m;
-        ~section() { leave(m); }
-    } here{m};
+    if (!ops.quiet) return m->s->spawn_moving(m, ops, task, opts, site);
+    if (!enter_staying(m)) [[unlikely]] return spawn_outside(m->s, ops, task, opts, site);
+    const section here(m);
     return m->s->spawn_here(m, ops, task, opts, site, false);
 }
 
@@ -416,7 +508,10 @@ goroutine_id id_of(const G* g) noexcept { return g->id.load(std::memory_order_re
 
 void* task_of(G* g) noexcept { return g->ops->on_heap ? *reinterpret_cast<void**>(g->storage) : g->storage; }
 
-std::exception_ptr take_exception(G* g) noexcept { return std::exchange(g->exception, nullptr); }
+std::exception_ptr take_exception(G* g) noexcept {
+    if (g->exception) await_turn_to_throw();
+    return std::exchange(g->exception, nullptr);
+}
 
 bool join(G* g, std::int64_t deadline) {
     if (!g)
@@ -446,7 +541,8 @@ bool join(G* g, std::int64_t deadline) {
         word = reinterpret_cast<std::uintptr_t>(&j);
         is_over = !g->join_word.compare_exchange_strong(word, join_running, std::memory_order_acq_rel, std::memory_order_acquire);
         // It ended just now, and has our pointer: a matter of instructions.
-        while (is_over && !j.forgotten.load(std::memory_order_acquire)) std::this_thread::yield();
+        os::backoff a_moment;
+        while (is_over && !j.forgotten.load(std::memory_order_acquire)) a_moment.pause();
     }
     leave_current(m);
     if (!is_over) throw_if_cancelled(end);
@@ -470,8 +566,7 @@ void release(G* g) noexcept {
     sched* s = g->s;
     drop_outcome(g, *s->store);
     M* m = current_m();
-    if (m && m->s == s) {
-        m = enter(m);
+    if (m && m->s == s && enter_staying(m)) {   // as all of go(), whose handle may be dropped at once, it does not switch
         s->free_g(m->p.load(std::memory_order_relaxed), g);
         leave(m);
     } else {

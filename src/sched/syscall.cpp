@@ -4,6 +4,31 @@
 // A pair in which nothing blocks is: call = odd; the call; call = even; a look at `taken`. It does not enter a runtime
 // section, since it touches no P.
 //
+// Coming back without a P. A P is needed to touch the runtime, and user code touches none of it: everything of the library
+// that does so enters a section first, and takes a P there if it has none (`settle`). So a goroutine whose P is gone when its
+// call ends goes on at once, on its thread, in the state `away`: no lock, no queue, no futex. It takes a P when it next
+// enters the library (its old one if that is idle, any idle one, else it waits in the global queue, and may go on on another
+// thread); if it goes into its next call first, it never needed one. Only the owner leaves `away`, and the retaker, whose CAS
+// wants `none`, keeps off; that a P has two owners can't come of it, since the goroutine has none to touch.
+//
+//     taken_call, taken_slice, given   the call ends: away.   the library is entered, in the call: settle, none
+//     taken_unguarded, taken_computing a call begins, or ends: what was to be said of it is said, away.   entered: settle
+//     away                             calls begin and end: away.   entered: settle, none
+//
+// What bounds them: nothing, as with threads. They hold no P, so those who do run beside them, with the share of the cores
+// that the kernel gives to each thread; a bound would have to stop a goroutine that may have a C library's lock. One thing
+// is looked after: where no thread can be had for a P (`starved`), one that makes call after call would keep its thread for
+// itself. It then settles at the beginning of its next call, behind all who wait: there it may change threads.
+//
+// So is a time slice that is over. The end of a call leaves `asked_to_yield` as it is, and the goroutine gives way at the
+// beginning of its next one, or where it enters the library. (If the retaker comes before that, it finds it outside.)
+//
+// What follows for the user: from the beginning of a guard to the goroutine's next call of the library after its end it
+// stays on its thread, and all that is per thread (errno, OpenSSL's errors) is right there. For that, code under a guard that
+// enters the library, a callback, ties the goroutine to its thread as lock_os_thread does, until the outermost bracket ends
+// (G::tied_by_call): who parks there wakes on the thread that has the C library's lock. Cancellation is held back meanwhile
+// (sync/cancel.hpp). In a simulation there is one thread, and nothing to be tied.
+//
 // Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P
 // was retaken raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Then a
 // call raises it if the thread slept in it: a read from a pipe may be over in 3 us because the next goroutine writes, and
@@ -16,9 +41,10 @@
 // It takes several in a row, `quick_calls_count_as_one`, to lower the counter by one. One that was awake for longer than
 // such calls are did not wait for anybody.
 //
-// A goroutine that makes its first call has learnt nothing. It starts with what was learnt last by goroutines with the
-// same closure type, so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
+// A goroutine that makes its first call has learnt nothing. It starts with what was learnt last by goroutines of its kind
+// (closure type and place of spawn), so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
 #include "os/clock.hpp"
+#include "sched/pinned.hpp"
 #include "sched/sched.hpp"
 #include "sim/simulator.hpp"
 
@@ -49,10 +75,11 @@ HANDOFF_OPAQUE void set_errno(int e) noexcept {
 // that are not idle look there before they give up, under the same lock, so nobody needs to be woken.
 void commit_exit(M* m, G* g, void* old) noexcept {
     sched* s = m->s;
+    const bool spent = std::exchange(g->spent, false);
     deferred_wake wake;
     base::lock_guard hold(s->lock);
     if (P* p = s->take_idle_p(static_cast<P*>(old), wake)) {
-        (p == old ? s->exits_old_idle : s->exits_any_idle).add();
+        if (m->came_back) (p == old ? s->exits_old_idle : s->exits_any_idle).add();
         s->acquirep(m, p);
         if (!m->locked_g) {
             // Where threads are short this one serves all who wait before it goes on: the next call would give the P away
@@ -67,14 +94,16 @@ void commit_exit(M* m, G* g, void* old) noexcept {
         }
         return;
     }
-    s->exits_queued.add();
-    s->globq.push(g);
+    if (m->came_back) s->exits_queued.add();
+    if (spent) s->globq.push_spent(g);
+    else s->globq.push(g);
 }
 
-// regain gets the current goroutine a P: its old one if idle, any idle one, else it waits in the global queue.
-// Returns the M that it runs on then.
-M* regain(M* m, P* old) noexcept {
+// regain gets the current goroutine a P: its old one if idle, any idle one, else it waits in the global queue. `came_back`:
+// it had gone on without one after a call. Returns the M that it runs on then.
+M* regain(M* m, P* old, bool came_back) noexcept {
     sched* s = m->s;
+    if (!came_back) s->regains.add();
     if (s->npidle.load(std::memory_order_relaxed) != 0 && s->starved.load(std::memory_order_relaxed) == 0) {
         P* p;
         {
@@ -84,40 +113,49 @@ M* regain(M* m, P* old) noexcept {
             if (p) s->acquirep(m, p);
         }
         if (p) {
-            (p == old ? s->exits_old_idle : s->exits_any_idle).add();
+            m->curg.load(std::memory_order_relaxed)->spent = false;   // it need not wait
+            if (came_back) (p == old ? s->exits_old_idle : s->exits_any_idle).add();
             return m;
         }
     }
     G* g = m->curg.load(std::memory_order_relaxed);
     g->transition(g_state::running, g_state::runnable);
+    m->came_back = came_back;
     m->commit = commit_exit;
     m->commit_g = g;
     m->commit_arg = old;
     return s->switch_to_g0(m, g->exec);
 }
 
-// settle is the way on for an M that found its P gone, `how` being what it found. In a runtime section, without a P.
+// say_unguarded counts an unguarded stay of g's that is over, and tells the program, whose callback is user code: it may use
+// the library, and change threads.
+void say_unguarded(M* m, G* g, std::int64_t since, std::int64_t until, long call) noexcept {
+    m->s->note_unguarded(g, since, until != 0 ? until : os::nanotime(), call);
+}
+
+// slice_was_over: the P of g, m's goroutine, was taken; `how` says whether it was at the end of a slice (slice.cpp).
+void slice_was_over(M* m, G* g, retake how) noexcept {
+    if (how == retake::taken_computing) m->s->end_of_computing(m);
+    else if (how != retake::taken_slice) return;
+    g->spent = true;
+}
+
+// settle gets m's goroutine a P, m having found its own gone, `how` being what it found. In a runtime section, without a P.
 M* settle(M* m, retake how) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
-    sched* s = m->s;
-    const std::uint8_t hog_kind = how == retake::taken_computing ? m->hog_kind.load(std::memory_order_relaxed) : 0;
-    std::int64_t since = 0;
-    long call = -1;
-    if (how == retake::taken_unguarded) {   // only then are they ours to read
-        since = m->unguarded_since;
-        call = m->unguarded_call;
-    }
+    slice_was_over(m, g, how);
+    // Only if it was unguarded are they ours to read.
+    const auto stay = how == retake::taken_unguarded ? m->unguarded : M::unguarded_stay{};
+    m->s->end_of_work(m);
     P* old = m->p.load(std::memory_order_relaxed);
     m->p.store(nullptr, std::memory_order_relaxed);
-    // The monitor does not look at an M without a P. release, with its CAS: a late attempt finds us in a section, and
-    // without that P, also where no membarrier sees to it.
+    // A late attempt of the retaker's finds us in a section: its barrier, or our exchange as we entered and the load of
+    // `taken` after it, are before this. release: with its CAS, for M::p, which it need not read then.
     m->taken.store(retake::none, std::memory_order_release);
-    if (how == retake::taken_computing) s->end_of_computing(hog_kind);
-    m = regain(m, old);
+    m = regain(m, old, how == retake::away);
     if (how == retake::taken_unguarded) {
-        // The program's callback is user code.
         leave(m);
-        s->note_unguarded(g, since, os::nanotime(), call);
+        say_unguarded(m, g, stay.since, stay.until, stay.call);
         m = enter(current_m());
     }
     return m;
@@ -144,38 +182,82 @@ void learn_from_handoff(M* m, G* g) noexcept {
     const std::int64_t lasted = os::nanotime() - m->call_began;
     const bool blocked = os::voluntary_switches() != m->sleeps_before || lasted / long_computation > grace;
     const P* given = m->p.load(std::memory_order_relaxed);
-    const bool another_ran = given->schedtick.load(std::memory_order_relaxed) != m->tick_before;
+    const bool another_ran = given->put_on() != m->put_on_before;
     const bool tells_little = !blocked && another_ran && lasted < grace / quick_call;
     if (tells_little && ++g->quick_calls < quick_calls_count_as_one) return;
     g->quick_calls = 0;
     g->predict = predict_after(g->predict, blocked);
-    auto& kind = m->s->kinds[g->kind.load(std::memory_order_relaxed)];
-    // A hint: another's may get lost.
-    kind.store(predict_after(kind.load(std::memory_order_relaxed), blocked), std::memory_order_relaxed);
+    m->s->learn_of_kind(g, blocked);
 }
 
-// Entering a call without a P, after it was taken from the goroutine while it computed: it does so no longer.
-HANDOFF_OPAQUE void stop_computing(M* m) noexcept {
-    // Only the owner leaves a taken_* state.
-    m->s->end_of_computing(m->hog_kind.load(std::memory_order_relaxed));
-    m->taken.store(retake::taken_call, std::memory_order_relaxed);
+inline void open_bracket(M* m, G* g) noexcept {
+    g->syscall_depth = 1;
+    // release: with the retaker's acquire loads, so that it sees what this goroutine wrote to its P.
+    m->call.store(begin_call(m), std::memory_order_release);
+}
+
+// leave_call: the call counts as over, for the library; it may begin again.
+inline void leave_call(M* m) noexcept {
+    m->call.store(end_call(calls_with_this(m)), std::memory_order_relaxed);
+    m->calls_not_own.add();
+    count_call(m);
+}
+
+// open_slowly: the bracket was opened, and `taken` is not none: the P went before, or just now (nobody but the owner leaves
+// these states); or it is to be given up for a moment, as the end of the call before did not.
+HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
+    const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS: what it has told us
+    // One call after the other without a P would keep this thread from those who wait for one.
+    const bool gives_way = how == retake::asked_to_yield ||
+                           (is_without_p(how) && m->s->starved.load(std::memory_order_relaxed) != 0);
+    if (how == retake::taken_computing) {
+        slice_was_over(m, m->curg.load(std::memory_order_relaxed), how);
+        m->taken.store(retake::away, std::memory_order_relaxed);
+    }
+    if (!gives_way && how != retake::taken_unguarded) return;
+    // What follows is done before the call.
+    const int e = get_errno();
+    G* g = m->curg.load(std::memory_order_relaxed);
+    g->syscall_depth = 0;
+    leave_call(m);
+    if (how == retake::taken_unguarded) {
+        const M::unguarded_stay stay = m->unguarded;
+        m->taken.store(retake::away, std::memory_order_relaxed);
+        say_unguarded(m, g, stay.since, stay.until, stay.call);
+        m = current_m();
+    }
+    if (gives_way) {
+        m = enter(m);
+        leave(m);
+        m = current_m();
+    }
+    open_bracket(m, g);
+    set_errno(e);
 }
 
 // Hands the P off before a call. In the bracket, call already odd.
 void hand_off_before_call(M* m, bool predicted) noexcept {
+    const retake before = m->taken.load(std::memory_order_relaxed);
+    if (is_without_p(before)) return open_slowly(m);
+    // Threads without a P start what would run on it; if that is not enough, the monitor takes it.
+    if (predicted && m->s->can_wait_for_workers(m->p.load(std::memory_order_relaxed))) {
+        if (before != retake::none) open_slowly(m);
+        return;
+    }
     // seq_cst: enough for both variants of the protocol, and nothing beside what follows.
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
     retake how = m->taken.load(std::memory_order_seq_cst);
     if (how != retake::none) how = answer_retake(m);
-    if (how >= retake::simulated) {
-        if (how == retake::taken_computing) stop_computing(m);
-        m->section.store(one_more(m->section), std::memory_order_release);   // gone already, or simulated: never
+    if (how >= retake::simulated) {   // never; or gone already
+        m->section.store(one_more(m->section), std::memory_order_release);
+        if (how != retake::simulated) open_slowly(m);
         return;
     }
     sched* s = m->s;
     P* p = m->p.load(std::memory_order_relaxed);
+    if (how == retake::asked_to_yield) s->end_slice(p, p->spent_due.load(std::memory_order_relaxed));   // which is its answer
     m->call_predicted = predicted;
-    m->tick_before = p->schedtick.load(std::memory_order_relaxed);
+    m->put_on_before = p->put_on();
     p->handoff = handoff_kind::immediate;
     p->handoff_began = os::nanotime();
     p->transition(p_status::running, p_status::idle);
@@ -190,32 +272,63 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     m->section.store(one_more(m->section), std::memory_order_release);
 }
 
-// exit_slow: the bracket ends, and `taken` was not none. call is even already.
-HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
+// back_without: the bracket ends, and the P is gone. The goroutine goes on without one: it takes no lock and stays on its
+// thread. What is to be said of an unguarded stay, by a callback that may use the library, waits until it enters that.
+void back_without(M* m, G* g, retake how) noexcept {
+    m->calls_not_own.add();
+    m->calls_without.add();
+    count_call(m);
+    g->syscall_depth = 0;
+    if (how == retake::away) return;
     const int e = get_errno();
-    G* g = m->curg.load(std::memory_order_relaxed);
-    m->section.store(one_more(m->section), std::memory_order_relaxed);   // `taken` holds the retaker off
-    const retake how = answer_retake(m);
-    if (how < retake::taken_call) {
-        if (g->predict != 0) --g->predict;
-        g->syscall_depth = 0;
-        if (how == retake::asked_to_yield) m = m->s->give_way(m);
-        else if (how == retake::simulated) m->s->sim->point(m);
-    } else {
-        m->calls_not_own.add();
-        if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
-        else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
-        m = settle(m, how);
-        g->syscall_depth = 0;
+    if (how == retake::taken_unguarded) {
+        if (m->unguarded.until == 0) m->unguarded.until = os::nanotime();
+        return set_errno(e);
     }
+    slice_was_over(m, g, how);
+    if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
+    else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
+    m->taken.store(retake::away, std::memory_order_relaxed);
+    set_errno(e);
+}
+
+// exit_slow: the bracket ends, and `taken` was not none. call is even already. It does not switch: who is asked to yield
+// stays on its thread, too, and leaves the question for its next call, or entry of the library.
+HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
+    G* g = m->curg.load(std::memory_order_relaxed);
+    retake how = m->taken.load(std::memory_order_acquire);
+    // As in answer_retake; no section is needed, since nothing is touched.
+    while (how == retake::asked &&
+           !m->taken.compare_exchange_weak(how, retake::none, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    }
+    if (is_without_p(how)) return back_without(m, g, how);
+    count_call(m);
+    if (g->predict != 0) --g->predict;
+    g->syscall_depth = 0;
+    if (how != retake::simulated) return;
+    const int e = get_errno();
+    m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes
+    m->s->sim->point(m);
     leave(m);
     set_errno(e);
 }
 
-inline void open_bracket(M* m, G* g) noexcept {
+// outermost_ends: true if the bracket that ends is the outermost one, which the caller has to end.
+bool outermost_ends(M* m, G* g) noexcept {
+    const std::uint16_t depth = g->syscall_depth & G::most_brackets;
+    if (depth > 1) {
+        --g->syscall_depth;
+        return false;
+    }
+    if (depth == 0) {
+        base::warn("exitsyscall without entersyscall in goroutine %llu",
+                   static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
+        return false;
+    }
+    // It has used the library meanwhile, and was tied to its thread.
     g->syscall_depth = 1;
-    // release: with the retaker's acquire loads, so that it sees what this goroutine wrote to its P.
-    m->call.store(begin_call(m), std::memory_order_release);
+    untie_if_free(m, g);
+    return true;
 }
 
 }  // namespace
@@ -230,6 +343,16 @@ HANDOFF_OPAQUE void set_current_m(M* m) noexcept {
     tls_m = m;
 }
 
+HANDOFF_OPAQUE void suspend_call(M* m) noexcept {
+    refuse_in_move();
+    leave_call(m);   // what entering stores next is seen with it
+    G* g = m->curg.load(std::memory_order_relaxed);
+    if (m->s->sim || (g->syscall_depth & G::tied_by_call) != 0) return;   // a simulation has one thread
+    g->syscall_depth |= G::tied_by_call;
+    g->locked.store(true, std::memory_order_relaxed);
+    m->locked_g = g;
+}
+
 HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
     const int e = get_errno();
     const retake how = answer_retake(m);
@@ -237,6 +360,65 @@ HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
     else if (how == retake::simulated) m->s->sim->point(m);
     else if (how != retake::none) m = settle(m, how);
     set_errno(e);
+    return m;
+}
+
+namespace {
+
+// regain_at_once gets m, which has no P, an idle one, if there is one. In a section.
+bool regain_at_once(M* m, retake how) noexcept {
+    sched* s = m->s;
+    // What is to be said of an unguarded stay is said by user code, which may switch: later.
+    if (how == retake::taken_unguarded) {
+        if (m->unguarded.until == 0) m->unguarded.until = os::nanotime();
+        return false;
+    }
+    if (s->npidle.load(std::memory_order_relaxed) == 0 || s->starved.load(std::memory_order_relaxed) != 0) return false;
+    if (how == retake::taken_computing) {
+        s->end_of_computing(m);
+        m->taken.store(retake::away, std::memory_order_relaxed);
+    }
+    P* old = m->p.load(std::memory_order_relaxed);
+    {
+        deferred_wake wake;
+        base::lock_guard hold(s->lock);
+        P* p = s->take_idle_p(old, wake);
+        if (!p) return false;
+        m->taken.store(retake::none, std::memory_order_release);   // as in settle
+        s->acquirep(m, p);
+        if (how != retake::away) s->regains.add();
+        else (p == old ? s->exits_old_idle : s->exits_any_idle).add();
+    }
+    s->end_of_work(m);
+    return true;
+}
+
+}  // namespace
+
+HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
+    const int e = get_errno();
+    const retake how = answer_retake(m);   // who asked it to yield asks again, and the next call that may switch answers
+    bool has_p = true;
+    if (how == retake::simulated) m->s->sim->point(m);
+    else if (is_without_p(how)) has_p = regain_at_once(m, how);
+    if (!has_p) leave(m);
+    set_errno(e);
+    return has_p;
+}
+
+M* still_without(M* m, bool& without) noexcept {
+    const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS
+    without = is_without_p(how);
+    if (how == retake::taken_computing) {
+        slice_was_over(m, m->curg.load(std::memory_order_relaxed), how);
+        m->taken.store(retake::away, std::memory_order_relaxed);
+    } else if (how == retake::taken_unguarded) {
+        const M::unguarded_stay stay = m->unguarded;
+        m->taken.store(retake::away, std::memory_order_relaxed);
+        say_unguarded(m, m->curg.load(std::memory_order_relaxed), stay.since, stay.until, stay.call);
+        m = current_m();
+        without = is_without_p(m->taken.load(std::memory_order_relaxed));
+    }
     return m;
 }
 
@@ -256,7 +438,7 @@ HANDOFF_OPAQUE void entersyscall() noexcept {
     }
     open_bracket(m, g);
     if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);
-    else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) [[unlikely]] stop_computing(m);
+    else if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] open_slowly(m);
 }
 
 HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
@@ -270,7 +452,7 @@ HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
     }
     open_bracket(m, g);
     if (policy == handoff_policy::immediate) hand_off_before_call(m, false);
-    else if (m->taken.load(std::memory_order_relaxed) == retake::taken_computing) stop_computing(m);
+    else if (m->taken.load(std::memory_order_relaxed) != retake::none) open_slowly(m);
 }
 
 void entersyscallblock() noexcept { entersyscall(handoff_policy::immediate); }
@@ -279,13 +461,10 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
     M* m = tls_m;
     if (!m) return;
     G* g = m->curg.load(std::memory_order_relaxed);
-    if (g->syscall_depth != 1) [[unlikely]] {
-        if (g->syscall_depth != 0) --g->syscall_depth;
-        else base::warn("exitsyscall without entersyscall in goroutine %llu",
-                        static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
-        return;
-    }
-    const std::uint32_t even = end_call(m);
+    if (g->syscall_depth != 1) [[unlikely]]
+        if (!outermost_ends(m, g)) return;
+    const std::uint64_t with_this = calls_with_this(m);
+    const std::uint32_t even = end_call(with_this);
     if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->call.store(even, std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
@@ -294,6 +473,7 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
         m->call.exchange(even, std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS and load
         if (m->taken.load(std::memory_order_seq_cst) != retake::none) return exit_slow(m);
     }
+    m->calls.show(with_this);   // count_call
     g->syscall_depth = 0;
     if (g->predict != 0) --g->predict;
 }

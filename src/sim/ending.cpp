@@ -10,8 +10,9 @@ namespace handoff::detail {
 
 namespace {
 
-// A victim that waits for a lock while others go round in circles does not wait for longer.
-constexpr std::uint64_t lock_wait_ends_each = 1000;
+// A victim that waits for a lock while others go round in circles does not wait for longer, and who has taken so many steps
+// lets others go first.
+constexpr std::uint64_t circle = 1000;
 
 // What unwinds the goroutines of a failed run.
 class ended_by_simulation final : public cancelled {
@@ -58,8 +59,39 @@ void simulator::fail_by_step_limit() noexcept {
 
 void simulator::begin_ending() noexcept {
     ending_ = true;
+    how_ = {.by_priority = true, .preempts_one_in = circle};
+    priorities_.clear();   // the youngest has the highest now
+    for (candidate& c : ready_) c.priority = priority_of(c.g);
+    std::make_heap(ready_.begin(), ready_.end(), lower_priority);
     find_living();
     next_victim();
+}
+
+// prefer lets g, which is the victim from now on, go before all others.
+void simulator::prefer(G* g) noexcept {
+    priority_of(g) = UINT64_MAX;
+    const auto stands = std::find_if(ready_.begin(), ready_.end(), [g](const candidate& c) { return c.g == g; });
+    if (stands == ready_.end()) return;
+    stands->priority = UINT64_MAX;
+    std::make_heap(ready_.begin(), ready_.end(), lower_priority);
+}
+
+void simulator::await_turn() {
+    M* m = current_m();
+    const G* g = m->curg.load(std::memory_order_relaxed);
+    if (!ending_ || number_of(g) >= victim_id_) return;
+    m = enter(m);
+    if (number_of(g) < victim_id_) park_in(m, wait_reason::turn, awaiting_);
+    else leave(m);
+}
+
+// let_one_unwind lets the youngest of those who await their turn have it early: what the victim waits for may come of that.
+bool simulator::let_one_unwind() noexcept {
+    if (awaiting_.empty()) return false;
+    const auto youngest = std::max_element(awaiting_.begin(), awaiting_.end(),
+                                           [](const G* a, const G* b) { return number_of(a) < number_of(b); });
+    let_go_on(awaiting_, static_cast<std::size_t>(youngest - awaiting_.begin()));
+    return true;
 }
 
 void simulator::find_living() noexcept {
@@ -76,13 +108,25 @@ void simulator::next_victim() noexcept {
     const auto ended = [](const living& l) { return !lives(l.g) || number_of(l.g) != l.id; };
     while (!living_.empty() && ended(living_.back())) living_.pop_back();
     if (living_.empty()) find_living();   // those that were started since
-    victim_id_ = living_.empty() ? 0 : living_.back().id;
-    if (!living_.empty()) end_wait(living_.back().g, false);
+    const goroutine_id before = std::exchange(victim_id_, living_.empty() ? 0 : living_.back().id);
+    if (living_.empty()) return;
+    G* g = living_.back().g;
+    if (victim_id_ != before) prefer(g);
+    std::vector<G*>* parked = list_of(g);
+    if (parked) let_go_on(*parked, static_cast<std::size_t>(std::ranges::find(*parked, g) - parked->begin()));
+    else end_wait(g, false);
+}
+
+// list_of is the list that g is parked in; null: none.
+std::vector<G*>* simulator::list_of(const G* g) noexcept {
+    if (g->state.load(std::memory_order_relaxed) != g_state::waiting) return nullptr;
+    const wait_reason why = g->reason.load(std::memory_order_relaxed);
+    return why == wait_reason::settle ? &settling_ : why == wait_reason::turn ? &awaiting_ : nullptr;
 }
 
 void simulator::step_of_ending() noexcept {
     if (++ending_steps_ > options_.max_steps) give_up();
-    if (ending_steps_ % lock_wait_ends_each == 0 && !living_.empty()) end_wait(living_.back().g, true);
+    if (ending_steps_ % circle == 0 && !living_.empty()) end_wait(living_.back().g, true);
 }
 
 // end_wait ends the wait that g is in, if it can be.
@@ -107,7 +151,11 @@ bool simulator::end_next() noexcept {
     next_victim();
     if (p_->runq.owner_sees_work()) return true;
     if (living_.empty()) return false;
-    if (end_wait(living_.back().g, true) || advance_time()) return true;
+    if (end_wait(living_.back().g, true) || advance_time() || let_one_unwind()) return true;
+    if (!settling_.empty()) {
+        let_go_on(settling_, settling_.size() - 1);
+        return true;
+    }
     find_living();
     return std::any_of(living_.rbegin(), living_.rend(), [this](const living& l) { return end_wait(l.g, true); });
 }

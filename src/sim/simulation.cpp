@@ -32,6 +32,13 @@ std::chrono::nanoseconds simulation::elapsed() const noexcept {
 std::uint64_t simulation::steps() const noexcept { return impl_->steps(); }
 std::uint64_t simulation::trace_hash() const noexcept { return impl_->trace_hash(); }
 
+void simulation::settle() {
+    M* m = current_m();
+    if (!m || !m->s->sim) throw usage_error("handoff: simulation::settle off the goroutines of a simulation");
+    m = enter(m);
+    m->s->sim->settle(m);
+}
+
 simulation::running::running(simulation& s) : s_(*s.impl_) {
     if (s_.s()) throw usage_error("handoff: a simulation is run within its own run");
     s_.begin();

@@ -1,6 +1,8 @@
 #include "sim/simulator.hpp"
 
+#include "base/check.hpp"
 #include "os/clock.hpp"
+#include "sync/fast_ways.hpp"
 #include "sync/wait.hpp"
 
 #include <algorithm>
@@ -10,8 +12,6 @@
 #include <stdexcept>
 
 namespace handoff::detail {
-
-constinit fast_ways fast;
 
 namespace {
 
@@ -41,35 +41,12 @@ simulation_options checked(const simulation_options& o) {
     return o;
 }
 
-// The simulations that run, in the whole process.
-base::mutex fast_lock;
-unsigned simulations_running HANDOFF_GUARDED_BY(fast_lock) = 0;
-
-void set_fast_ways(std::uint64_t closed) noexcept {
-    std::atomic_ref(fast.closed).store(closed, std::memory_order_relaxed);
-    std::atomic_ref(fast.open).store(~closed, std::memory_order_relaxed);
-}
-
-void close_fast_ways() noexcept {
-    base::lock_guard hold(fast_lock);
-    if (simulations_running++ == 0) set_fast_ways(~std::uint64_t{0});
-}
-
-void open_fast_ways() noexcept {
-    base::lock_guard hold(fast_lock);
-    if (--simulations_running == 0) set_fast_ways(0);
-}
-
 M* enter_simulation() noexcept {
     M* m = current_m();
     return m && m->s->sim ? enter(m) : nullptr;   // there it may be preempted
 }
 
 }  // namespace
-
-void interleave_point_slow() noexcept {
-    if (M* m = enter_simulation()) leave(m);
-}
 
 void interleave_slow() {
     M* m = enter_simulation();
@@ -84,6 +61,8 @@ void refuse_in_simulation(const char* what) {
 
 std::int64_t clock_now() noexcept { return os::nanotime(); }
 
+void refuse_nan() { throw usage_error("handoff: a duration or a point in time that is not a number"); }
+
 void refuse_other_clock() {
     if (const M* m = current_m(); m && m->s->sim) refuse_in_simulation("a clock other than the steady one");
 }
@@ -91,8 +70,9 @@ void refuse_other_clock() {
 simulator::simulator(std::uint64_t seed, const simulation_options& o)
     : seed_(seed), options_(checked(o)), traced_(trace_wanted()), rng_(seed), hash_(seed) {
     const bool coin = random_below(2) != 0;
-    by_priority_ = options_.policy == simulation_policy::mixed ? coin : options_.policy == simulation_policy::priorities;
-    preempts_one_in_ = std::uint64_t{2} << random_below(5);
+    drawn_.by_priority = options_.policy == simulation_policy::mixed ? coin : options_.policy == simulation_policy::priorities;
+    drawn_.preempts_one_in = std::uint64_t{2} << random_below(5);
+    how_ = drawn_;
 }
 
 std::uint64_t simulator::random() noexcept { return split_mix(rng_); }
@@ -111,6 +91,7 @@ void simulator::begin() {
     ending_ = false;
     ending_steps_ = idle_advances_ = 0;
     victim_id_ = 0;
+    how_ = drawn_;
     options o;
     o.procs = 1;
     o.stack_size = options_.stack_size;
@@ -138,6 +119,7 @@ void simulator::begin() {
 
 void simulator::end() noexcept {
     if (!sched_) return;
+    HANDOFF_CHECK(due_.size() == 0);   // an instant is over before a run is
     sched_->releasep(m_);
     {
         deferred_wake nobody;
@@ -168,11 +150,11 @@ void simulator::run_all() noexcept {
     context::adopt_thread(m_->g0);
     close_fast_ways();
     for (;;) {
-        G* g = pick();
-        if (g) {
+        if (m_->due) run_due(m_);
+        if (G* g = pick()) {
             sched_->execute(m_, g);
         } else if (m_->due) {
-            run_due(m_);
+            continue;
         } else if (all_ended()) {
             break;
         } else if (ending_) {
@@ -196,8 +178,9 @@ void simulator::rethrow_failure() {
 
 bool simulator::all_ended() const noexcept { return p_->spawned.get() == p_->finished.get(); }
 
-// collect takes all runnable goroutines into our own list.
+// collect takes all runnable goroutines into our own list, and the timers that are due.
 void simulator::collect() noexcept {
+    if (p_->timers.first() <= now_) p_->timers.move_due(now_, due_, random_key, this);
     while (G* g = p_->runq.take_next()) add_ready(g);
     while (G* g = p_->runq.pop()) add_ready(g);
     if (sched_->globq.empty()) return;
@@ -206,17 +189,46 @@ void simulator::collect() noexcept {
     while (const std::uint32_t n = sched_->globq.take(some, run_queue::capacity)) std::for_each_n(some, n, [this](G* g) { add_ready(g); });
 }
 
-void simulator::fire_timers() noexcept {
-    while (p_->timers.first() <= now_) sched_->run_timers(m_, p_, now_);
+// random_key is the place of a timer in due_: the first of them is any, with the same chance.
+std::int64_t simulator::random_key(void* self) noexcept {
+    return std::min(static_cast<std::int64_t>(static_cast<simulator*>(self)->random() >> 1), os::never - 1);
 }
 
-// advance_time moves on to the next timer; false if there is none, or if that has been in vain for too long.
+// first_timers_priority is that of the first in due_, drawn from where those of goroutines are.
+std::uint64_t simulator::first_timers_priority() const noexcept { return ~static_cast<std::uint64_t>(due_.first()); }
+
+// timer_is_next decides whether a timer comes before the goroutines that can run, where there are others().
+bool simulator::timer_is_next() noexcept {
+    if (due_.size() == 0) return false;
+    if (how_.by_priority) return ready_.empty() || first_timers_priority() > ready_.front().priority;
+    return random_below(due_.size() + ready_.size()) < due_.size();
+}
+
+// fire_timer fires one that is due. An object then waits in m_->due for run_due, which has to follow.
+void simulator::fire_timer() noexcept {
+    if (traced_) {
+        base::warn("simulation (seed %llu): step %llu, %.6f s: a timer fires, of %u that are due; %zu others could go on",
+                   static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(steps_),
+                   static_cast<double>(now_ - time_of_begin) / 1e9, due_.size(), ready_.size());
+    }
+    mix(due_.size());
+    g_queue woken;
+    timer** end = &m_->due;
+    while (*end) end = &(*end)->next_due;
+    *end = due_.take_due(due_.first(), 1, woken);
+    while (G* g = woken.pop()) ready(m_, g);
+}
+
+void simulator::note_time() noexcept { sched_->coarse_now.store(now_, std::memory_order_relaxed); }
+
+// advance_time moves on to the next timer; false if there is none, or if that has been in vain for too long. What is due
+// at the end of all time, or later, never is.
 bool simulator::advance_time() noexcept {
     const std::int64_t first = p_->timers.first();
-    if (first == os::never || ++idle_advances_ > most_idle_advances) return false;
+    if (first >= last_deadline || ++idle_advances_ > most_idle_advances) return false;
     mix(static_cast<std::uint64_t>(first - now_));
     now_ = first;
-    sched_->coarse_now.store(now_, std::memory_order_relaxed);
+    note_time();
     ++steps_;
     if (ending_) step_of_ending();
     return true;
@@ -224,36 +236,32 @@ bool simulator::advance_time() noexcept {
 
 std::uint64_t& simulator::priority_of(const G* g) noexcept {
     const goroutine_id id = g->id.load(std::memory_order_relaxed);
-    while (priorities_.size() <= id) priorities_.push_back(random() | first_priority);
+    while (priorities_.size() <= id)
+        priorities_.push_back(ending_ ? first_priority + priorities_.size() : random() | first_priority);
     return priorities_[id];
 }
 
-namespace {
-
-constexpr auto lower = [](const auto& a, const auto& b) { return a.priority < b.priority; };
-
-}  // namespace
-
 void simulator::add_ready(G* g) noexcept {
-    ready_.push_back({by_priority_ ? priority_of(g) : 0, g});
-    if (by_priority_) std::push_heap(ready_.begin(), ready_.end(), lower);
+    ready_.push_back({how_.by_priority ? priority_of(g) : 0, g});
+    if (how_.by_priority) std::push_heap(ready_.begin(), ready_.end(), lower_priority);
 }
 
 // take_ready chooses one of ready_, which is not empty.
 G* simulator::take_ready() noexcept {
-    if (by_priority_) std::pop_heap(ready_.begin(), ready_.end(), lower);
+    if (how_.by_priority) std::pop_heap(ready_.begin(), ready_.end(), lower_priority);
     else std::swap(ready_[random_below(ready_.size())], ready_.back());
     G* g = ready_.back().g;
     ready_.pop_back();
     return g;
 }
 
-// gives_way decides whether the current goroutine g goes behind others, of which there are some.
+// gives_way decides whether something else comes before the current goroutine g goes on, where there are others().
 bool simulator::gives_way(const G* g, bool yields) noexcept {
-    if (!by_priority_) return yields ? random_below(ready_.size() + 1) != 0 : random_below(preempts_one_in_) == 0;
+    if (!how_.by_priority)
+        return yields ? random_below(ready_.size() + due_.size() + 1) != 0 : random_below(how_.preempts_one_in) == 0;
     std::uint64_t& mine = priority_of(g);
-    if (yields || random_below(preempts_one_in_) == 0) mine = --lowest_;
-    return ready_.front().priority > mine;
+    if (yields || random_below(how_.preempts_one_in) == 0) mine = --lowest_;
+    return (!ready_.empty() && ready_.front().priority > mine) || (due_.size() != 0 && first_timers_priority() > mine);
 }
 
 // start gives the fresh g its scope.
@@ -269,9 +277,12 @@ void simulator::start(G* g) noexcept {
 G* simulator::pick() noexcept {
     p_->until_global = 1;
     if (ending_) next_victim();
-    fire_timers();
-    collect();
-    if (ready_.empty()) return nullptr;
+    for (collect(); !m_->due; collect()) {
+        if (!others() && !ending_ && !settling_.empty()) let_go_on(settling_, random_below(settling_.size()));
+        else if (others() && timer_is_next()) fire_timer();
+        else break;
+    }
+    if (ready_.empty() || m_->due) return nullptr;   // a timer's object first: by run_due
     mix(ready_.size());
     G* g = take_ready();
     mix(g->id.load(std::memory_order_relaxed));
@@ -290,35 +301,51 @@ void simulator::trace(const G* g) noexcept {
 void simulator::step() noexcept {
     ++steps_;
     if (options_.time_per_step.count() != 0) {
-        now_ += options_.time_per_step.count();
-        sched_->coarse_now.store(now_, std::memory_order_relaxed);
+        now_ += std::min<std::int64_t>(options_.time_per_step.count(), last_deadline - 1 - now_);
+        note_time();
     }
     if (ending_) step_of_ending();
     else if (steps_ > options_.max_steps) fail_by_step_limit();
 }
 
-void simulator::point(M* m) noexcept {
-    if (quiet != 0) return;
+// may_switch takes a step, in which a timer may fire, or the current goroutine go behind others.
+void simulator::may_switch(M* m, bool yields) noexcept {
     step();
-    fire_timers();
     collect();
-    const bool gives = !ready_.empty() && gives_way(m->curg.load(std::memory_order_relaxed), false);
+    const bool gives = quiet == 0 && others() && gives_way(m->curg.load(std::memory_order_relaxed), yields);
     mix(gives);
-    if (gives) m->s->give_way(m);
-    else if (m->due) run_due(m);
+    if (gives && timer_is_next()) fire_timer();
+    else if (gives) m->s->give_way(m);
+    if (m->due) run_due(m);
+}
+
+void simulator::point(M* m) noexcept {
+    if (quiet == 0) may_switch(m, false);
 }
 
 void simulator::yield(M* m) {
     const G* g = m->curg.load(std::memory_order_relaxed);
-    step();
-    fire_timers();
-    collect();
-    const bool gives = !ready_.empty() && gives_way(g, true);
-    mix(gives);
-    if (gives) m->s->give_way(m);
-    else if (m->due) run_due(m);
+    may_switch(m, true);
     leave(m);
     throw_if_victim(g);
+}
+
+void simulator::park_in(M* m, wait_reason why, std::vector<G*>& list) noexcept {
+    const auto commit = [](M*, G* g, void* to) noexcept { static_cast<std::vector<G*>*>(to)->push_back(g); };
+    leave(park(m, why, commit, &list));
+}
+
+void simulator::settle(M* m) {
+    const G* g = m->curg.load(std::memory_order_relaxed);
+    park_in(m, wait_reason::settle, settling_);
+    throw_if_victim(g);
+}
+
+// let_go_on lets one of those go on that park_in has parked in a list.
+void simulator::let_go_on(std::vector<G*>& parked, std::size_t i) noexcept {
+    G* g = parked[i];
+    parked.erase(parked.begin() + static_cast<std::ptrdiff_t>(i));
+    ready(m_, g);
 }
 
 }  // namespace handoff::detail

@@ -13,16 +13,29 @@
 // The runnable goroutines are kept in a list of the simulator's own, in an order that depends on the schedule alone. Gs are
 // told apart by their ids, which a simulation gives out itself, never by their addresses.
 //
+// Timers. What is due at one instant has no order of its own, neither among itself nor beside what goroutines do at that
+// instant. So a timer that is due is one more candidate for what happens next, with a chance or a priority like that of a
+// goroutine: it leaves the P's heap for `due_`, whose order is the seed's, and fires alone, where a goroutine could have
+// gone on. Time moves on once nothing of the instant is left, so nothing is late.
+//
+// settle() parks its caller in `settling_`; one of those goes on where nothing else could, before time moves on.
+//
 // The end of a failed run. Goroutines that hang can only be unwound by an exception, and may refer to what older ones have
-// on their stacks. So they are ended one at a time, the youngest first: that one, the victim, gets an exception out of each
-// wait that it begins or is in, and out of yield() and interleave(); out of locks only once nothing else goes on, since
-// clean-up code locks, too. The others go on as ever. To be found, each goroutine has a cancel_scope from its start on,
-// without a group one of the simulator's; in simulations all waits show themselves there, those of locks apart from those
-// that a group may cancel.
+// on their stacks, whoever joins whom first. So they are ended one at a time, the youngest first: that one, the victim, gets
+// an exception out of each wait that it begins or is in, and out of yield() and interleave(); out of locks only once nothing
+// else goes on, since clean-up code locks, too. While it can run nobody else does. Where it waits, as clean-up code may, the
+// others go on, the youngest first; but who would unwind by an exception of another's end (join, a group's) or of a
+// cancellation awaits its turn with that, in `awaiting_`, until it is the victim, or nothing else helps. To be found, each
+// goroutine has a cancel_scope from its start on, without a group one of the simulator's; in simulations all waits show
+// themselves there, those of locks apart from those that a group may cancel.
+//
+// Rejected: letting all go on as ever beside the victim. Whoever joined it was unwound by its exception, and with it the
+// frame that its older children referred to.
 #pragma once
 
 #include "sched/sched.hpp"
 #include "sync/cancel.hpp"
+#include "timer/timer_heap.hpp"
 
 #include <handoff/simulation.hpp>
 
@@ -59,6 +72,7 @@ public:
     G* pick() noexcept;             // null: nobody can run
     void point(M* m) noexcept;      // an entry: the current goroutine may be preempted
     void yield(M* m);               // as this_goroutine::yield; leaves the section
+    void settle(M* m);              // parks the current goroutine until nobody else can run; leaves the section
 
     sched* s() noexcept { return sched_.get(); }
     M* m() noexcept { return m_; }
@@ -66,6 +80,7 @@ public:
     // --- ending.cpp ---
     void throw_if_failed() const;             // for a goroutine whose wait was ended
     void throw_if_victim(const G* g) const;
+    void await_turn();                        // not in a section: returns once the current goroutine may unwind
 
     std::uint64_t seed() const noexcept { return seed_; }
     std::int64_t now() const noexcept { return now_; }
@@ -74,7 +89,7 @@ public:
 
     static constexpr std::int64_t time_of_begin = 1'000'000'000;   // not 0, which is no time
 
-    unsigned quiet = 0;   // nesting of no_interleaving
+    unsigned quiet = 0;   // nesting of pinned_goroutine (sched/pinned.hpp)
     std::shared_ptr<simulation_failure> failure;
 
 private:
@@ -87,12 +102,20 @@ private:
     void mix(std::uint64_t what) noexcept;
 
     void collect() noexcept;
-    void fire_timers() noexcept;
     void add_ready(G* g) noexcept;
     G* take_ready() noexcept;
+    bool others() const noexcept { return !ready_.empty() || due_.size() != 0; }
     bool gives_way(const G* g, bool yields) noexcept;
+    void may_switch(M* m, bool yields) noexcept;
     std::uint64_t& priority_of(const G* g) noexcept;
+    static std::int64_t random_key(void* self) noexcept;
+    std::uint64_t first_timers_priority() const noexcept;
+    bool timer_is_next() noexcept;
+    void fire_timer() noexcept;
+    static void park_in(M* m, wait_reason why, std::vector<G*>& list) noexcept;   // leaves the section
+    void let_go_on(std::vector<G*>& parked, std::size_t i) noexcept;
     void start(G* g) noexcept;
+    void note_time() noexcept;
     void trace(const G* g) noexcept;
     void step() noexcept;
     bool all_ended() const noexcept;
@@ -108,14 +131,21 @@ private:
     void step_of_ending() noexcept;
     bool end_wait(const G* g, bool of_locks_too) noexcept;
     bool end_next() noexcept;
+    void prefer(G* g) noexcept;
+    std::vector<G*>* list_of(const G* g) noexcept;
+    bool let_one_unwind() noexcept;
     [[noreturn]] void give_up() noexcept;
 
     const std::uint64_t seed_;
     const simulation_options options_;
     const bool traced_;
     std::uint64_t rng_;
-    bool by_priority_;
-    std::uint64_t preempts_one_in_;
+    struct choice {
+        bool by_priority;
+        std::uint64_t preempts_one_in;
+    };
+    choice drawn_;                            // by the seed
+    choice how_;                              // drawn_; while a failed run ends, the youngest first
     std::int64_t now_ = time_of_begin;
     std::uint64_t steps_ = 0;
     std::uint64_t hash_;
@@ -128,7 +158,10 @@ private:
         std::uint64_t priority;               // which does not change while it stands here
         G* g;
     };
-    std::vector<candidate> ready_;            // by_priority_: a heap
+    static bool lower_priority(const candidate& a, const candidate& b) noexcept { return a.priority < b.priority; }
+    std::vector<candidate> ready_;            // by priority: a heap
+    timer_heap due_;                          // the timers that are; by random_key
+    std::vector<G*> settling_;                // parked in settle()
     std::vector<std::uint64_t> priorities_;   // by id; the higher goes first
     static constexpr std::uint64_t first_priority = std::uint64_t{1} << 63;   // at least, to begin with
     std::uint64_t lowest_ = first_priority;   // the lowest that was given since
@@ -143,28 +176,15 @@ private:
         G* g;
     };
     std::vector<living> living_;              // the youngest last
-    goroutine_id victim_id_ = 0;
-};
-
-// While it lives the current goroutine is not preempted, if it is one of a simulation: since what it calls goes by the
-// thread's id. It must not wait meanwhile.
-class no_interleaving {
-public:
-    no_interleaving() noexcept {
-        M* m = current_m();
-        s_ = m ? m->s->sim : nullptr;
-        if (s_) ++s_->quiet;
-    }
-    ~no_interleaving() {
-        if (s_) --s_->quiet;
-    }
-    no_interleaving(const no_interleaving&) = delete;
-    no_interleaving& operator=(const no_interleaving&) = delete;
-
-private:
-    simulator* s_;
+    std::vector<G*> awaiting_;                // parked in await_turn()
+    goroutine_id victim_id_ = 0;              // 0: none, as no run is ending
 };
 
 [[noreturn]] void refuse_in_simulation(const char* what);
+
+// await_turn_to_throw is called where the current goroutine is about to get an exception of another's doing.
+inline void await_turn_to_throw() {
+    if (const M* m = current_m(); m && m->s->sim) [[unlikely]] m->s->sim->await_turn();
+}
 
 }  // namespace handoff::detail

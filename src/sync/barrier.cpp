@@ -29,13 +29,12 @@ std::uint64_t barrier_base::arrive(std::ptrdiff_t n, bool drop, void (*complete)
     with_parked(&phase_, [&](parked_waiters waiting, wake_list& won) {
         phase_.store(phase + 1, std::memory_order_release);
         // From here on one of the others may have returned, and destroyed it.
-        while (waiting.release_first(0, won)) {
-        }
+        waiting.release_all(0, won);
     });
     return over;
 }
 
-void barrier_base::wait(std::uint64_t phase, const std::stop_token* stop) {
+void barrier_base::wait(std::uint64_t phase, const std::stop_token* stop) const {
     if (phase == over || phase_.load(std::memory_order_acquire) != phase) return;
     park_request r{&phase_, wait_reason::barrier};
     r.limits = {no_deadline, stop, true};

@@ -30,19 +30,27 @@ struct cancel_scope {
     scope_hook link;                       // in the group's list, under the group's lock
 };
 
-// The scope under which waits of m's current goroutine end early; null if there is none, or it is blocked. While an
-// exception unwinds the stack clean-up code waits as if nothing had happened: another one would end the process.
-inline cancel_scope* active_scope(M* m) noexcept {
+// The scope of m's current goroutine; null if there is none, or it is blocked. While an exception unwinds the stack clean-up
+// code waits as if nothing had happened: another one would end the process.
+inline cancel_scope* unblocked_scope(M* m) noexcept {
     if (!m) return nullptr;
     cancel_scope* s = m->curg.load(std::memory_order_relaxed)->scope;
     return s && s->blocked == 0 && std::uncaught_exceptions() == 0 ? s : nullptr;
 }
 
+// Under a guard the frames of a C library may be on the stack, which no exception of ours may pass: cancellation waits for
+// the guard's end.
+inline bool holds_cancellation_back(const M* m) noexcept {
+    return m->curg.load(std::memory_order_relaxed)->syscall_depth != 0;
+}
+
+inline bool wait_limits::may_be_cancelled(const M* m) const noexcept { return cancellable && !holds_cancellation_back(m); }
+
 // scope is where the wait of m's current goroutine shows itself; null: nowhere. A simulation that has failed ends the waits
 // that are not cancellable, too.
 inline cancel_scope* wait_limits::scope(M* m) const noexcept {
-    cancel_scope* s = active_scope(m);
-    return s && (cancellable || s->simulated) ? s : nullptr;
+    cancel_scope* s = unblocked_scope(m);
+    return s && (may_be_cancelled(m) || s->simulated) ? s : nullptr;
 }
 
 inline bool wait_limits::needs_arming(M* m) const noexcept {

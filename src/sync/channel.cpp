@@ -8,6 +8,7 @@
 // closed. The slow paths enter a runtime section before they take the lock, since entering may wait for a P.
 #include "sync/channel.hpp"
 
+#include "sched/pinned.hpp"
 #include "sync/cancel.hpp"
 
 #include <handoff/error.hpp>
@@ -19,7 +20,10 @@ namespace handoff::detail {
 namespace {
 
 void relocate(const channel_base& c, void* to, void* from) noexcept {
-    if (c.ops->relocate) c.ops->relocate(to, from);
+    if (c.ops->loud) [[unlikely]] {
+        const move_mark here(c.ops->loud);
+        c.ops->relocate(to, from);
+    } else if (c.ops->relocate) c.ops->relocate(to, from);
     else if (c.ops->size == sizeof(std::uint64_t)) std::memcpy(to, from, sizeof(std::uint64_t));   // two instructions
     else std::memcpy(to, from, c.ops->size);
 }

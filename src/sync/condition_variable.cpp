@@ -1,8 +1,11 @@
 // condition_variable. A waiter queues itself in the parking lot before it unlocks the lock, so a notification that
 // follows finds it; that it has not parked yet does not matter to an armed wait. Who takes a node out of the queue counts
-// it out, under the bucket's lock: once everybody is notified the object may be destroyed, and nobody touches it.
+// it out, under the bucket's lock: once everybody is notified the object may be destroyed, and nobody touches it. `waiters_`
+// is the length of the queue at each release of that lock; those that notify_all has taken, and not come to yet, are in it no
+// more, so that notify_one reaches somebody who came later.
 #include <handoff/condition_variable.hpp>
 
+#include "sim/simulator.hpp"
 #include "sync/parking_lot.hpp"
 
 namespace handoff {
@@ -13,26 +16,23 @@ condition_variable::end condition_variable::park(void* lock, void (*unlock)(void
                                                  const std::stop_token* stop) {
     const wait_limits limits{deadline, stop, true};
     check_cancelled({deadline, nullptr, true});
-    waiters_.fetch_add(1, std::memory_order_relaxed);
     M* m = enter_current();
-    waiter w(m, true);
-    wait_node n;
-    n.who = &w;
+    parked_node n(m, true);
     n.address = this;
     bucket& b = bucket_of(this);
     b.lock.lock();
+    waiters_.fetch_add(1, std::memory_order_relaxed);
     b.append(n);
     b.lock.unlock();
     leave_current(m);
     struct dequeuer {
         condition_variable& cv;
         bucket& b;
-        wait_node& n;
+        parked_node& n;
         ~dequeuer() {
             spin_guard hold(b.lock);
-            if (!n.queued) return;   // by a notification, after which the object may be gone
-            b.remove(n);
-            cv.waiters_.fetch_sub(1, std::memory_order_relaxed);
+            // Unless it was notified, after which the object may be gone.
+            if (n.queued && b.remove(n)) cv.waiters_.fetch_sub(1, std::memory_order_relaxed);
         }
     };
     wait_end how;
@@ -40,9 +40,10 @@ condition_variable::end condition_variable::park(void* lock, void (*unlock)(void
         dequeuer at_end{*this, b, n};
         unlock(lock);   // the program's; it may wait, come back on another thread, or throw
         m = enter_current();
-        how = wait_armed(m, w, wait_reason::condition, this, limits);
+        how = wait_armed(m, n, wait_reason::condition, this, limits);
     }
     leave_current(m);
+    if (how == wait_end::cancelled) await_turn_to_throw();   // before it has the lock again
     switch (how) {
         case wait_end::timed_out: return end::timed_out;
         case wait_end::no_memory: return end::no_memory;
@@ -53,12 +54,21 @@ condition_variable::end condition_variable::park(void* lock, void (*unlock)(void
 
 void condition_variable::notify(bool all) noexcept {
     with_parked(this, [this, all](parked_waiters waiting, wake_list& won) {
-        while (wait_node* n = waiting.first()) {
+        if (all) {
+            waiters_.store(0, std::memory_order_relaxed);
+            waiting.release_all(0, won);
+            return;
+        }
+        while (parked_node* n = waiting.first()) {
             const bool notified = waiting.release(*n, 0, won);
             waiters_.fetch_sub(1, std::memory_order_relaxed);
-            if (notified && !all) return;
+            if (notified) return;
         }
     });
+}
+
+void condition_variable::throw_if_simulation_failed() {
+    if (const M* m = current_m(); m && m->s->sim) m->s->sim->throw_if_failed();
 }
 
 void condition_variable::fail(end how) {

@@ -11,7 +11,24 @@ namespace handoff::detail {
 
 void bad_count(const char* what) { throw usage_error(std::string("handoff: ") + what); }
 
+void count_out_of_range(std::ptrdiff_t n, std::ptrdiff_t most, const char* of) {
+    bad_count((std::string("the count of a ") + of + " is " + std::to_string(n) + ", not between 0 and " + std::to_string(most)).c_str());
+}
+
+// add_more is add for n > 0, wherever it is called.
+bool countdown::add_more(std::int64_t n) noexcept {
+    std::int64_t seen = word_.load(std::memory_order_relaxed);
+    do {
+        if (n > most || (seen >> 1) + n > most) return false;
+    } while (!word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_acq_rel, std::memory_order_relaxed));
+    return true;
+}
+
 bool countdown::add_slow(std::int64_t n) noexcept {
+    if (n > 0) {   // nobody is to be woken: no section, so that this does not switch, but to another step of a simulation
+        if (M* m = current_m(); m && m->s->sim) leave(enter(m));
+        return add_more(n);
+    }
     bool fits = true;
     with_parked(this, [&](parked_waiters waiting, wake_list& won) {
         std::int64_t seen = word_.load(std::memory_order_relaxed);
@@ -22,13 +39,12 @@ bool countdown::add_slow(std::int64_t n) noexcept {
             next = (seen >> 1) + n == 0 ? 0 : seen + n * one;   // zero: nobody waits any more
         } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
         // From here on one of those that wait may have returned, and destroyed it.
-        while (next == 0 && waiting.release_first(0, won)) {
-        }
+        if (next == 0) waiting.release_all(0, won);
     });
     return fits;
 }
 
-bool countdown::wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop) {
+bool countdown::wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop) const {
     park_request r{this, who == countdown_kind::latch ? wait_reason::latch : wait_reason::wait_group};
     r.limits = {deadline, stop, true};
     const park_result end = park_current(r, [&] {

@@ -1,8 +1,28 @@
+// Values of goroutines and of threads, and their ends.
+//
+// A thread's values end with it, but others that end with it use values, too, and make new ones: thread_locals' destructors,
+// then those of pthread keys, in rounds; on the main thread the destructors of static objects. Where a list of values is made,
+// its end is therefore arranged for in each phase that is still to come:
+//
+//     thread_local    ends_with_thread, in the order of thread_locals: one that was made before the first value outlives it
+//     pthread key     set anew for each list, so that a further round follows; not on a main thread that leaves by exit()
+//     atexit          for lists that the main thread makes after its thread_locals are gone
+//
+// What is left: a value that is made in the last of PTHREAD_DESTRUCTOR_ITERATIONS rounds, which the C library ends after. And
+// 32 bytes of the C library's own for a thread whose first use of all is in a key's destructor: nobody can tell that its
+// thread_locals are gone, and the record of ours is made, and not looked at any more.
+// The pointer and the flag are trivial, so they can be used until the thread is gone.
 #include <handoff/goroutine_local.hpp>
 
+#include "os/thread.hpp"
 #include "sched/sched.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <pthread.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -20,16 +40,47 @@ struct local_values {
 
 namespace {
 
-// Those of a thread that runs no goroutine; their end is the thread's.
-struct thread_values {
-    local_values* values = nullptr;
-    ~thread_values() { destroy_locals(values); }
-};
-thread_local thread_values of_thread;
+// Those of a thread that runs no goroutine.
+constinit thread_local local_values* of_thread = nullptr;
+constinit thread_local bool thread_locals_are_gone = false;
 
 HANDOFF_OPAQUE local_values*& values_of_thread() noexcept {
     __asm__ volatile("");
-    return of_thread.values;
+    return of_thread;
+}
+
+void destroy_those_of_thread() noexcept { destroy_locals(of_thread); }
+
+struct ends_with_thread {
+    ~ends_with_thread() {
+        thread_locals_are_gone = true;
+        destroy_those_of_thread();
+    }
+};
+
+// The key whose destructor destroys a thread's values; false if the process has no key left.
+bool find_key(pthread_key_t& key) noexcept {
+    struct made {
+        pthread_key_t key{};
+        const bool is_there = ::pthread_key_create(&key, [](void*) {
+            thread_locals_are_gone = true;   // they go before
+            destroy_those_of_thread();
+        }) == 0;
+    };
+    static const made the;
+    key = the.key;
+    return the.is_there;
+}
+
+// see_to_their_end: the calling thread, which runs no goroutine, has been given a list. Throws std::bad_alloc.
+void see_to_their_end() {
+    if (pthread_key_t key; find_key(key) && ::pthread_setspecific(key, of_thread) != 0) throw std::bad_alloc();
+    if (!thread_locals_are_gone) {
+        static thread_local ends_with_thread at_end;
+        static_cast<void>(&at_end);
+    } else if (os::this_tid() == ::getpid()) {
+        if (std::atexit(destroy_those_of_thread) != 0) throw std::bad_alloc();
+    }
 }
 
 // Where the caller's values are. To be asked again after anything that may switch.
@@ -54,8 +105,19 @@ void* local_value(std::uint64_t key) noexcept {
 
 void set_local_value(std::uint64_t key, void* value, void (*destroy)(void*) noexcept) {
     local_values*& l = current_values();
-    if (!l) l = new local_values;
-    l->all.push_back({key, value, destroy});
+    if (l) return l->all.push_back({key, value, destroy});
+    auto made = std::make_unique<local_values>();
+    made->all.push_back({key, value, destroy});
+    l = made.get();
+    if (&l == &values_of_thread()) {
+        try {
+            see_to_their_end();
+        } catch (...) {
+            l = nullptr;
+            throw;
+        }
+    }
+    made.release();
 }
 
 void drop_local_value(std::uint64_t key) noexcept {

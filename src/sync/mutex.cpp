@@ -77,11 +77,9 @@ private:
 
 void detail::wake_watchers(const void* mutex) noexcept {
     with_parked(mutex, [](parked_waiters waiting, wake_list& won) {
-        for (wait_node* n = waiting.first(); n;) {
-            wait_node* const next = waiting.after(*n);
-            if (n->kind == kind_mutex) waiting.release(*n, look_again, won);
-            n = next;
-        }
+        // All at one address are of a kind: they wait for the same object, which lives as long as anyone does.
+        const parked_node* first = waiting.first();
+        if (first && first->kind == kind_mutex) waiting.release_all(look_again, won);
     });
 }
 
@@ -138,9 +136,9 @@ void mutex::unlock_slow() noexcept {
     }
     // Only the owner clears `locked`, so the word is ours to let go, and only then may it be destroyed.
     with_parked(this, [this](parked_waiters waiting, wake_list& won) {
-        const wait_node* first = waiting.first();
+        const parked_node* first = waiting.first();
         const bool starves = first && os::nanotime() - first->since > starving_after;
-        const wait_node* next = waiting.release_first(starves ? handed : try_again, won);
+        const parked_node* next = waiting.release_first(starves ? handed : try_again, won);
         const std::uint32_t rest = waiting.empty() ? 0 : parked;
         const std::uint32_t to = !next ? 0 : starves ? locked : woken;
         word_.store(contended | to | rest, std::memory_order_release);

@@ -28,8 +28,7 @@ void once_flag::end(std::uint32_t state) noexcept {
     if (state_.compare_exchange_strong(seen, state, std::memory_order_release, std::memory_order_relaxed)) return;
     with_parked(this, [&](parked_waiters waiting, wake_list& won) {
         state_.store(state, std::memory_order_release);
-        while (waiting.release_first(0, won)) {
-        }
+        waiting.release_all(0, won);
     });
 }
 

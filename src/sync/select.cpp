@@ -204,16 +204,24 @@ private:
     scratch<std::size_t> order_;
 };
 
-}  // namespace
-
-select_result select_wait(case_base* const* cases, std::size_t n) {
-    const select_result quick = select_quickly(cases, n);
-    if (quick.index != none) return quick;
+// select_slowly waits until a case is ready, or the time of one is over by the steady clock.
+select_result select_slowly(case_base* const* cases, std::size_t n) {
     const other_cases others(cases, n);
     if (others.stop != none && cases[others.stop]->stop.stop_requested()) return {others.stop, true};
     if (others.otherwise == none) check_cancelled({});
     slow_select slow(cases, n, others);   // may allocate, so not in the section
     return slow.run(enter_current());
+}
+
+}  // namespace
+
+select_result select_wait(case_base* const* cases, std::size_t n) {
+    for (;;) {
+        const select_result quick = select_quickly(cases, n);
+        if (quick.index != none) return quick;
+        const select_result end = select_slowly(cases, n);
+        if (cases[end.index]->kind != case_kind::timeout || cases[end.index]->over()) return end;
+    }
 }
 
 }  // namespace handoff::detail

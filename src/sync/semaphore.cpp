@@ -2,7 +2,6 @@
 // waits there are none to be taken past him.
 #include <handoff/semaphore.hpp>
 
-#include "base/sizes.hpp"
 #include "sync/parking_lot.hpp"
 
 #include <handoff/error.hpp>
@@ -10,14 +9,6 @@
 #include <algorithm>
 
 namespace handoff::detail {
-
-namespace {
-
-// How many a releaser wakes before it takes the next ones out of the queue. Each round is larger than the last one, so
-// that it comes to an end even if those that it wakes come back for more, as fast as it serves them.
-constexpr std::uint64_t first_round = base::sized(64, 2), round_growth = base::sized(16, 1);
-
-}  // namespace
 
 bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* stop) {
     park_request r{this, wait_reason::semaphore};
@@ -43,13 +34,12 @@ void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
     }
     if (!fits(0)) throw usage_error("handoff: a semaphore is released beyond its maximum");
     bool accepted = true;
-    std::uint64_t in_a_round = first_round;
+    release_round round;
     with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) {
-        std::uint64_t served = 0;
-        while (served < std::min(n, in_a_round) && waiting.release_first(0, won)) ++served;
+        const std::uint64_t served = waiting.release_up_to(std::min(n, round.size()), 0, won);
         n -= served;
-        if (n > 0 && served == in_a_round) {
-            in_a_round += round_growth;
+        if (n > 0 && served == round.size()) {
+            round.grow();
             return true;
         }
         if (!waiting.empty()) return false;

@@ -14,22 +14,29 @@
 // for a shared_mutex keeps one alive, this or a later one, since even who has given up takes the lock before it goes on;
 // and to let in whom a mutex can let in is right at any time. If nobody waits there, there is nothing to do: who gave up
 // after setting `parked` looks himself.
+//
+// Many readers are let in in rounds. Between them the word says `parked`, so that nobody else has it, and one of those that
+// are let in is not woken yet: he is counted, so no writer gets it, and the mutex lives.
 #include <handoff/shared_mutex.hpp>
 
 #include "base/check.hpp"
 #include "sync/parking_lot.hpp"
+
+#include <utility>
 
 namespace handoff {
 
 using namespace detail;
 
 // let_in hands the lock to those at the head of the queue that can have it now, and says in the word whether somebody is
-// left. Under the bucket's lock; the word has no writer, and `parked` if somebody waits.
-template <class Waiting, class Won>
-void shared_mutex::let_in(Waiting& waiting, Won& won) noexcept {
+// left. Under the bucket's lock; the word has no writer, and `parked` if somebody waits. True: they were a round's, and
+// there may be more.
+template <class Waiting, class Won, class Round>
+bool shared_mutex::let_in(Waiting& waiting, Won& won, Round& round) noexcept {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
+    std::uint64_t readers = 0;
     // Those that are counted may leave meanwhile, but the last of them comes by the bucket.
-    while (wait_node* n = waiting.first()) {
+    while (parked_node* n = waiting.first()) {
         if (n->kind == exclusive) {
             if (word >= reader) break;
             if (!waiting.release(*n, 0, won)) continue;
@@ -37,16 +44,22 @@ void shared_mutex::let_in(Waiting& waiting, Won& won) noexcept {
             word_.fetch_or(writer, std::memory_order_acq_rel);
             break;
         }
+        if (readers == round.size()) {
+            round.grow();
+            return true;
+        }
         if (!waiting.release(*n, 0, won)) continue;
         word = word_.fetch_add(reader, std::memory_order_acq_rel) + reader;
+        ++readers;
     }
     if (waiting.empty()) word_.fetch_and(~parked, std::memory_order_release);
+    return false;
 }
 
-template <class Waiting, class Won>
-void shared_mutex::let_in_if_free(Waiting& waiting, Won& won) noexcept {
+template <class Waiting, class Won, class Round>
+bool shared_mutex::let_in_if_free(Waiting& waiting, Won& won, Round& round) noexcept {
     const std::uint32_t seen = word_.load(std::memory_order_relaxed);
-    if ((seen & parked) != 0 && (seen & writer) == 0) let_in(waiting, won);
+    return (seen & parked) != 0 && (seen & writer) == 0 && let_in(waiting, won, round);
 }
 
 bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
@@ -65,7 +78,8 @@ bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
     leave_current(m);
     if (end.end == wait_end::armed || end.end == wait_end::woken) return true;
     // A writer that gives up may have stood before readers that could go in.
-    with_parked(this, [this](parked_waiters waiting, wake_list& won) { let_in_if_free(waiting, won); });
+    release_round round;
+    with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) { return let_in_if_free(waiting, won, round); });
     throw_if_cancelled(end.end);
     return false;
 }
@@ -73,25 +87,31 @@ bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
 void shared_mutex::unlock_slow() noexcept {
     if ((word_.load(std::memory_order_relaxed) & writer) == 0)
         base::fatal("shared_mutex %p is unlocked, and was not locked", static_cast<void*>(this));
-    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
-        word_.fetch_and(~writer, std::memory_order_release);
-        let_in(waiting, won);
+    release_round round;
+    bool ours = true;
+    with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) {
+        if (std::exchange(ours, false)) word_.fetch_and(~writer, std::memory_order_release);
+        return let_in_if_free(waiting, won, round);
     });
 }
 
 void shared_mutex::lock_shared_slow() {
-    with_parked(this, [this](parked_waiters waiting, wake_list& won) {
+    release_round round;
+    bool counted = true;
+    with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) {
+        if (!std::exchange(counted, false)) return let_in_if_free(waiting, won, round);
         const std::uint32_t left = word_.fetch_sub(reader, std::memory_order_acq_rel) - reader;
-        if (left == parked) let_in(waiting, won);
+        return left == parked && let_in(waiting, won, round);
     });
     lock_slow(shared, no_deadline);
 }
 
 void shared_mutex::unlock_shared_slow(shared_mutex* m, std::uint32_t before) noexcept {
     if (before < reader) base::fatal("shared_mutex %p is unlocked by a reader, and no reader had it", static_cast<void*>(m));
-    with_parked(m, [m](parked_waiters waiting, wake_list& won) {
-        const wait_node* first = waiting.first();   // see the head of this file
-        if (first && (first->kind == exclusive || first->kind == shared)) m->let_in_if_free(waiting, won);
+    release_round round;
+    with_parked_in_rounds(m, [&](parked_waiters waiting, wake_list& won) {
+        const parked_node* first = waiting.first();   // see the head of this file
+        return first && (first->kind == exclusive || first->kind == shared) && m->let_in_if_free(waiting, won, round);
     });
 }
 

@@ -1,5 +1,6 @@
 #include "sync/wait.hpp"
 
+#include "os/backoff.hpp"
 #include "os/clock.hpp"
 #include "os/cpus.hpp"
 #include "sim/simulator.hpp"
@@ -7,10 +8,8 @@
 
 #include <handoff/error.hpp>
 
-#include <ctime>
 #include <new>
 #include <optional>
-#include <sched.h>
 #include <utility>
 
 namespace handoff::detail {
@@ -36,8 +35,7 @@ G* due_waiter(timer* t) noexcept {
     return seen == wait_end::parked ? w.g : nullptr;
 }
 
-// Runs on the thread that requests the stop, which may be any: it must not enter a runtime section, since the stop
-// state goes by the thread's id.
+// Runs on the thread that requests the stop, which may be any: it must not enter a runtime section (sched/pinned.hpp).
 struct stop_waiter {
     waiter* w;
     void operator()() const noexcept {
@@ -77,7 +75,7 @@ void park_armed(M*& m, waiter& w, wait_reason why, const void* object, const wai
         }
     }
     cancel_scope* scope = limits.scope(m);
-    if (scope && !show_to_scope(*scope, w, limits.cancellable)) end_early(w, wait_end::cancelled);
+    if (scope && !show_to_scope(*scope, w, limits.may_be_cancelled(m))) end_early(w, wait_end::cancelled);
     // acquire: with who won it.
     if (w.state.load(std::memory_order_acquire) == wait_end::armed) {
         w.g->waits_on.store(object, std::memory_order_relaxed);
@@ -91,6 +89,7 @@ void park_armed(M*& m, waiter& w, wait_reason why, const void* object, const wai
 }
 
 void block_thread(waiter& w, std::int64_t deadline) noexcept {
+    refuse_in_move();
     if (w.note.wait_until(deadline)) return;
     wait_end armed = wait_end::armed;
     if (!w.state.compare_exchange_strong(armed, wait_end::timed_out, std::memory_order_acquire, std::memory_order_acquire))
@@ -100,18 +99,11 @@ void block_thread(waiter& w, std::int64_t deadline) noexcept {
 }  // namespace
 
 void spin_lock::lock_slow() noexcept {
-    for (unsigned round = 0;; ++round) {
-        for (int i = 0; i < 64; ++i) {
-            if (word_.load(std::memory_order_relaxed) == 0 && word_.exchange(1, std::memory_order_acquire) == 0) return;
-            base::cpu_relax();
-        }
-        // Its holder has lost its core: to somebody of our priority, or, if yielding does not help, of a lower one.
-        if (round < 64) {
-            ::sched_yield();
-        } else {
-            const timespec a_moment{0, 50'000};
-            ::clock_nanosleep(CLOCK_MONOTONIC, 0, &a_moment, nullptr);
-        }
+    // Its holder runs, or has lost its core, or is ourselves.
+    os::backoff wait;
+    for (unsigned looks = 1;; ++looks, wait.pause()) {
+        if (word_.load(std::memory_order_relaxed) == 0 && word_.exchange(1, std::memory_order_acquire) == 0) return;
+        if (looks == 8 * os::backoff::spins_a_round) refuse_in_move();
     }
 }
 
@@ -149,6 +141,7 @@ wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const
 namespace {
 
 [[noreturn]] void throw_cancelled() {
+    await_turn_to_throw();
     if (const M* m = current_m(); m && m->s->sim) m->s->sim->throw_if_failed();
     throw cancelled();
 }
@@ -159,8 +152,8 @@ void check_cancelled(const wait_limits& limits) {
     if (limits.stop && limits.stop->stop_requested()) throw_cancelled();
     if (!limits.cancellable) return;
     M* m = current_m();
-    if (!m) return;
-    const cancel_scope* scope = active_scope(m);
+    if (!m || holds_cancellation_back(m)) return;
+    const cancel_scope* scope = unblocked_scope(m);
     if (scope && scope->cancelled.load(std::memory_order_relaxed)) throw_cancelled();
 }
 

@@ -1,8 +1,8 @@
 // Waiting: what a goroutine or a thread does until another lets it go on. Channels, select, the parking lot (and with it
 // every lock), joins and sleeps wait this way.
 //
-// A `waiter` is one wait of one goroutine or thread; a `wait_node` is its place in one queue. Both live on the waiting
-// side's stack. There are two kinds of waits.
+// A `waiter` is one wait of one goroutine or thread; a `wait_node` is its place in one channel's queue, a `parked_node` that in
+// the parking lot. All live on the waiting side's stack. There are two kinds of waits.
 //
 // Plain: one queue, no deadline, nothing that could cancel. The node is queued under the queue's spin lock, which is
 // kept until the context is saved (park's commit unlocks it). Whoever takes the node out of the queue is the only one
@@ -25,6 +25,7 @@
 
 #include "base/prefetch.hpp"
 #include "os/note.hpp"
+#include "sched/pinned.hpp"
 #include "sched/sched.hpp"
 
 #include <handoff/detail/channel_base.hpp>
@@ -54,15 +55,12 @@ struct waiter {
     waiter* next_to_wake = nullptr;
 };
 
+// In a channel's queue; for the parking lot's see there.
 struct wait_node {
     wait_node* next = nullptr;
     wait_node* prev = nullptr;
     waiter* who = nullptr;
-    void* slot = nullptr;            // channels: where the value is, or goes
-    const void* address = nullptr;   // parking lot
-    const wait_node* ahead = nullptr;   // parking lot: to prefetch, never to read: it may be gone
-    std::int64_t since = 0;          // parking lot: when the wait began
-    std::uint32_t kind = 0;          // parking lot: of the waiter, for who wakes
+    void* slot = nullptr;            // where the value is, or goes
     std::uint32_t token = 0;         // what the waker told it
     bool queued = false;             // under the queue's lock
 };
@@ -74,15 +72,6 @@ inline void push_back(wait_list& l, wait_node& n) noexcept {
     if (l.last) l.last->next = &n;
     else l.first.store(&n, std::memory_order_relaxed);
     l.last = &n;
-    n.queued = true;
-}
-inline void push_front(wait_list& l, wait_node& n) noexcept {
-    wait_node* first = l.first.load(std::memory_order_relaxed);
-    n.prev = nullptr;
-    n.next = first;
-    if (first) first->prev = &n;
-    else l.last = &n;
-    l.first.store(&n, std::memory_order_relaxed);
     n.queued = true;
 }
 inline void pop_front(wait_list& l, wait_node& n) noexcept {
@@ -153,6 +142,7 @@ struct wait_limits {
     // needs_arming says whether a wait of m's current goroutine (or of a thread) has to be armed. In cancel.hpp.
     bool needs_arming(M* m) const noexcept;
     cancel_scope* scope(M* m) const noexcept;
+    bool may_be_cancelled(const M* m) const noexcept;   // by its scope, now
 };
 
 // wait_plain parks the goroutine, or blocks the thread, until it is woken, and unlocks `held` once it may be found.
@@ -162,6 +152,7 @@ inline M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_
         w.g->waits_on.store(object, std::memory_order_relaxed);
         return park_holding(m, why, held);
     }
+    refuse_in_move();
     held.unlock();
     w.note.wait();
     return nullptr;

@@ -1,6 +1,8 @@
 #include "timer/timer_heap.hpp"
 
 #include "base/check.hpp"
+#include "base/prefetch.hpp"
+#include "base/sizes.hpp"
 
 #include <algorithm>
 #include <new>
@@ -10,6 +12,7 @@ namespace handoff::detail {
 
 namespace {
 constexpr std::size_t arity = 4;   // shallower than two, and four entries share a cache line
+constexpr unsigned settled_at_once = base::sized(64, 2);   // how many take_due settles together
 }
 
 void timer_heap::publish() noexcept {
@@ -62,12 +65,12 @@ void timer_heap::erase(std::size_t i) noexcept {
     }
     if (timer* t = loose_) [[unlikely]] {
         loose_ = t->next_due;
-        add_locked(t);   // into the place that is free now
+        add_locked(t, t->when);   // into the place that is free now
     }
 }
 
-void timer_heap::add_locked(timer* t) {
-    heap_.push_back({t->when, 0});
+void timer_heap::add_locked(timer* t, std::int64_t key) {
+    heap_.push_back({key, 0});
     if (free_slot_ == no_slot) {
         try {
             slots_.push_back({nullptr, no_slot});
@@ -85,9 +88,9 @@ void timer_heap::add_locked(timer* t) {
 }
 
 // take_over adds a timer that has nowhere else to go.
-void timer_heap::take_over(timer* t) noexcept {
+void timer_heap::take_over(timer* t, std::int64_t key) noexcept {
     try {
-        add_locked(t);
+        add_locked(t, key);
     } catch (const std::bad_alloc&) {
         t->slot = no_slot;
         t->next_due = loose_;
@@ -110,34 +113,60 @@ timer* timer_heap::due_loose(std::int64_t now) const noexcept {
 
 void timer_heap::add(timer* t) {
     base::lock_guard hold(lock_);
-    add_locked(t);
+    add_locked(t, t->when);
     publish();
+}
+
+// pop_due takes the first timer out of the heap if it is due; its t->heap stays.
+timer* timer_heap::pop_due(std::int64_t now) noexcept {
+    if (!heap_.empty() && heap_[0].when <= now) {
+        timer* t = slots_[heap_[0].slot].t;
+        erase(0);
+        return t;
+    }
+    timer* t = due_loose(now);
+    if (t) unlink_loose(t);
+    return t;
+}
+
+// settle does what is due with timers that are out of the heap, in their order. They, and the waits that they belong to,
+// are most likely in no cache, and each lies on a page of its own, whose place has to be looked up in memory as well. A
+// prefetch waits for that, so they are asked for one right after the other: the processor then looks up several at a time.
+// (Asked for as each was popped, between the heap's steps, they took three times as long.)
+timer** timer_heap::settle(timer* const* due, unsigned n, timer** tail, g_queue& woken) noexcept {
+    for (unsigned i = 0; i < n; ++i) base::prefetch_lines<1>(due[i]);
+    for (unsigned i = 0; i < n; ++i)
+        if (due[i]->due) base::prefetch_lines<2>(due[i]->arg);
+    for (unsigned i = 0; i < n; ++i) {
+        timer* t = due[i];
+        if (!t->due) {
+            *tail = t;
+            tail = &t->next_due;
+        } else if (G* g = t->due(t)) {
+            base::prefetch_lines<3>(g);   // ready() will need it
+            woken.push(g);
+        }
+        t->heap.store(nullptr, std::memory_order_release);   // the last that we do with it; with remove_anywhere
+    }
+    return tail;
 }
 
 timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noexcept {
     base::lock_guard hold(lock_);
     timer* head = nullptr;
     timer** tail = &head;
-    while (most-- > 0) {
-        timer* t;
-        if (!heap_.empty() && heap_[0].when <= now) {
-            t = slots_[heap_[0].slot].t;
-            erase(0);
-            // The next is one of these, and most likely in no cache.
-            for (std::size_t i = 1; i <= arity && i < heap_.size(); ++i) __builtin_prefetch(slots_[heap_[i].slot].t);
-        } else if (loose_ && (t = due_loose(now))) {
-            unlink_loose(t);
-        } else {
-            break;
+    timer* due[settled_at_once];
+    unsigned n;
+    do {
+        n = 0;
+        while (n < settled_at_once && most > 0) {
+            timer* t = pop_due(now);
+            if (!t) break;
+            due[n++] = t;
+            --most;
         }
-        if (t->due) {
-            if (G* g = t->due(t)) woken.push(g);
-        } else {
-            *tail = t;
-            tail = &t->next_due;
-        }
-        t->heap.store(nullptr, std::memory_order_release);   // the last that we do with it
-    }
+        tail = settle(due, n, tail, woken);
+    } while (n == settled_at_once);
     *tail = nullptr;
     publish();
     return head;
@@ -164,14 +193,25 @@ void timer_heap::move_all(timer_heap& other) noexcept {
     // Both at once, in the order of their addresses: a timer is in one of them at any moment.
     base::lock_guard first(this < &other ? lock_ : other.lock_);
     base::lock_guard second(this < &other ? other.lock_ : lock_);
-    for (const entry& e : heap_) other.take_over(slots_[e.slot].t);
+    for (const entry& e : heap_) {
+        timer* t = slots_[e.slot].t;
+        other.take_over(t, t->when);
+    }
     while (timer* t = loose_) {
         loose_ = t->next_due;
-        other.take_over(t);
+        other.take_over(t, t->when);
     }
     heap_.clear();
     slots_.clear();
     free_slot_ = no_slot;
+    publish();
+    other.publish();
+}
+
+void timer_heap::move_due(std::int64_t now, timer_heap& other, std::int64_t (*key)(void* arg), void* arg) noexcept {
+    base::lock_guard first(this < &other ? lock_ : other.lock_);   // both at once, as in move_all
+    base::lock_guard second(this < &other ? other.lock_ : lock_);
+    while (timer* t = pop_due(now)) other.take_over(t, key(arg));
     publish();
     other.publish();
 }

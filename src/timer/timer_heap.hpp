@@ -56,11 +56,15 @@ public:
     // move_all moves every timer to `other`. Without memory for them there they are kept in a list, and cost linear time.
     void move_all(timer_heap& other) noexcept HANDOFF_NO_TSA;
 
+    // move_due moves those due at `now` to `other`, which orders them by what key() gives for each in place of their time
+    // (move_all gives them that again). Without memory, as move_all.
+    void move_due(std::int64_t now, timer_heap& other, std::int64_t (*key)(void* arg), void* arg) noexcept HANDOFF_NO_TSA;
+
 private:
     // Timers move about in the heap far more often than they are removed, and their memory, a hundred thousand sleeping
     // stacks, is in no cache. So where each one is stands in a table of the heap's own.
     struct entry {
-        std::int64_t when;
+        std::int64_t when;   // the timer's own, or what move_due gave it
         std::uint32_t slot;
     };
     struct place_of {
@@ -76,10 +80,12 @@ private:
         heap_[i] = e;
         slots_[e.slot].index = static_cast<std::uint32_t>(i);
     }
-    void add_locked(timer* t) HANDOFF_REQUIRES(lock_);
-    void take_over(timer* t) noexcept HANDOFF_REQUIRES(lock_);
+    void add_locked(timer* t, std::int64_t key) HANDOFF_REQUIRES(lock_);
+    void take_over(timer* t, std::int64_t key) noexcept HANDOFF_REQUIRES(lock_);
     void unlink_loose(timer* t) noexcept HANDOFF_REQUIRES(lock_);
     timer* due_loose(std::int64_t now) const noexcept HANDOFF_REQUIRES(lock_);
+    timer* pop_due(std::int64_t now) noexcept HANDOFF_REQUIRES(lock_);
+    timer** settle(timer* const* due, unsigned n, timer** tail, g_queue& woken) noexcept HANDOFF_REQUIRES(lock_);
     void publish() noexcept HANDOFF_REQUIRES(lock_);
 
     base::mutex lock_;

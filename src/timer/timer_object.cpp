@@ -4,9 +4,15 @@
 // it out because it is due. Its lock decides between those and the handle. Between being taken out of the heap and running
 // it is in flight: part of somebody's list, so that it can't be added anywhere; who starts it anew leaves that to run().
 // Lock order: link, state, then heap or channel.
+//
+// The timer of after() is referred to by its channel in place of a handle, and does not refer to the channel: once nobody
+// has a handle on that, nobody could receive the time. It is stopped as the first step of the channel's end. fire() sends
+// under the timer's lock, and only while `pending`, so after that it does not touch the channel any more; it may still be
+// at work, or the timer in flight, with a reference of its own.
 #include <handoff/timer.hpp>
 
 #include "base/check.hpp"
+#include "os/backoff.hpp"
 #include "os/clock.hpp"
 #include "sim/simulator.hpp"
 #include "sync/channel.hpp"
@@ -22,9 +28,11 @@ using steady_time = std::chrono::steady_clock::time_point;
 
 struct timer_state : timer {
     timer_state(channel<steady_time> c, std::function<void()> function, std::shared_ptr<sched_link> l)
-        : ch(std::move(c)), f(std::move(function)), link(std::move(l)) {
+        : kept(std::move(c)), to(channel_access::of(kept)), f(std::move(function)), link(std::move(l)) {
         run = run_state;
     }
+    // Of after().
+    timer_state(channel_base& owner, std::shared_ptr<sched_link> l) : to(&owner), link(std::move(l)) { run = run_state; }
 
     void drop() noexcept {
         // acq_rel: all uses come before the end.
@@ -32,16 +40,19 @@ struct timer_state : timer {
     }
     static void run_state(timer* t, M* m) noexcept { static_cast<timer_state*>(t)->fire(m); }
 
+    bool owned_by_channel() const noexcept { return to && !kept; }
+
     bool stop_locked() noexcept;
     void start_locked(M* m, std::int64_t at, std::int64_t every);
     void add(M* m);
     void fire(M* m) noexcept;
     void send(wake_list& won) noexcept;
-    void drain() noexcept;
+    bool drain() noexcept;
     void call(M* m);
     void again(M* m, std::int64_t at) noexcept;
 
-    const channel<steady_time> ch;
+    const channel<steady_time> kept;   // empty: it calls a function, or its channel owns it
+    channel_base* const to;            // null: it calls a function
     const std::function<void()> f;
     const std::shared_ptr<sched_link> link;
     base::atomic<std::uint32_t> refs{1};
@@ -51,10 +62,9 @@ struct timer_state : timer {
     // that it is never fire(), in a runtime section, that destroys the program's function.
     base::atomic<std::uint32_t> firing{0};
 
-    spin_lock lock;            // guards what follows
+    base::mutex lock;          // guards what follows; not a spin lock, since timers are added under it
     bool pending = false;      // it is to fire
     bool out = false;          // in a heap, or in flight
-    bool orphan = false;       // the handle is gone, and has left it to itself; it has no function then
     bool restart = false;      // in flight, and started anew: for `next`
     std::int64_t next = 0;
     std::int64_t period = 0;   // 0: once
@@ -64,6 +74,7 @@ namespace {
 
 // What the goroutine of a timer's function runs.
 struct call_function {
+    using moves_quietly = std::true_type;
     timer_state* t;
     explicit call_function(timer_state* of) noexcept : t(of) {}
     call_function(call_function&& other) noexcept : t(std::exchange(other.t, nullptr)) {}
@@ -76,7 +87,7 @@ struct call_function {
 // The runtime of a timer, for as long as this is held: the calling goroutine's, or one that is kept from ending.
 class held_runtime {
 public:
-    explicit held_runtime(timer_state& t) : m_(enter_current()), link_(*t.link) {
+    explicit held_runtime(timer_state& t) HANDOFF_NO_TSA : m_(enter_current()), link_(*t.link) {
         if (m_ && m_->s->link == t.link) {
             s_ = m_->s;
             return;
@@ -87,7 +98,7 @@ public:
         foreign_ = m_;
         m_ = nullptr;
     }
-    ~held_runtime() {
+    ~held_runtime() HANDOFF_NO_TSA {
         if (locked_) link_.lock.unlock();
         leave_current(m_ ? m_ : foreign_);
     }
@@ -146,19 +157,18 @@ void timer_state::start_locked(M* m, std::int64_t at, std::int64_t every) {
 void timer_state::send(wake_list& won) noexcept {
     value_slot<steady_time> now;
     now.put(steady_time(std::chrono::nanoseconds(os::nanotime())));
-    channel_base& c = *channel_access::of(ch);
-    spin_guard hold(c.lock);
-    send_now(c, now.bytes, won);
+    spin_guard hold(to->lock);
+    send_now(*to, now.bytes, won);
 }
 
-void timer_state::drain() noexcept {
-    if (!ch) return;
-    channel_base& c = *channel_access::of(ch);
-    spin_guard hold(c.lock);
-    while (c.count.load(std::memory_order_relaxed) != 0) {
-        value_slot<steady_time> old;
-        pop_ring(c, old.bytes);
-    }
+// drain takes back what nobody has received, and says whether there was something.
+bool timer_state::drain() noexcept {
+    if (!to) return false;
+    spin_guard hold(to->lock);
+    if (to->count.load(std::memory_order_relaxed) == 0) return false;
+    value_slot<steady_time> old;   // the only one
+    pop_ring(*to, old.bytes);
+    return true;
 }
 
 // call spawns the goroutine of a timer's function.
@@ -187,12 +197,22 @@ void timer_state::again(M* m, std::int64_t at) noexcept {
     }
 }
 
+namespace {
+
+// next_tick is the first of when + n * period that is later than now.
+std::int64_t next_tick(std::int64_t when, std::int64_t period, std::int64_t now) noexcept {
+    const std::int64_t last = when + std::max<std::int64_t>(now - when, 0) / period * period;
+    return period < last_deadline - last ? last + period : last_deadline;
+}
+
+}  // namespace
+
 // fire is what follows from being due, by whoever took it out of the heap; null: the runtime ends.
 void timer_state::fire(M* m) noexcept {
     wake_list won;
     bool calls = false;
     {
-        spin_guard hold(lock);
+        base::lock_guard hold(lock);
         out = false;
         firing.fetch_add(1, std::memory_order_relaxed);
         if (!m) {
@@ -204,7 +224,7 @@ void timer_state::fire(M* m) noexcept {
             else send(won);
             pending = period != 0;
             // Ticks that are over already are missed.
-            if (pending) again(m, when + period * (1 + std::max<std::int64_t>(os::nanotime() - when, 0) / period));
+            if (pending) again(m, next_tick(when, period, os::nanotime()));
         }
     }
     won.wake(m);
@@ -212,20 +232,14 @@ void timer_state::fire(M* m) noexcept {
         try {
             call(m);
         } catch (const std::bad_alloc&) {
-            spin_guard hold(lock);
+            base::lock_guard hold(lock);
             if (!pending) {   // else it has been started anew
                 pending = true;
                 again(m, os::nanotime() + 1'000'000);
             }
         }
     }
-    bool handle_is_there;
-    {
-        spin_guard hold(lock);
-        handle_is_there = !orphan;
-    }
-    if (!handle_is_there) {
-        firing.fetch_sub(1, std::memory_order_relaxed);
+    if (owned_by_channel()) {
         drop();
         return;
     }
@@ -233,10 +247,15 @@ void timer_state::fire(M* m) noexcept {
     firing.fetch_sub(1, std::memory_order_release);
 }
 
-timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std::int64_t when, std::int64_t period) {
-    M* m = current_m();
-    const std::shared_ptr<sched_link> link = (m ? m->s : default_sched())->link;
-    s = new timer_state(std::move(ch), std::move(f), link);
+// link_of is the link of the runtime that a new timer belongs to; null: its maker's.
+static std::shared_ptr<sched_link> link_of(sched* of) { return (of ? of : sched_of_maker("a timer, a ticker or after()"))->link; }
+
+timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std::int64_t when, std::int64_t period, sched* of) {
+    s = new timer_state(std::move(ch), std::move(f), link_of(of));
+    start_first(when, period);
+}
+
+void timer_handle::start_first(std::int64_t when, std::int64_t period) {
     try {
         start(when, period);
     } catch (...) {
@@ -248,32 +267,30 @@ timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std
 timer_handle::~timer_handle() {
     if (!s) return;
     stop();
-    wait_until_quiet(true);
+    wait_until_quiet();
     s->drop();
 }
 
-// wait_until_quiet returns once nobody fires the timer, nor, if it has been stopped, is about to. A matter of microseconds,
-// if at all.
-void timer_handle::wait_until_quiet(bool stopped) noexcept {
-    for (;; this_goroutine::yield()) {
-        spin_guard hold(s->lock);
-        if ((stopped && s->out) || s->firing.load(std::memory_order_acquire) != 0) continue;
-        if (!stopped) s->orphan = true;
-        return;
+// wait_until_quiet returns once nobody fires the timer, which has been stopped, or is about to. A matter of microseconds,
+// if at all. Who fires it has a processor of his own and needs nothing of ours, so it is the thread that waits; a simulation
+// has but one.
+void timer_handle::wait_until_quiet() noexcept {
+    const M* m = current_m();
+    for (os::backoff a_moment;;) {
+        {
+            base::lock_guard hold(s->lock);
+            if (!s->out && s->firing.load(std::memory_order_acquire) == 0) return;
+        }
+        if (m && m->s->sim) this_goroutine::yield();
+        else a_moment.give_up_core();
     }
-}
-
-void timer_handle::let_go() noexcept {
-    wait_until_quiet(false);
-    std::exchange(s, nullptr)->drop();
 }
 
 bool timer_handle::stop() noexcept {
     const held_runtime runtime(*s);
-    spin_guard hold(s->lock);
+    base::lock_guard hold(s->lock);
     const bool was = s->stop_locked();
-    s->drain();
-    return was;
+    return s->drain() || was;
 }
 
 bool timer_handle::start(std::int64_t when, std::int64_t period) {
@@ -281,11 +298,27 @@ bool timer_handle::start(std::int64_t when, std::int64_t period) {
     if (here && here->s->sim && here->s->link != s->link) refuse_in_simulation("starting a timer of another runtime");
     const held_runtime runtime(*s);
     if (!runtime.get()) throw usage_error("handoff: the runtime of a timer has ended");
-    spin_guard hold(s->lock);
-    const bool was = s->stop_locked();
-    s->drain();
+    base::lock_guard hold(s->lock);
+    const bool stopped = s->stop_locked();
+    const bool was = s->drain() || stopped;
     s->start_locked(runtime.m(), when, period);
     return was;
+}
+
+void start_owned_timer(channel_of<steady_time>& c, std::int64_t when, sched* of) {
+    timer_handle first;
+    first.s = new timer_state(c, link_of(of));
+    first.start_first(when, 0);
+    c.timer = std::exchange(first.s, nullptr);
+}
+
+void stop_owned_timer(timer_state* t) noexcept {
+    {
+        const held_runtime runtime(*t);
+        base::lock_guard hold(t->lock);
+        t->stop_locked();
+    }
+    t->drop();
 }
 
 }  // namespace handoff::detail

@@ -43,10 +43,22 @@ class Driver(unittest.TestCase):
         self.assertEqual(run["machine"]["versions"], {"go": "go9"})
         self.assertGreaterEqual(run["machine"]["cpus"], 1)
 
+    def assert_report(self, directory, *options):
+        arguments = measure.parse_arguments([f"--root={self.directory}", *options])
+        self.assertEqual(measure.report_path(arguments), self.path(os.path.join(directory, "benchmarks.md")))
+
+    def test_only_a_whole_run_is_documentation(self):
+        self.assert_report("docs")
+        self.assert_report("docs", "--rounds=1")
+        self.assert_report("build-bench/report", "--quick")
+        self.assert_report("build-bench/report", "--only=yield")
+        self.assert_report("build-bench/report", "--quick", "--only=yield")
+
     def test_where_the_report_goes(self):
-        self.run_with("--only=yield", "--rounds=1", handoff=prints("yield", "handoff", 10))
-        self.assertTrue(os.path.exists(self.path("build-bench/report/benchmarks.md")))
-        self.assertFalse(os.path.exists(self.path("docs")))
+        for options in (["--only=yield"], ["--only=yield", "--quick"]):
+            self.run_with("--rounds=1", *options, handoff=prints("yield", "handoff", 10))
+            os.remove(self.path("build-bench/report/benchmarks.md"))   # it was there
+            self.assertFalse(os.path.exists(self.path("docs")))
         self.run_with("--only=yield", "--rounds=1", f"--markdown={self.path('x.md')}",
                       handoff=prints("yield", "handoff", 10))
         self.assertTrue(os.path.exists(self.path("x.md")))
@@ -57,6 +69,14 @@ class Driver(unittest.TestCase):
         self.run_with("--only=scale_ready", "--rounds=1", "--quick", f"--json={self.path('out.json')}", handoff=body)
         self.assertEqual({e["work"]: e["value"] for e in self.load("out.json")["figures"]},
                          {f"scale_ready_{n}": n for n in works.QUICK_SIZES})
+
+    def test_peers_are_told_the_client(self):
+        body = 'while [ "$1" != --client ]; do shift; done\n[ "$2" = ' + self.path("handoff") + " ] || exit 3\n"
+        done = self.run_with("--only=^echo_blocking_50$", "--rounds=1", f"--json={self.path('out.json')}",
+                             handoff=prints("echo_blocking_50", "handoff", 40, "µs"),
+                             go=body + prints("echo_blocking_50", "go", 80, "µs"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([e["value"] for e in self.load("out.json")["figures"]], [40, 80])
 
     def test_a_peer_that_does_not_have_a_work(self):
         done = self.run_with("--only=^yield$", "--rounds=2", f"--json={self.path('out.json')}",
@@ -115,6 +135,13 @@ class Selection(unittest.TestCase):
         self.assertEqual([(run.subject, run.work) for turn in chosen for run in turn],
                          [("go", "handoff_cold_sysmon"), ("handoff", "handoff_cold_adaptive"),
                           ("tokio", "handoff_cold_immediate")])
+
+    def test_no_guard_is_compared_with_who_has_none(self):
+        subjects = {"handoff", "go", "std_thread"}
+        chosen = measure.wanted_runs(works.turns(), re.compile("^echo_blocking_unguarded_50$"), subjects)
+        self.assertEqual({(run.subject, run.work) for turn in chosen for run in turn},
+                         {("go", "echo_blocking_50"), ("std_thread", "echo_blocking_50"),
+                          ("handoff", "echo_blocking_unguarded_50")})
 
     def test_limits_of_subjects(self):
         sizes = {}

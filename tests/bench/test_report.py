@@ -46,6 +46,10 @@ class Ratios(unittest.TestCase):
         self.assertIsNone(figures.better_by(0, 10, "ns"))
         self.assertIsNone(figures.better_by(None, 10, "ns"))
 
+    def test_digits(self):
+        self.assertEqual([report.ratio_text(r) for r in (345.6, 12.34, 1.234, 0.456, 0.0123, 0.00045, None)],
+                         ["346x", "12.3x", "1.23x", "0.46x", "0.01x", "0.0004x", "–"])
+
     def test_counterparts(self):
         all_found = found(entry("handoff_cold_immediate", value=10), entry("handoff_cold_sysmon", "go", value=80),
                           entry("handoff_cold_sysmon", value=40), entry("handoff_cold_immediate", "tokio", value=20))
@@ -73,7 +77,7 @@ class Goals(unittest.TestCase):
                          [("≥ 1x go", "missed")])
         beside = [entry("compute_beside_blocking", subject, value, unit="%") for subject, value in
                   (("handoff", 95), ("go", 90))]
-        self.assertEqual(self.verdicts("compute_beside_blocking", *beside), [("≥ 1x go", "met")])
+        self.assertEqual(self.verdicts("compute_beside_blocking", *beside)[0], ("≥ 1x go", "met"))
 
     def test_without_go_or_std_mutex(self):
         self.assertEqual(self.verdicts("fib", entry("fib")), [])
@@ -86,8 +90,140 @@ class Goals(unittest.TestCase):
         self.assertEqual(self.verdicts("recovery", entry("recovery", value=10_000, unit="ms"), capped[1]),
                          [("≥ 1x go", "met")])
 
+    def goal_texts(self, name, unit="ns"):
+        """With a Go and nobody else."""
+        return [goal for goal, _ in self.verdicts(name, entry(name, unit=unit), entry(name, "go", unit=unit))]
+
+    def test_goals_beside_other_peers(self):
+        beside = ["≥ 1x go", "≥ 0.95x thread_pool", "blocking_calls ≥ 0.95x thread_pool"]
+        self.assertEqual(self.goal_texts("compute_beside_blocking", "%"), beside)
+        for storm in ("blocking_storm", "blocking_storm_warm", "blocking_storm_busy"):
+            self.assertIn("≤ 1.05x the best peer", self.goal_texts(storm, "ms"))
+        self.assertEqual(self.goal_texts("storm_10000x100us", "ms"), ["≥ 1x go", "≤ 1.3x thread_pool", "≥ 1x tokio"])
+        self.assertEqual(self.goal_texts("file_reads", "µs"), ["≥ 1x go", "≤ 1.1x thread_pool"])
+        self.assertEqual(self.goal_texts("scale_sleeping_1"), ["≤ 10 µs", "≥ 1x go"])
+        self.assertEqual(self.goal_texts("scale_sleeping_1000"), ["≥ 1x go"])
+        for size in (100_000, 1_000_000):
+            self.assertEqual(self.goal_texts(f"scale_sleeping_{size}"), ["≥ 1x go", "≥ 1x tokio"])
+
+    def test_echo_servers(self):
+        theirs = [entry("echo_blocking_50", "std_thread", value=40, unit="µs", p99=100, p999=200, cpu_us=10),
+                  entry("echo_blocking_50", "go", value=50, unit="µs", p99=300)]
+        ours = {"value": 42, "unit": "µs", "p99": 150, "p999": 500, "cpu_us": 10.5}
+        self.assertEqual(self.verdicts("echo_blocking_50", entry("echo_blocking_50", **ours), *theirs),
+                         [("≤ 1.1x std_thread", "met"), ("p99 ≤ 1.1x std_thread", "missed"),
+                          ("cpu_us ≤ 1.1x std_thread", "met"), ("≥ 1x go", "met"), ("p99 ≥ 1x go", "met")])
+        # What leaves the guard out is compared with the same servers.
+        unguarded = "echo_blocking_unguarded_50"
+        self.assertEqual(self.verdicts(unguarded, entry(unguarded, **ours), *theirs),
+                         [("≥ 1x go", "met"), ("≤ 1.1x std_thread", "met"), ("p999 ≤ 2x std_thread", "missed")])
+
     def test_each_figure_with_a_goal_exists(self):
         self.assertLessEqual(works.GOALS.keys(), set(works.all_figures()))
+
+    def test_each_rival_takes_part(self):
+        subjects = {name: w.subjects for w in works.ALL_WORKS for size in works.sizes_of(w, False)
+                    for name in w.figures(size)}
+        for name, goal in works.GOALS.items():
+            for rival in goal.rivals:
+                if rival.subject != works.BEST_PEER:
+                    self.assertIn(rival.subject, subjects[works.counterpart(name, rival.subject)], name)
+
+
+class Rivals(unittest.TestCase):
+    """Goals against rivals. They are asked of made-up figures, so that no goal of a work stands in the way."""
+
+    def against(self, rivals, *entries):
+        """The goals, and the verdicts, on handoff's figure, which is the first of the entries."""
+        all_found = found(*entries)
+        verdicts = [goals.against(all_found, entries[0], rival) for rival in rivals]
+        return [v.goal for v in verdicts], [v.verdict for v in verdicts]
+
+    def assert_verdict(self, verdict, rivals, *entries):
+        self.assertEqual(self.against(rivals, *entries)[1], [verdict] * len(rivals))
+
+    def test_at_most(self):
+        for ours, verdict in ((90, "met"), (105, "met"), (115, "missed")):
+            self.assert_verdict(verdict, works.at_most(1.1, "thread_pool"), entry("fib", value=ours, low=ours, high=ours),
+                                entry("fib", "thread_pool", value=100, low=100, high=100))
+        self.assertEqual(self.against(works.at_most(1.1, "asio"), entry("fib"))[0], ["≤ 1.1x asio"])
+
+    def test_at_least(self):
+        for ours, verdict in ((99, "met"), (96, "met"), (94, "missed"), (50, "missed")):
+            self.assert_verdict(verdict, works.at_least(0.95, "asio"),
+                                entry("fib", value=ours, low=ours, high=ours, unit="%"),
+                                entry("fib", "asio", value=100, low=100, high=100, unit="%"))
+        self.assertEqual(self.against(works.at_least(0.95, "asio"), entry("fib", unit="%"))[0], ["≥ 0.95x asio"])
+
+    def test_ahead_of(self):
+        for ours, verdict in ((99, "met"), (101, "missed")):
+            self.assert_verdict(verdict, works.ahead_of("tokio"), entry("fib", value=ours, low=ours, high=ours),
+                                entry("fib", "tokio", value=100, low=100, high=100))
+        self.assertEqual(self.against(works.ahead_of("tokio"), entry("fib"))[0], ["≥ 1x tokio"])
+
+    def test_what_is_told_beside_the_value(self):
+        rivals = works.at_most(1.1, "asio", "p99", "threads")
+        ours = entry("fib", value=500, p99=105, threads=10)   # whose value would be missed
+        self.assertEqual(self.against(rivals, ours, entry("fib", "asio", p99=100, threads=5)),
+                         (["p99 ≤ 1.1x asio", "threads ≤ 1.1x asio"], ["met", "missed"]))
+
+    def test_more_calls_and_pages_are_better(self):
+        for key in ("blocking_calls", "pages_per_s"):
+            rivals = works.at_least(0.95, "asio", key)
+            theirs = entry("fib", "asio", **{key: 1000})
+            self.assert_verdict("met", rivals, entry("fib", **{key: 2000}), theirs)
+            self.assert_verdict("missed", rivals, entry("fib", **{key: 900}), theirs)
+            self.assertEqual(self.against(rivals, theirs)[0], [f"{key} ≥ 0.95x asio"])
+
+    def test_the_rounds_only_excuse_a_value(self):
+        ours, theirs = entry("fib", value=120, low=90, p99=120), entry("fib", "asio", value=100, p99=100)
+        self.assertEqual(self.against(works.ahead_of("asio", "value", "p99"), ours, theirs)[1],
+                         ["missed, though not in every round", "missed"])
+
+    def test_the_best_peer(self):
+        peers = [entry("fib", "go", value=300), entry("fib", "java", value=100), entry("fib", "asio", value=200)]
+        rivals = works.at_most(1.05, works.BEST_PEER)
+        self.assert_verdict("met", rivals, entry("fib", value=103), *peers)
+        self.assert_verdict("missed", rivals, entry("fib", value=150), *peers)
+        self.assertEqual(self.against(rivals, entry("fib", value=1), *peers)[0], ["≤ 1.05x the best peer"])
+        found_best = goals.against(found(entry("fib"), *peers), entry("fib"), rivals[0])
+        self.assertEqual(found_best.compared_with, "java: 100 ns, 1.00x")
+
+    def test_the_best_peer_where_more_is_better(self):
+        peers = [entry("fib", "go", value=80, unit="%"), entry("fib", "java", value=20, unit="%")]
+        rivals = works.at_least(0.95, works.BEST_PEER)
+        self.assert_verdict("missed", rivals, entry("fib", value=50, unit="%"), *peers)
+        self.assert_verdict("met", rivals, entry("fib", value=79, unit="%"), *peers)
+
+    def test_who_is_not_there_is_no_best_peer(self):
+        self.assertIsNone(goals.best_peer(found(entry("fib"), entry("spawn", "go")), "fib", "value"))
+        self.assertEqual(goals.best_peer(found(entry("fib", "go"), entry("fib", "asio", p99=7)), "fib", "p99"), "asio")
+
+    def test_a_rival_by_another_name(self):
+        all_found = found(entry("handoff_unguarded", value=90_000), entry("handoff_sysmon", "go", value=100_000),
+                          entry("handoff_unguarded", "go", value=1))
+        self.assertEqual([(v.goal, v.verdict) for v in goals.verdicts(all_found, "handoff_unguarded")],
+                         [("≤ 120 µs", "met"), ("≥ 1x go", "met")])
+
+    def test_what_is_missing_is_not_measured(self):
+        rivals = works.at_most(1.1, "asio", "value", "p99") + works.at_most(1.1, works.BEST_PEER)
+
+        def compared(*entries):
+            verdicts = [goals.against(found(*entries), entries[0], rival) for rival in rivals]
+            return [(v.compared_with or v.figure) for v in verdicts if v.verdict == "not measured"]
+
+        self.assertEqual(compared(entry("fib", p99=1)), ["no asio", "no p99 of asio", "no peer"])
+        self.assertEqual(compared(entry("fib", p99=1), entry("fib", "asio")), ["no p99 of asio"])
+        self.assertEqual(compared(entry("fib"), entry("fib", "asio", p99=1)), ["no p99"])
+
+    def test_a_difference_below_zero_has_no_ratio(self):
+        for ours, verdict in ((-2, "met"), (5, "missed")):
+            self.assert_verdict(verdict, works.at_most(1.1, "asio"), entry("fib", value=ours),
+                                entry("fib", "asio", value=-1))
+        for ours, verdict in ((5, "met"), (0, "missed")):
+            theirs = 5 - ours
+            self.assert_verdict(verdict, works.at_least(0.95, "asio"), entry("fib", value=ours, unit="%"),
+                                entry("fib", "asio", value=theirs, unit="%"))
 
 
 class Document(unittest.TestCase):
@@ -129,6 +265,13 @@ class Document(unittest.TestCase):
                              entry("storm_100x50ms", value=60, unit="ms", threads=104, warm=55))
         self.assertIn("| 1,000 × 1 ms (`blocking_storm`) | handoff | 20 ms | 19.8–20.2 ms | – | 15 ms | 120 |", text)
         self.assertIn("| 55 ms | 104 |", text)
+
+    def test_echo_servers_have_their_tail_and_their_cost(self):
+        text = self.document(entry("echo_blocking_50", value=40, unit="µs", p99=110, p999=2500, cpu_us=12.5, threads=54),
+                             entry("echo_blocking_50", "go", value=80, unit="µs"))
+        self.assertIn("(`echo_blocking_50`) | handoff | 40 µs | 39.6–40.4 µs | – | 110 µs | 2.50 ms | 12.5 µs | 54 |",
+                      text)
+        self.assertIn("(`echo_blocking_50`) | go | 80 µs | 79.2–80.8 µs | 2.0x | – | – | – | – |", text)
 
     def test_what_did_not_come_within_the_cap(self):
         text = self.document(entry("recovery", value=15_000, unit="ms", capped=1, threads_peak=900))

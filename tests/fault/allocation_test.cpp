@@ -214,13 +214,19 @@ TEST(allocation, timer_functions_run_once_there_is_memory) {
     const hang_alarm alarm(&rt);
     rt.run([&] {
         std::vector<handoff::timer> all;
-        for (unsigned i = 0; i < n; ++i) all.emplace_back(1h, [&ran] { ++ran; });
+        handoff::latch refused(1);   // until then each keeps its G: those that end leave one for others
+        for (unsigned i = 0; i < n; ++i)
+            all.emplace_back(1h, [&] {
+                refused.wait();
+                ++ran;
+            });
         {
             const injection refuse(site::allocation, {.error = ENOMEM});
             for (auto& t : all) t.reset(0ns);
             for (int i = 0; i < 20; ++i) handoff::this_goroutine::yield();
-            EXPECT_GT(refuse.met(), 0u);   // those that end leave a G for others, but not one for each
+            EXPECT_GT(refuse.met(), 0u);
         }
+        refused.count_down();
         EXPECT_EVENTUALLY(ran == n);
     });
     EXPECT_EQ(ran, n);

@@ -37,8 +37,8 @@ TEST(threads, failed_constructor_leaves_nothing_behind) {
 }
 
 // None can be had for a while. The goroutines that wait for one go on once it can, and the counters tell.
-TEST(threads, work_goes_on_once_threads_can_be_had) {
-    runtime rt({.procs = 2});
+void wait_for_threads(const handoff::options& o) {
+    runtime rt(o);
     const hang_alarm alarm(&rt);
     std::vector<handoff::join_handle<void>> all;
     std::atomic<unsigned> ran{0};
@@ -47,8 +47,11 @@ TEST(threads, work_goes_on_once_threads_can_be_had) {
     {
         const injection refuse(site::thread_create, {.error = EAGAIN});
         // More calls that block than threads; then goroutines that nobody can run.
-        for (unsigned i = 0; i < readers; ++i)
+        for (unsigned i = 0; i < readers; ++i) {
             all.push_back(rt.go([&] { handoff::blocking_call(handoff_policy::immediate, [&] { pipe.read(); }); }));
+            if (i != 0) continue;
+            ASSERT_TRUE(all_others_sleep_for(50ms));   // the monitor, too
+        }
         for (int i = 0; i < 10; ++i) all.push_back(rt.go([&ran] { ++ran; }));
         ASSERT_EVENTUALLY(refuse.met() > 3);   // it has tried again and again
         EXPECT_EQ(ran, 0u);
@@ -61,6 +64,11 @@ TEST(threads, work_goes_on_once_threads_can_be_had) {
     pipe.write(readers);
     for (auto& h : all) h.join();
 }
+
+TEST(threads, work_goes_on_once_threads_can_be_had) { wait_for_threads({.procs = 2}); }
+
+// Whoever lets calls last as long as they like does not want to wait as long for a thread.
+TEST(threads, work_goes_on_soon_however_long_the_grace) { wait_for_threads(no_retakes(2)); }
 
 // A refusal does not cost a core, however long it lasts.
 TEST(threads, refusal_burns_no_cpu) {

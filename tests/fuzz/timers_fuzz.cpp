@@ -63,8 +63,9 @@ struct model_timer {
 
     // stopped: stop, or reset before it starts anew, has answered. Null if that was right.
     const char* stopped(time_ns now, bool was_running) {
-        if (was_running && !runs()) return "it was not running";
+        if (was_running && !runs() && !lies) return "it was not running";
         if (!was_running && runs() && due != now) return "it was running";
+        if (!was_running && lies) return "nobody had received its time";
         if (!was_running && runs()) ++fired;   // just before
         empty();
         return nullptr;

@@ -9,8 +9,9 @@
 // itself sees them at once. In half of the schedules they do so in order (as on x86); in the others a relaxed store may
 // overtake what stands before it, other addresses only, and a release store may not (as on ARM). Read-modify-writes,
 // seq_cst stores and full fences drain the own buffer, membarrier those of all threads, compiler fences none. An unlock of
-// a mutex is a release store. Not modelled: loads that happen early, so a missing acquire goes unnoticed; and plain
-// memory, which is visible at once.
+// a mutex is a release store. Not modelled: loads that happen early, so a missing acquire goes unnoticed; plain memory,
+// which is visible at once; and the standard library's own atomics, which order nothing here: where the count of a
+// std::shared_ptr decides who frees an atomic, a store before the last use may seem to come too late.
 //
 // Time is virtual: it passes a little with each step, and to the next deadline when everybody sleeps, or earlier if the
 // explorer says so. A schedule fails if all threads are blocked without a deadline, if it takes too many steps or too

@@ -23,7 +23,6 @@ using boost::context::detail::jump_fcontext;
 using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
 
-constexpr std::size_t stack_bytes = 128 * 1024;
 
 // No thread is kept waiting for ever, nor is a store, as on any machine: after so many steps the one that runs comes last,
 // and what is buffered is seen.

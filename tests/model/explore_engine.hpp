@@ -39,6 +39,8 @@ struct pending {
 
 enum class thread_state : std::uint8_t { unused, runnable, in_futex, in_mutex, asleep, joining, done };
 
+inline constexpr std::size_t stack_bytes = 128 * 1024;   // of a model thread
+
 struct model_thread {
     void* context = nullptr;
     char* stack = nullptr;

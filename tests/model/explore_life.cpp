@@ -51,6 +51,34 @@ EXPLORE_SCENARIO(two, "life.two_runtimes", 100'000, .length = 2'500) {
     EXPLORE_CHECK(got == 2);
 }
 
+// Goroutines of a kind that is known to block end without a processor, and their threads begin the next ones. Some use the
+// library after their call, and take one again; the runtime ends with the last of them, whoever that is.
+EXPLORE_SCENARIO(without, "life.without", 100'000, .length = 2'500) {
+    unsigned ran = 0;
+    {
+        runtime rt(perhaps() ? greedy(1 + choose(2)) : quiet(1 + choose(2)));
+        owners check;
+        rt.run([&] {
+            for (auto& kind : handoff::detail::current_m()->s->kinds) kind.store(3, std::memory_order_relaxed);
+            std::array<join_handle<void>, 4> all;
+            for (auto& h : all) {
+                h = handoff::go([&] {
+                    {
+                        const handoff::syscall_guard g;
+                        if (perhaps()) block(choose(3'000));
+                    }
+                    if (perhaps()) check.check();
+                    if (choose(4) == 0) handoff::go([&] { linger(); }).detach();
+                    ++ran;
+                });
+            }
+            for (auto& h : all)
+                if (perhaps()) h.join();
+        });
+    }
+    EXPLORE_CHECK(ran == 4);
+}
+
 // Two or three threads, of which the monitor is one: processors wait for threads, and nothing is lost.
 EXPLORE_SCENARIO(few_threads, "life.few_threads", 100'000, .length = 2'500) {
     auto o = greedy(2);
@@ -70,13 +98,15 @@ EXPLORE_SCENARIO(few_threads, "life.few_threads", 100'000, .length = 2'500) {
     EXPLORE_CHECK(ran == 3);
 }
 
-// A group whose goroutines wait for what never comes: one throws, somebody cancels, or the time is over.
+// A group whose goroutines wait for what never comes: one throws, somebody cancels, or the time is over. With a deadline they may
+// all end by themselves, as it comes.
 EXPLORE_SCENARIO(cancelled, "group.cancel", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(2)));
     rt.go([] {
           const channel<int> never(0);
           unsigned ended = 0;
           const unsigned how = choose(3);
+          const bool in_time = how == 2 && perhaps();
           const auto wait = [&](handoff::task_group& g) {
               for (int i = 0; i < 2; ++i)
                   g.go([&] {
@@ -84,7 +114,8 @@ EXPLORE_SCENARIO(cancelled, "group.cancel", 100'000, .length = 2'000) {
                           unsigned& n;
                           ~counts() { ++n; }
                       } at_end{ended};
-                      if (perhaps()) never.recv();
+                      if (in_time) linger();
+                      else if (perhaps()) never.recv();
                       else handoff::this_goroutine::sleep_for(1h);
                   });
               if (how == 0) g.go([] {
@@ -112,6 +143,35 @@ EXPLORE_SCENARIO(cancelled, "group.cancel", 100'000, .length = 2'000) {
               EXPLORE_CHECK(how == 2);
           }
           EXPLORE_CHECK(ended <= 2);
+      }).join();
+}
+
+// Inner groups end by themselves, or by an exception of their owner, while the outer one is cancelled.
+EXPLORE_SCENARIO(nested, "group.nested", 100'000, .length = 2'500) {
+    runtime rt(quiet(1 + choose(2)));
+    rt.go([] {
+          const channel<int> never(0);
+          unsigned begun = 0, ended = 0;
+          handoff::task_group outer;
+          for (int i = 0; i < 2; ++i)
+              outer.go([&] {
+                  handoff::task_group inner;
+                  inner.go([&] {
+                      struct counts {
+                          unsigned& n;
+                          ~counts() { ++n; }
+                      } at_end{ended};
+                      ++begun;
+                      if (perhaps()) never.recv();
+                      else linger();
+                  });
+                  linger();
+                  if (perhaps()) inner.wait();
+              });
+          linger();
+          outer.cancel();
+          outer.wait();
+          EXPLORE_CHECK(begun == ended);
       }).join();
 }
 

@@ -1,5 +1,6 @@
 // Locks: one at a time, nobody left waiting, with deadlines and hand-over.
 #include "explore_runtime.hpp"
+#include "sync/parking_lot.hpp"
 
 #include <cstddef>
 #include <mutex>
@@ -143,6 +144,37 @@ EXPLORE_SCENARIO(shared_is_destroyed, "mutex.shared_gone", 100'000, .length = 1'
     EXPLORE_CHECK(!word || *word == pattern);
 }
 
+// Readers behind a writer are let in together, in rounds, though some give up. Once all have been in the mutex may be
+// destroyed, and something else be in its place.
+EXPLORE_SCENARIO(many_readers, "mutex.shared_many", 100'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(3)));
+    constexpr std::uint32_t pattern = 0x8000'0002;
+    alignas(8) std::byte place[8];
+    auto* const m = new (place) handoff::shared_mutex;
+    m->lock();
+    constexpr int many = 6;
+    int inside = 0, queued = 0;
+    const auto read = [&](bool impatient) {
+        ++queued;
+        if (!impatient || !m->try_lock_shared_for(std::chrono::nanoseconds(choose(3'000)))) m->lock_shared();
+        ++inside;
+        while (inside < many) handoff::this_goroutine::yield();
+        m->unlock_shared();
+    };
+    std::vector<join_handle<void>> all;
+    for (int i = 0; i < many; ++i) all.push_back(rt.go([&, impatient = choose(4) == 0] { read(impatient); }));
+    thread writer([&] {
+        while (queued < many) compute(20);
+        compute(choose(100));
+        m->unlock();
+    });
+    for (auto& h : all) h.join();
+    m->~shared_mutex();
+    auto* const word = new (place) std::uint32_t(pattern);
+    writer.join();
+    EXPLORE_CHECK(inside == many && *word == pattern);
+}
+
 // A queue of one place: notify_one must not reach somebody who has no use for it only.
 EXPLORE_SCENARIO(condition, "condition.wait", 100'000, .length = 2'000) {
     runtime rt(quiet(1 + choose(2)));
@@ -171,6 +203,118 @@ EXPLORE_SCENARIO(condition, "condition.wait", 100'000, .length = 2'000) {
     for (auto& h : takers) h.join();
     outside.join();
     EXPLORE_CHECK(ready == 0 && taken == 3);
+}
+
+// All that wait are notified in one moment, though they are told in rounds: who waits again at once is none of them, and the
+// next notification is for one like him. Some give up meanwhile. Once all are told the condition may be destroyed.
+EXPLORE_SCENARIO(all_of_a_condition, "condition.all", 100'000, .length = 2'000) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::mutex m;
+    alignas(handoff::condition_variable) std::byte place[sizeof(handoff::condition_variable)];
+    auto* const changed = new (place) handoff::condition_variable;
+    constexpr int many = 5;
+    int waiting = 0, phase = 0, again = 0, tokens = 0;
+    const auto body = [&](bool waits_again) {
+        std::unique_lock hold(m);
+        ++waiting;
+        while (phase == 0) {
+            if (choose(4) != 0) changed->wait(hold);
+            else changed->wait_for(hold, std::chrono::nanoseconds(choose(3'000)));
+        }
+        --waiting;
+        if (!waits_again) return;
+        ++again;
+        while (tokens == 0) changed->wait(hold);
+        --tokens;
+    };
+    std::vector<join_handle<void>> all;
+    for (int i = 0; i < many; ++i) all.push_back(rt.go([&, i] { body(i < 2); }));
+    thread notifier([&] {
+        const auto seen = [&](const auto& what) {
+            const std::scoped_lock hold(m);
+            return what();
+        };
+        while (!seen([&] { return waiting == many; })) compute(20);
+        m.lock();
+        phase = 1;
+        m.unlock();
+        changed->notify_all();
+    });
+    for (int i = 0; i < 2; ++i) {
+        for (bool ready = false; !ready; handoff::this_goroutine::yield()) {
+            const std::scoped_lock hold(m);
+            ready = again == i + 1 || again == 2;
+            if (ready) ++tokens;
+        }
+        changed->notify_one();
+    }
+    for (auto& h : all) h.join();
+    changed->~condition_variable();
+    auto* const word = new (place) std::uint32_t(0x1234);
+    notifier.join();
+    EXPLORE_CHECK(waiting == 0 && again == 2 && tokens == 0 && *word == 0x1234);
+}
+
+// The same of a count: who comes back at once, and waits for the next one, is not woken with the others.
+EXPLORE_SCENARIO(wait_groups_again, "wait_group.again", 100'000, .length = 2'000) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::wait_group wg;
+    wg.add(1);
+    bool begun = false, done = false;
+    const auto body = [&] {
+        if (choose(4) == 0 && !wg.wait_for(std::chrono::nanoseconds(choose(3'000)))) return;
+        wg.wait();
+        if (std::exchange(begun, true)) return;
+        wg.add(1);
+        auto second = rt.go([&] {
+            linger();
+            done = true;
+            wg.done();
+        });
+        wg.wait();
+        EXPLORE_CHECK(done);
+        second.join();
+    };
+    std::vector<join_handle<void>> all;
+    for (int i = 0; i < 6; ++i) all.push_back(rt.go(body));
+    for (unsigned i = choose(40); i > 0; --i) step();
+    wg.done();
+    for (auto& h : all) h.join();
+    EXPLORE_CHECK(done == begun);
+}
+
+// Objects that share a tree, whose queues come and go as their waiters do.
+EXPLORE_SCENARIO(objects_in_a_tree, "parking.objects", 50'000, .length = 1'500) {
+    using namespace handoff::detail;
+    runtime rt(quiet(1 + choose(3)));
+    // That they share one is by chance for most objects: here what is waited for is numbers that do.
+    std::uint64_t inverse = 1;
+    for (int i = 0; i < 6; ++i) inverse *= 2 - 0x9E3779B97F4A7C15u * inverse;
+    const auto object = [inverse](std::uint64_t number) { return reinterpret_cast<const void*>((number << 44) * inverse); };
+    unsigned left = 0;
+    const auto body = [&](std::uint64_t number, bool gives_up) {
+        park_request r{.address = object(number), .why = wait_reason::mutex};
+        if (gives_up) r.limits.deadline = static_cast<std::int64_t>(choose(3'000));
+        M* m = enter_current();
+        const park_result result = park_if(m, r, [] { return true; });
+        leave_current(m);
+        EXPLORE_CHECK(result.end == wait_end::timed_out ? gives_up : result.token == number);
+        --left;
+    };
+    std::vector<join_handle<void>> all;
+    for (std::uint64_t i = 0; i < 8; ++i) {
+        ++left;
+        all.push_back(rt.go([&, i, gives_up = choose(3) == 0] { body(1 + i % 5, gives_up); }));
+    }
+    while (left != 0) {
+        const std::uint64_t number = 1 + choose(5);
+        with_parked(object(number), [&](parked_waiters waiting, wake_list& won) {
+            if (perhaps()) waiting.release_first(static_cast<std::uint32_t>(number), won);
+            else waiting.release_all(static_cast<std::uint32_t>(number), won);
+        });
+        compute(20);
+    }
+    for (auto& h : all) h.join();
 }
 
 EXPLORE_SCENARIO(permits, "semaphore.permits", 100'000, .length = 2'000) {

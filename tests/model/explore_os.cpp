@@ -5,8 +5,10 @@
 #include "base/check.hpp"
 #include "explore_engine.hpp"
 #include "os/cpus.hpp"
+#include "os/load.hpp"
 #include "os/membarrier.hpp"
 #include "os/thread.hpp"
+#include "os/thread_activity.hpp"
 #include "sync/wait.hpp"
 
 #include <cerrno>
@@ -195,6 +197,10 @@ namespace handoff::os {
 thread_defaults thread_defaults::of_this_thread() noexcept { return {}; }
 void thread_defaults::apply() const noexcept {}
 
+thread_stack thread_stack::of_this_thread() noexcept { return {the.current->stack, stack_bytes, 0}; }
+
+std::size_t thread_stack_room() noexcept { return stack_bytes; }
+
 int create_thread(pthread_t& t, void (*body)(void*), void* arg) noexcept {
     the.step();
     the.drain_all(*the.current);   // as the call would
@@ -203,6 +209,11 @@ int create_thread(pthread_t& t, void (*body)(void*), void* arg) noexcept {
     t = number + 1;
     trace(operation::starts, nullptr, number, __builtin_return_address(0));
     return 0;
+}
+
+bool join_if_gone(pthread_t t) noexcept {
+    the.step();
+    return the.threads[t - 1].state == explore::thread_state::done;
 }
 
 pid_t this_tid() noexcept { return static_cast<pid_t>(the.current->number + 1); }
@@ -214,9 +225,16 @@ std::int64_t thread_cpu_time(pid_t tid) noexcept {
     return t.state == explore::thread_state::done ? -1 : t.cpu_time;
 }
 
+core_time core_time_of(pid_t tid) noexcept { return {thread_cpu_time(tid), 0}; }
+
 long voluntary_switches() noexcept { return static_cast<long>(choose(3)); }
 
-thread_activity activity_of(pid_t tid) noexcept {
+load_file::load_file() noexcept : fd_(-1), cpus_(1) {}
+load_file::~load_file() = default;
+bool load_file::has_room() const noexcept { return perhaps(); }
+
+void activity_files::close_all() noexcept {}
+thread_activity activity_files::of(pid_t tid) noexcept {
     the.step();
     if (tid <= 0 || static_cast<unsigned>(tid) > the.count) return {};
     const model_thread& t = the.threads[static_cast<unsigned>(tid) - 1];

@@ -21,7 +21,7 @@ inline handoff::options quiet(unsigned procs) {
     o.spin_before_sleep = perhaps() ? 0ns : 2us;
     o.idle_thread_timeout = perhaps() ? 10s : 50us;
     o.syscall_grace = o.syscall_retake_after = 10ms;
-    o.retake_running_after = 1h;
+    o.unguarded_grace = o.retake_running_after = 1h;
     give_membarrier(perhaps());
     give_cores(1 + choose(3));
     return o;
@@ -30,7 +30,7 @@ inline handoff::options quiet(unsigned procs) {
 // greedy is one whose monitor takes all it may, as soon as it may.
 inline handoff::options greedy(unsigned procs) {
     handoff::options o = quiet(procs);
-    o.syscall_grace = o.retake_running_after = 1us;
+    o.syscall_grace = o.unguarded_grace = o.retake_running_after = 1us;
     o.syscall_retake_after = perhaps() ? 1us : 20us;
     return o;
 }

@@ -109,6 +109,54 @@ EXPLORE_SCENARIO(yields, "sched.yield", 100'000, .length = 1'500) {
     EXPLORE_CHECK(rounds == 9);
 }
 
+// Time slices that end soon: who has used up one, in the library or out of it, waits behind the others, and is run.
+EXPLORE_SCENARIO(slices, "sched.slices", 100'000, .length = 2'000) {
+    runtime rt(greedy(1 + choose(2)));
+    owners check;
+    handoff::channel<int> ch(0);
+    const auto poll = [&] {
+        for (unsigned n = 1 + choose(6); n > 0; --n) {
+            ch.try_recv();
+            if (perhaps()) compute(choose(20));
+            if (perhaps()) check.check();
+        }
+    };
+    const auto play = [&] {
+        handoff::channel<int> there(0);
+        auto other = handoff::go([&] {
+            for (int i = 0; i < 2; ++i) EXPLORE_CHECK(there.recv() == i);
+        });
+        for (int i = 0; i < 2; ++i) {
+            there.send(i);
+            if (perhaps()) check.check();
+        }
+        other.join();
+    };
+    join_handle<void> all[] = {rt.go(poll), rt.go(play), rt.go(poll)};
+    for (auto& h : all) h.join();
+}
+
+// One that keeps its processor until a spent one has run, on the other, which may just be giving up.
+EXPLORE_SCENARIO(spent, "sched.spent", 100'000, .length = 2'000) {
+    runtime rt(greedy(2));
+    handoff::base::atomic<bool> done{false};
+    auto polls = rt.go([&] {
+        for (unsigned n = 1 + choose(8); n > 0; --n) {
+            handoff::this_goroutine::yield();
+            compute(choose(20));
+        }
+        done.store(true, std::memory_order_relaxed);
+    });
+    auto busy = rt.go([&] {
+        if (perhaps()) handoff::this_goroutine::yield();
+        while (!done.load(std::memory_order_relaxed)) relax();
+    });
+    auto brief = rt.go([] { compute(choose(60)); });
+    polls.join();
+    busy.join();
+    brief.join();
+}
+
 // Where a goroutine that parks shows itself to those who ready it.
 struct meeting_place {
     handoff::base::atomic<G*> parked{nullptr};

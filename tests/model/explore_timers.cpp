@@ -46,6 +46,31 @@ EXPLORE_SCENARIO(in_time, "timer.in_time", 100'000, .length = 1'500) {
     other.join();
 }
 
+// Two sleepers on two processors, both of which are idle; who woke for the first timer stays away with its goroutine, and
+// somebody else has to wake for the second. (For those of its own processor the monitor looks in its time.)
+EXPLORE_SCENARIO(beside, "timer.beside", 100'000, .length = 1'500) {
+    using handoff::detail::current_m;
+    runtime rt(quiet(2));
+    const auto here = [] { return current_m()->p.load(std::memory_order_relaxed); };
+    const handoff::detail::P* of_the_first = nullptr;
+    auto first = rt.go([&] {
+        of_the_first = here();
+        handoff::this_goroutine::sleep_for(3ms);
+        block(100'000'000);
+    });
+    if (perhaps()) block(choose(100'000));
+    auto second = rt.go([&] {
+        if (perhaps()) compute(choose(30));
+        const bool apart = of_the_first && here() != of_the_first;
+        const auto until = steady::now() + 3ms + std::chrono::nanoseconds(choose(1'000'000));
+        handoff::this_goroutine::sleep_until(until);
+        EXPLORE_CHECK(steady::now() >= until);
+        if (apart && time_is_even()) EXPLORE_CHECK(steady::now() < until + 2ms);
+    });
+    second.join();
+    first.join();
+}
+
 // A wait with a deadline that comes as somebody ends it.
 EXPLORE_SCENARIO(races, "timer.race", 100'000, .length = 1'500) {
     runtime rt(quiet(1 + choose(2)));
@@ -73,6 +98,7 @@ EXPLORE_SCENARIO(objects, "timer.objects", 100'000, .length = 2'000) {
           handoff::timer t(std::chrono::nanoseconds(choose(3'000)));
           linger();
           bool was = t.stop();
+          EXPLORE_CHECK(was);   // nobody has received
           EXPLORE_CHECK(!t.chan().try_recv());
           t.reset(std::chrono::nanoseconds(choose(3'000)));
           if (perhaps()) EXPLORE_CHECK(t.chan().recv());
@@ -90,6 +116,35 @@ EXPLORE_SCENARIO(objects, "timer.objects", 100'000, .length = 2'000) {
           handoff::ticker ticks(std::chrono::nanoseconds(500 + choose(2'000)));
           for (int i = 0; i < 2; ++i) EXPLORE_CHECK(ticks.chan().recv());
       }).join();
+}
+
+// Those of after(), whose channel goes while they fire.
+EXPLORE_SCENARIO(afters, "timer.after", 100'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::channel<steady::time_point> ch;
+    handoff::detail::sched* s = nullptr;
+    rt.go([&] {
+          s = handoff::detail::current_m()->s;
+          ch = handoff::after(std::chrono::nanoseconds(choose(3'000)));
+      }).join();
+    const auto drop = [&] {
+        linger();
+        if (perhaps()) (void)ch.try_recv();
+        ch = {};
+    };
+    if (perhaps()) {
+        thread outside(drop);
+        outside.join();
+    } else {
+        rt.go(drop).join();
+    }
+    // One that was due is out of the heap, for stop, a moment before the heap's size says so: both change in one hold of its
+    // lock, by whoever fires it. So have that lock once; no time passes in which a timer that was left could fire and be gone.
+    s->for_each_p([](handoff::detail::P& p) {
+        handoff::detail::g_queue none;
+        p.timers.take_due(0, 0, none);
+    });
+    for (const auto& p : rt.snapshot().processors) EXPLORE_CHECK(p.timers == 0);
 }
 
 }  // namespace

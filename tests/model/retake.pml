@@ -2,16 +2,23 @@
  *
  * Ms run goroutines that enter the library, make calls (guarded; handed off at once; with callbacks into the library) and
  * compute: each process may rest anywhere for any time. The monitor tries to take Ps all the while. A P that was taken or
- * given goes to an idle M, the new owner, or to the idle list.
+ * given goes to an idle M, the new owner, or to the idle list. A goroutine whose P is gone goes on without one, through
+ * further calls, until it enters the library; one that enters it in a call is tied to its M until the call ends.
  *
  * Simplifications. The monitor tries any M for any P, at any time and for any reason that the state of section and call
  * allows; the code's choice is among these. One candidate a round. Clocks and predictions are choices. What is done
  * under sched::lock is one step; the only run queue is the global one. All that a P holds is one word, DATA, which each
- * owner reads and writes with plain accesses. M::call is counted, as in the code, but without M::calls.
+ * owner reads and writes with plain accesses. M::call is counted, as in the code, but without M::calls. Calls do not nest.
  *
- * Checked: whoever touches a P owns it (`owner`) and sees the writes of all owners before; the monitor takes
- * a P only from who has it, and out of a call only if that has not ended; when all is at rest every goroutine has ended, every P is idle, nobody is counted as
- * computing. -DLIVE: all goroutines end (weak fairness), though the monitor never tires of asking.
+ * Checked: whoever touches a P owns it (`owner`) and sees the writes of all owners before; the monitor takes a P only from
+ * who has it, and out of a call only if that has not ended (but where its goroutine was asked to yield: it leaves that
+ * question open as its call ends, and the P may then be taken as out of that call, which only the statistics tell from out
+ * of user code); a goroutine is on one M from the beginning of a call to its end, also where it used the library in between,
+ * and tied no longer; when all is at rest every goroutine has ended, every P is idle, nobody is counted as computing.
+ * -DLIVE: all goroutines end (weak fairness), though the monitor never tires of asking.
+ *
+ * Not here: that one that makes calls without a P for ever gives way where threads are short, since goroutines do OPS things
+ * and end. The explorer's retake.few_threads is about that.
  *
  * Variants: -DFENCE: without membarrier. -DWEAK: see tso.pml. -DNP=2: two Ps. -DMUTANT_n: with a fault; the list is in
  * `run`.
@@ -51,6 +58,7 @@
 #define taken_unguarded 5
 #define taken_computing 6
 #define given 7
+#define away 8
 
 /* Under sched::lock: sets, as bits. */
 byte pidle, midle, globq;
@@ -62,9 +70,12 @@ bool in_call[NG];           /* syscall_depth is 1 */
 byte resume_at[NG];         /* where it goes on, in a section and with a P */
 #define at_start 0          /* leave */
 #define at_api 1            /* do what it called the library for, leave */
-#define at_exit 2           /* of exit_slow, after settle */
+#define at_exit 2           /* of a call's end: mutants only */
 #define at_end 3            /* of end_goroutine */
 bool unguarded[NG];         /* of settle, after regain: how == taken_unguarded */
+bool reopens[NG];           /* open_slowly has closed the bracket for a moment */
+byte tied_to[NG];           /* G::locked and M::locked_g: by suspend_call; an M + 1 */
+byte began_on[NG];          /* for the checks: the M, + 1, on which its present call began */
 byte ended;
 
 byte computing;             /* sched::computing */
@@ -129,10 +140,17 @@ inline acquirep() { atomic { HAS_ROOM(me) -> CHECK_OWNER(me, p - 1); put_in_buff
 /* m.hpp and syscall.cpp: the M's next value of section or call becomes visible some time later, or (the last) at once. */
 inline next_section() { atomic { HAS_ROOM(me) -> section++; put_in_buffer(me, SECTION(me), section, false) } }
 inline next_section_release() { atomic { HAS_ROOM(me) -> section++; put_in_buffer(me, SECTION(me), section, true) } }
-inline next_call() { atomic { HAS_ROOM(me) -> call++; put_in_buffer(me, CALL(me), call, false) } }
+#define next_call_value() call++; put_in_buffer(me, CALL(me), call, false)
+inline next_call() { atomic { HAS_ROOM(me) -> next_call_value() } }
 inline next_call_release() { atomic { HAS_ROOM(me) -> call++; put_in_buffer(me, CALL(me), call, true) } }
 inline exchange_section() { atomic { EMPTY(me) -> section++; mem[SECTION(me)] = section } }
 inline exchange_call() { atomic { EMPTY(me) -> call++; mem[CALL(me)] = call } }
+
+/* syscall.cpp, open_bracket. */
+inline open_bracket() {
+    atomic { in_call[g] = true; in_brackets[me] = true; began_on[g] = me + 1 };
+    next_call_release()
+}
 
 /* syscall.cpp, answer_retake. */
 inline answer_retake() {
@@ -164,12 +182,6 @@ inline answer_retake() {
 /* monitor.cpp, end_of_computing: under the lock. */
 inline end_of_computing() { atomic { EMPTY(me) -> assert(computing > 0); computing-- } }
 
-/* syscall.cpp, stop_computing. */
-inline stop_computing() {
-    end_of_computing();
-    store(me, TAKEN(me), taken_call)
-}
-
 /* idle.cpp, take_idle_p, under the lock: the old P if it is idle, else any. */
 inline take_idle_p() {
     if
@@ -187,8 +199,11 @@ inline take_idle_p() {
     owner[p - 1] = me + 1
 }
 
+#define IS_TIED_ELSEWHERE(g) (tied_to[g] != 0 && tied_to[g] != me + 1)
+
 proctype machine(byte me; byte p; byte g) {
     byte section = 1, call = 0, how = none;   /* the first two as in memory: nobody else writes them */
+    bool gives_way_first = false;
 
     if
     :: p != 0 -> mem[MP(me)] = p; goto in_section
@@ -202,9 +217,9 @@ find_runnable:
         EMPTY(me) ->
         CHECK_OWNER(me, p - 1);
         if
-        :: globq & BIT(0) -> g = 0; globq = globq & ~BIT(0); goto in_section
+        :: globq & BIT(0) -> g = 0; globq = globq & ~BIT(0)
 #if NG == 2
-        :: globq & BIT(1) -> g = 1; globq = globq & ~BIT(1); goto in_section
+        :: globq & BIT(1) -> g = 1; globq = globq & ~BIT(1)
 #endif
         :: globq == 0 ->                    /* releasep, put_idle_p */
             owner[p - 1] = 0;
@@ -213,8 +228,35 @@ find_runnable:
             p = 0;
             g = 0;
             goto stopm
+        fi;
+        /* execute */
+        if
+#ifndef MUTANT_21
+        :: IS_TIED_ELSEWHERE(g) ->          /* start_locked_m */
+            mem[MP(me)] = 0;
+            nextp[tied_to[g] - 1] = p;
+            owner[p - 1] = tied_to[g];
+            p = 0;
+            g = 0;
+            goto stopm
+#endif
+        :: else -> goto in_section
         fi
     };
+
+    /* idle.cpp, stop_locked_m: an M with a tied goroutine, which is queued, and perhaps with a P */
+stop_locked_m:
+    if
+    :: p != 0 ->
+        atomic { EMPTY(me) -> mem[MP(me)] = 0 };
+        handoffp(me, p - 1);
+        p = 0
+    :: else
+    fi;
+end_tied:
+    atomic { nextp[me] != 0 -> p = nextp[me]; nextp[me] = 0 };
+    acquirep();
+    goto in_section;
 
     /* idle.cpp, stopm */
 stopm:
@@ -228,11 +270,12 @@ end:
 
 in_section:
     atomic {
+        assert(!IS_TIED_ELSEWHERE(g));
         if
         :: unguarded[g] -> unguarded[g] = false; goto leave     /* settle: the program's callback */
         :: !unguarded[g] && resume_at[g] == at_start -> goto leave
         :: !unguarded[g] && resume_at[g] == at_api -> touch(me, p - 1); resume_at[g] = at_start; goto leave
-        :: !unguarded[g] && resume_at[g] == at_exit -> in_call[g] = false; resume_at[g] = at_start; goto leave
+        :: !unguarded[g] && resume_at[g] == at_exit -> resume_at[g] = at_start; assert(began_on[g] == me + 1); in_call[g] = false; began_on[g] = 0; goto leave
         :: !unguarded[g] && resume_at[g] == at_end -> touch(me, p - 1); resume_at[g] = at_start; ended++; goto find_runnable
         fi
     };
@@ -252,19 +295,28 @@ leave:
 user:
 
     atomic {
+        assert(in_call[g] || tied_to[g] == 0);
         if
         :: resume_at[g] != at_start -> goto enter       /* settle: the callback is over */
+        :: resume_at[g] == at_start && reopens[g] -> goto reopen
         :: resume_at[g] == at_start && in_call[g] -> goto exitsyscall
         :: resume_at[g] == at_start && ops[g] > 0 ->    /* in a call, too: a callback */
             ops[g]--; resume_at[g] = at_api; goto enter
-        :: resume_at[g] == at_start && ops[g] > 0 && !in_call[g] -> ops[g]--; goto entersyscall
-        :: resume_at[g] == at_start && ops[g] > 0 && !in_call[g] -> ops[g]--; goto entersyscallblock
-        :: resume_at[g] == at_start && ops[g] == 0 && !in_call[g] -> resume_at[g] = at_end; goto enter
+        :: resume_at[g] == at_start && ops[g] > 0 && !in_call[g] && !reopens[g] -> ops[g]--; goto entersyscall
+        :: resume_at[g] == at_start && ops[g] > 0 && !in_call[g] && !reopens[g] -> ops[g]--; goto entersyscallblock
+        :: resume_at[g] == at_start && ops[g] == 0 && !in_call[g] && !reopens[g] -> resume_at[g] = at_end; goto enter
         fi
     };
     /* m.hpp, enter */
 enter:
-    if :: ODD(call) -> next_call() :: else fi;
+    if
+    :: ODD(call) ->                         /* suspend_call */
+        next_call();
+#ifndef MUTANT_20
+        tied_to[g] = me + 1
+#endif
+    :: else
+    fi;
 #ifdef MUTANT_5
     how = SEEN(me, TAKEN(me));
 #endif
@@ -291,6 +343,9 @@ enter:
     if
     :: how == asked_to_yield -> goto give_way
     :: how == none -> goto in_section
+#ifdef MUTANT_19
+    :: how == away -> goto in_section
+#endif
     :: how >= taken_call -> goto settle
     fi;
 
@@ -301,7 +356,8 @@ give_way:
         how = none;
         CHECK_OWNER(me, p - 1);
         if
-        :: globq != 0 -> globq = globq | BIT(g); goto find_runnable
+        :: globq != 0 && tied_to[g] == 0 -> globq = globq | BIT(g); goto find_runnable
+        :: globq != 0 && tied_to[g] != 0 -> globq = globq | BIT(g); goto stop_locked_m
         :: globq == 0 -> goto in_section
         fi
     };
@@ -319,17 +375,13 @@ settle:
         put_in_buffer(me, MP(me), 0, false);
         in_brackets[me] = false
     };
-#ifdef MUTANT_14
-    store(me, TAKEN(me), none);
-#else
     store_release(me, TAKEN(me), none);
-#endif
     if :: how == taken_computing -> end_of_computing() :: else fi;
     how = none;
 
     /* regain */
     if
-    :: pidle != 0 ->                        /* npidle, without the lock */
+    :: pidle != 0 && !starved ->            /* npidle, without the lock */
         atomic {
             EMPTY(me) ->
             if
@@ -344,28 +396,43 @@ settle:
         EMPTY(me) ->
         if
 #ifndef MUTANT_10
-        :: pidle != 0 -> take_idle_p(); goto regained
+        :: pidle != 0 ->
+            take_idle_p();
+            if
+            :: tied_to[g] == 0 && !starved -> goto regained
+            :: else -> globq = globq | BIT(g)       /* its P is for whoever comes first */
+            fi
 #endif
-        :: else -> globq = globq | BIT(g); p = 0; g = 0; goto stopm
+        :: else ->
+            globq = globq | BIT(g);
+            p = 0;
+            if
+            :: tied_to[g] == 0 -> g = 0; goto stopm
+            :: else -> goto stop_locked_m
+            fi
         fi
     };
+    acquirep();
+    if
+    :: tied_to[g] == 0 -> goto find_runnable
+    :: else -> goto stop_locked_m
+    fi;
 regained:
     acquirep();
     goto in_section;
 
     /* entersyscall, the guard having learnt nothing, or for handoff_policy::sysmon */
 entersyscall:
-    in_call[g] = true;
-    in_brackets[me] = true;
-    next_call_release();
-    if :: SEEN(me, TAKEN(me)) == taken_computing -> stop_computing() :: else fi;
-    goto user;
+    open_bracket();
+    if
+    :: SEEN(me, TAKEN(me)) != none -> goto open_slowly
+    :: else -> goto user
+    fi;
 
     /* entersyscallblock, and entersyscall once it has learnt: hand_off_before_call */
 entersyscallblock:
-    in_call[g] = true;
-    in_brackets[me] = true;
-    next_call_release();
+    open_bracket();
+    if :: SEEN(me, TAKEN(me)) >= taken_call -> goto open_slowly :: else fi;
     exchange_section();
     how = SEEN(me, TAKEN(me));
 #ifdef MUTANT_11
@@ -374,19 +441,52 @@ entersyscallblock:
     if :: how != none -> answer_retake() :: else fi;
     if
     :: how >= taken_call ->
-        if :: how == taken_computing -> stop_computing() :: else fi
-    :: how < taken_call ->
-#ifndef MUTANT_9
-        store(me, TAKEN(me), given);
+#ifndef MUTANT_25
+        next_section_release();
 #endif
-        EMPTY(me);                          /* handoffp takes the lock */
-        handoffp(me, p - 1)
+        goto open_slowly
+    :: how < taken_call -> skip
     fi;
+#ifndef MUTANT_9
+    store(me, TAKEN(me), given);
+#endif
+    EMPTY(me);                              /* handoffp takes the lock */
+    handoffp(me, p - 1);
     how = none;
     next_section_release();
     goto user;
 
+open_slowly:
+    atomic {
+        how = SEEN(me, TAKEN(me));
+        gives_way_first = how == asked_to_yield || (how >= taken_call && starved)
+    };
+    if
+    :: how == taken_computing ->
+        end_of_computing();
+#ifndef MUTANT_23
+        store(me, TAKEN(me), away)
+#endif
+    :: else
+    fi;
+    if :: !gives_way_first && how != taken_unguarded -> how = none; goto user :: else fi;
+    atomic { HAS_ROOM(me) -> next_call_value(); in_call[g] = false; in_brackets[me] = false; began_on[g] = 0 };
+    reopens[g] = true;
+    if :: how == taken_unguarded -> store(me, TAKEN(me), away) :: else fi;
+    how = none;
+    if
+    :: gives_way_first -> gives_way_first = false; goto enter
+    :: else -> goto user                    /* the program's callback, which may use the library */
+    fi;
+reopen:
+    reopens[g] = false;
+    open_bracket();
+    goto user;
+
 exitsyscall:
+#ifndef MUTANT_24
+    tied_to[g] = 0;                         /* outermost_ends */
+#endif
 #if defined(FENCE) && !defined(MUTANT_7)
     exchange_call();
 #else
@@ -398,20 +498,59 @@ exitsyscall:
         how = none;
 #endif
         if
-        :: how == none -> in_call[g] = false; in_brackets[me] = false; goto user
-        :: how != none -> skip
+        :: how == none || how == asked_to_yield -> goto returned
+        :: else -> skip
         fi
     };
 
     /* exit_slow */
+    do
+    :: atomic { how == asked && EMPTY(me) ->
+        if
+        :: mem[TAKEN(me)] == asked -> mem[TAKEN(me)] = none; goto returned
+        :: else -> how = mem[TAKEN(me)]
+        fi
+        }
+    :: how != asked -> break
+    od;
+    if :: how < taken_call -> goto returned :: else fi;
+    /* back_without */
+#ifdef MUTANT_26
+    next_section();
+    resume_at[g] = at_exit;
+    goto settle;
+#endif
+    if
+    :: how == away || how == taken_unguarded -> goto returned
+    :: else
+    fi;
+#ifndef MUTANT_22
+    if :: how == taken_computing -> end_of_computing() :: else fi;
+#endif
+    store(me, TAKEN(me), away);
+returned:
+    atomic {
+        assert(began_on[g] == me + 1);
+#ifdef MUTANT_27
+        if :: how == asked_to_yield -> goto give_way_at_exit :: else fi;
+#endif
+        how = none;
+        began_on[g] = 0;
+        in_call[g] = false;
+        in_brackets[me] = false;
+        goto user
+    };
+#ifdef MUTANT_27
+give_way_at_exit:
     next_section();
     resume_at[g] = at_exit;
     answer_retake();
     if
-    :: how >= taken_call -> goto settle
     :: how == asked_to_yield -> goto give_way
     :: how == none -> goto in_section
+    :: how >= taken_call -> goto settle
     fi
+#endif
 }
 
 /* retake.cpp, retake_ps, and what monitor.cpp does around it. It may stop after any round: nobody may depend on it. */
@@ -452,9 +591,12 @@ next:
     /* retake_ps, the first loop */
 #ifndef MUTANT_15
     atomic {
-                if
+        if
         :: mem[TAKEN(m)] == none -> mem[TAKEN(m)] = ask
         :: mem[TAKEN(m)] == asked_to_yield -> ask = asked_to_yield
+#ifdef MUTANT_18
+        :: mem[TAKEN(m)] == away -> mem[TAKEN(m)] = ask
+#endif
         :: else -> goto next
         fi
     };
@@ -482,7 +624,7 @@ next:
 #endif
     atomic {
         assert(as != taken_unguarded || mem[TAKEN(m)] != taken_unguarded);   /* M::unguarded_since is ours to write */
-                if
+        if
 #ifdef MUTANT_3
         :: true ->
 #elif defined(MUTANT_15)
@@ -492,7 +634,7 @@ next:
 #endif
             mem[TAKEN(m)] = as;
             assert(owner[x] == m + 1);
-            assert(as != taken_call || in_brackets[m]);
+            assert(as != taken_call || in_brackets[m] || ask == asked_to_yield);
             owner[x] = MONITOR + 1;
             if :: as == taken_computing -> computing++ :: else fi   /* begin_computing */
 #ifndef MUTANT_3
@@ -506,7 +648,7 @@ give_up:
     if
     :: ask == asked ->
         atomic {
-                        if :: mem[TAKEN(m)] == asked -> mem[TAKEN(m)] = none :: else fi
+            if :: mem[TAKEN(m)] == asked -> mem[TAKEN(m)] = none :: else fi
         }
     :: ask != asked
     fi;
@@ -522,7 +664,8 @@ proctype at_rest() {
     assert(pidle == (1 << NP) - 1);                 /* no P is lost */
     assert(globq == 0);
     assert(midle == (1 << NM) - 1);
-    assert(computing == 0)
+    assert(computing == 0);
+    assert(tied_to[0] == 0)
 }
 
 #ifdef LIVE

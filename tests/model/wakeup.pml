@@ -248,9 +248,17 @@ end_asleep:
 
 execute:
     if
+#ifdef MUTANT_11
+    :: spinning[me] -> full_fence(me); work_anywhere(me, found); atomic { spinning[me] = false; nmspinning-- };
+#else
     :: atomic { spinning[me] -> spinning[me] = false; nmspinning-- };
+        full_fence(me);
+        work_anywhere(me, found);
+#endif
 #ifndef MUTANT_5
-        wakep_any(me, got)
+        if :: found -> found = false; wakep_any(me, got) :: else fi
+#else
+        found = false
 #endif
     :: !spinning[me]
     fi;

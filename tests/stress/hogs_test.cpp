@@ -173,8 +173,8 @@ TEST(Hogs, EndNormally) {
     watch.finish(hogs);
     const handoff::stats s = wait_for_end(rt);
     EXPECT_EQ(s.computing_without_processor, 0u);
-    EXPECT_EQ(s.exits_old_idle + s.exits_any_idle + s.exits_queued,
-              s.handoffs_sysmon + s.handoffs_immediate + s.handoffs_unguarded + s.handoffs_computing);
+    EXPECT_EQ(s.exits_old_idle + s.exits_any_idle + s.exits_queued + s.regains + s.ended_without,
+              s.handoffs_sysmon + s.handoffs_immediate + s.handoffs_unguarded + s.handoffs_computing + s.started_without);
 }
 
 // A hog that has lost its processor and then blocks, however it does, computes no longer.

@@ -6,6 +6,9 @@
 
 #include <fcntl.h>
 
+#include <fstream>
+#include <string>
+
 namespace {
 
 using namespace stress;
@@ -114,7 +117,17 @@ TEST_P(Wakeups, OfIdleProcessorsFromABusyOne) {
     }
 }
 
-// stalled says whether a goroutine waits in a queue while a processor is idle and no thread is on its way to it.
+// asleep says whether the kernel has the thread wait for something.
+bool asleep(pid_t tid) {
+    std::ifstream file("/proc/self/task/" + std::to_string(tid) + "/stat");
+    std::string all;
+    std::getline(file, all);
+    const auto name_ends = all.rfind(") ");
+    return name_ends != std::string::npos && all[name_ends + 2] == 'S';
+}
+
+// stalled says whether a goroutine waits in a queue while a processor is idle and no thread is on its way to it: all but
+// the caller's are asleep. (One that was the monitor and has taken a processor, or one that was woken, may wait for a core.)
 bool stalled(const handoff::runtime& rt) {
     const handoff::scheduler_snapshot now = rt.snapshot();
     bool idle = false, waits = now.queued_globally != 0;
@@ -123,8 +136,7 @@ bool stalled(const handoff::runtime& rt) {
         waits |= p.queued != 0;
     }
     unsigned awake = 0;
-    for (const auto& t : now.threads)
-        awake += t.state != handoff::thread_state::idle && t.state != handoff::thread_state::monitor;
+    for (const auto& t : now.threads) awake += !asleep(t.tid);
     return idle && waits && awake == 1 && now.threads.size() == rt.stats().threads;
 }
 

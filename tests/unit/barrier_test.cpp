@@ -1,7 +1,9 @@
 // barrier: phases, completion, arrival and dropping, misuse, stop tokens, and its end.
 #include "locks.hpp"
 
+#include <cstdlib>
 #include <optional>
+#include <stdexcept>
 #include <stop_token>
 
 using handoff::barrier;
@@ -170,6 +172,35 @@ TEST_P(barriers, let_participants_drop_out) {
         all.join();
         EXPECT_EQ(phases, longest + 1);
     }
+}
+
+TEST(barrier, expects_no_less_than_nobody) {
+    EXPECT_EQ(thrown_by<usage_error>([] { barrier<> b(-1); }),
+              "handoff: the count of a barrier is -1, not between 0 and " + std::to_string(barrier<>::max()));
+    EXPECT_THROW(barrier<>(PTRDIFF_MIN), usage_error);
+    EXPECT_THROW(barrier<>(barrier<>::max() + 1), usage_error);
+}
+
+TEST(barrier_death, a_completion_that_throws_ends_the_process) {
+    auto complete = [] { throw std::runtime_error("not complete"); };
+    EXPECT_DEATH({
+        try {
+            barrier<decltype(complete)> b(1, complete);
+            b.arrive_and_wait();
+        } catch (...) {
+            std::_Exit(0);
+        }
+    }, "not complete");
+}
+
+TEST_P(barriers, are_waited_for_though_const) {
+    barrier<> b(2);
+    const barrier<>& seen = b;
+    crowd all;
+    all.go(rt_, [&] { seen.wait(b.arrive()); });
+    EXPECT_EVENTUALLY(waiting(rt_, "barrier") == 1);
+    b.arrive_and_wait();
+    all.join();
 }
 
 TEST_P(barriers, refuse_more_than_they_expect) {

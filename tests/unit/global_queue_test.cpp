@@ -81,15 +81,40 @@ TEST_F(global_queue_, serves_the_oldest_batch_before_all_others_if_told) {
     EXPECT_EQ(take(9, true), (numbers{60}));   // without a batch
 }
 
+TEST_F(global_queue_, serves_spent_ones_last_and_one_by_one) {
+    q_.push_spent(g(0));
+    q_.push_spent(g(1));
+    EXPECT_TRUE(q_.has_spent());
+    EXPECT_FALSE(q_.has_unspent());
+    EXPECT_EQ(q_.front(), nullptr);
+    q_.push(g(2));
+    push_batch(3, 2);
+    q_.push_spent(g(5));
+    EXPECT_EQ(q_.size(), 6u);
+    EXPECT_TRUE(q_.has_unspent());
+    EXPECT_EQ(take(9), numbers{2});
+    EXPECT_EQ(take(9, true), (numbers{3, 4}));
+    EXPECT_FALSE(q_.has_unspent());
+    EXPECT_EQ(take(9), numbers{0});
+    EXPECT_EQ(take(9, true), numbers{1});
+    EXPECT_EQ(take(0), numbers{});
+    EXPECT_EQ(number(q_.pop_spent()), 5u);
+    EXPECT_EQ(q_.pop_spent(), nullptr);
+    EXPECT_TRUE(q_.empty());
+    EXPECT_FALSE(q_.has_spent());
+    EXPECT_EQ(take(9), numbers{});
+}
+
 TEST_F(global_queue_, loses_nothing) {
     auto rng = seeded_random("global_queue.loses_nothing");
     std::vector<int> there(4'000, 0);
     std::size_t pushed = 0, taken = 0;
     while (pushed < there.size() || taken < pushed) {
-        const auto what = rng() % 4;
-        if (what == 0 && pushed < there.size()) {
+        const auto what = rng() % 5;
+        if ((what == 0 || what == 4) && pushed < there.size()) {
             ++there[pushed];
-            q_.push(g(pushed++));
+            if (what == 0) q_.push(g(pushed++));
+            else q_.push_spent(g(pushed++));
         } else if (what == 1 && pushed < there.size()) {
             const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(1 + rng() % global_queue::batch_size, there.size() - pushed));
             push_batch(pushed, n);

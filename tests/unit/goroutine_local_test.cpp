@@ -1,9 +1,13 @@
 // goroutine_local: a value for each goroutine, wherever it runs, and its end.
 #include "locks.hpp"
 
+#include <cstdlib>
 #include <optional>
+#include <pthread.h>
 #include <set>
 #include <stdexcept>
+#include <thread>
+#include <utility>
 
 using handoff::channel;
 using handoff::goroutine_local;
@@ -331,6 +335,120 @@ TEST_P(goroutine_locals, of_threads_end_with_the_thread) {
     EXPECT_EQ(value::alive, 0);
     EXPECT_EQ(*number, 1);
     number.reset();
+}
+
+// ---- What ends later still -----------------------------------------------------------------------------------------
+
+struct late_tag;
+using late_value = counted<late_tag>;
+goroutine_local<late_value> late;
+
+struct uses_it_at_the_end {
+    bool armed = false;
+    ~uses_it_at_the_end() {
+        if (armed) late.get();
+    }
+};
+thread_local uses_it_at_the_end last_line;
+HANDOFF_OPAQUE void arm() { last_line.armed = true; }   // on the thread that it runs on now
+
+TEST_P(goroutine_locals, of_threads_that_thread_locals_use_are_destroyed) {
+    for (const bool used_before : {false, true}) {
+        const int made = late_value::made;
+        for (int i = 0; i < 20; ++i)
+            std::thread([&] {
+                if (used_before) late.get();
+                arm();
+                if (!used_before) late.get();
+            }).join();
+        // Which of the two ends first goes by which was used first.
+        EXPECT_EQ(late_value::made - made, used_before ? 20 : 40);
+        EXPECT_EQ(late_value::alive, 0);
+    }
+    // First used there.
+    std::thread(arm).join();
+    EXPECT_EQ(late_value::alive, 0);
+}
+
+TEST_P(goroutine_locals, of_the_runtimes_threads_are_destroyed) {
+    const int made = late_value::made;
+    {
+        handoff::options o;
+        o.procs = GetParam();
+        o.idle_thread_timeout = 1ms;
+        runtime rt(o);
+        rt.run([] {
+            std::vector<handoff::join_handle<void>> all;
+            for (int i = 0; i < 20; ++i)
+                all.push_back(handoff::go([] {
+                    late.get();
+                    arm();
+                    handoff::blocking_call(handoff::handoff_policy::immediate, [] { arm(); std::this_thread::sleep_for(1ms); });
+                }));
+            for (auto& h : all) h.join();
+        });
+    }
+    EXPECT_GT(late_value::made - made, 20);
+    EXPECT_EQ(late_value::alive, 0);
+}
+
+// In several rounds of them, also by one that comes after ours in each.
+TEST_P(goroutine_locals, that_pthread_keys_use_are_destroyed) {
+    static std::atomic<int> uses{0};
+    static pthread_key_t keys[2];
+    static const auto use = [](int which, void* rounds) {
+        late.get();
+        ++uses;
+        const auto left = reinterpret_cast<std::uintptr_t>(rounds) - 1;
+        if (left != 0) ::pthread_setspecific(keys[which], reinterpret_cast<void*>(left));
+    };
+    ASSERT_EQ(::pthread_key_create(&keys[0], [](void* rounds) { use(0, rounds); }), 0);
+    ASSERT_EQ(::pthread_key_create(&keys[1], [](void* rounds) { use(1, rounds); }), 0);
+    for (const bool used_before : {false, true})
+        for (const std::uintptr_t rounds : {1, 2, 3}) {
+            if (with_asan && !used_before) continue;   // 32 bytes of the C library's are left: goroutine_local.cpp
+            uses = 0;
+            std::thread([&] {
+                if (used_before) late.get();
+                for (const pthread_key_t key : keys) ::pthread_setspecific(key, reinterpret_cast<void*>(rounds));
+            }).join();
+            EXPECT_EQ(uses, 2 * static_cast<int>(rounds));
+            EXPECT_EQ(late_value::alive, 0);
+        }
+    for (const pthread_key_t key : keys) ::pthread_key_delete(key);
+}
+
+// The main thread leaves by exit(): its thread_locals go first, then what is static.
+[[noreturn]] void exit_with_late_uses() {
+    std::atexit([] {   // called last
+        if (late_value::alive != 0 || late_value::made == 0) std::_Exit(1);
+    });
+    std::atexit([] { late.get(); });
+    arm();
+    late.get();
+    std::exit(0);
+}
+
+TEST(goroutine_locals_at_exit, of_the_main_thread_are_destroyed) {
+    EXPECT_EXIT(exit_with_late_uses(), testing::ExitedWithCode(0), "");
+}
+
+// What a goroutine returned is destroyed after its values, if nobody joins it.
+TEST_P(goroutine_locals, that_a_dropped_result_uses_are_destroyed) {
+    struct result {
+        result() = default;
+        result(result&& other) noexcept : armed(std::exchange(other.armed, false)) {}
+        ~result() {
+            if (armed) late.get();
+        }
+        bool armed = true;
+    };
+    for (int i = 0; i < 100; ++i) {
+        rt_.run([] { handoff::go([] { return result(); }).detach(); });
+        rt_.run([] { EXPECT_FALSE(late.has()); });   // perhaps in the same G
+    }
+    EXPECT_EVENTUALLY(rt_.stats().goroutines == 0);
+    EXPECT_EQ(late_value::alive, 0);
 }
 
 // A goroutine does not see what its thread had, nor leave it something.

@@ -468,4 +468,19 @@ TEST(unhandled_exception, handler_that_throws_terminates) {
     EXPECT_EXIT(dies(), testing::ExitedWithCode(77), "");
 }
 
+// Who was started from outside, or came back from a call, waits in the queue of all.
+TEST(yield, lets_one_of_the_global_queue_on) {
+    handoff::runtime rt(no_retakes(1));
+    rt.run([&] {
+        for (int i = 0; i < 200; ++i) {   // at any place in the 61 picks between two that look there anyway
+            std::atomic<bool> ran{false};
+            handoff::join_handle<void> h;
+            std::thread([&] { h = rt.go([&] { ran = true; }); }).join();
+            handoff::this_goroutine::yield();
+            ASSERT_TRUE(ran.load()) << i;
+            h.join();
+        }
+    });
+}
+
 }  // namespace

@@ -1,6 +1,8 @@
 // What a runtime tells about itself: stats, snapshot, dump, and the lines of HANDOFF_DEBUG.
 #include "testing.hpp"
 
+#include "sched/p.hpp"
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -253,6 +255,138 @@ TEST(inspection_of_counts, may_be_asked_for_while_all_changes) {
     });
     over = true;
     for (auto& t : observers) t.join();
+}
+
+// All counters of a runtime, and those of each bucket.
+std::vector<std::uint64_t> counters(const handoff::stats& s) {
+    std::vector<std::uint64_t> all{
+        s.spawned,         s.switches,        s.steals,          s.stolen,         s.handoffs_sysmon, s.handoffs_immediate,
+        s.handoffs_unguarded, s.handoffs_computing, s.retakes_given_up, s.exits_own, s.exits_without,  s.exits_old_idle,
+        s.exits_any_idle,  s.exits_queued,    s.ended_without,   s.started_without, s.regains,        s.threads_most,
+        s.threads_created, s.threads_retired, s.thread_cap_hits, s.stacks_mapped,  s.stacks_without_guard, s.stack_failures};
+    for (const auto* h : {&s.handoff_latency_sysmon, &s.handoff_latency_immediate, &s.handoff_latency_unguarded})
+        all.insert(all.end(), h->buckets.begin(), h->buckets.end());
+    return all;
+}
+
+class counts : public testing::TestWithParam<unsigned> {};
+INSTANTIATE_TEST_SUITE_P(procs, counts, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
+
+// Calls that keep their processor, that lose it, and with a callback; polled by threads as fast as they can.
+TEST_P(counts, never_go_back) {
+    runtime rt({.procs = GetParam()});
+    std::atomic<bool> over{false};
+    std::vector<handoff::join_handle<void>> all;
+    for (const auto policy : policies)
+        for (int i = 0; i < 2; ++i)
+            all.push_back(rt.go([&, policy, i] {
+                while (!over) {
+                    { const handoff::syscall_guard g(policy); }
+                    if (i == 0) handoff::blocking_call([] { this_goroutine::yield(); });
+                    handoff::go([] {}).join();
+                }
+            }));
+    std::vector<std::thread> observers;
+    for (int t = 0; t < 2; ++t)
+        observers.emplace_back([&] {
+            auto last = counters(rt.stats());
+            for (const auto until = steady::now() + 300ms; steady::now() < until;) {
+                const auto s = rt.stats();
+                auto now = counters(s);
+                for (std::size_t i = 0; i < now.size(); ++i) ASSERT_GE(now[i], last[i]) << "counter " << i;
+                ASSERT_LE(s.goroutines, s.spawned);
+                ASSERT_GE(s.goroutines, 1u);   // births are never behind ends
+                last = std::move(now);
+            }
+        });
+    for (auto& t : observers) t.join();
+    over = true;
+    for (auto& h : all) h.join();
+}
+
+// However often it was asked meanwhile: how calls have ended adds up.
+TEST_P(counts, are_exact_once_all_is_quiet) {
+    runtime rt({.procs = GetParam()});
+    std::atomic<bool> over{false};
+    std::thread observer([&] {
+        while (!over) (void)rt.stats();
+    });
+    std::atomic<std::uint64_t> calls{0};
+    std::vector<handoff::join_handle<void>> all;
+    for (int i = 0; i < 4; ++i)
+        all.push_back(rt.go([&] {
+            const std::uint64_t n = scaled(20'000);
+            for (std::uint64_t k = 0; k < n; ++k) {
+                const handoff::syscall_guard g(k % 16 == 0 ? handoff::handoff_policy::immediate : handoff::handoff_policy::sysmon);
+            }
+            calls += n;
+        }));
+    for (auto& h : all) h.join();
+    over = true;
+    observer.join();
+    const auto s = rt.stats();
+    EXPECT_EQ(s.exits_own + s.exits_without, calls);
+}
+
+// Switches are some ten million a second and processor.
+static_assert(sizeof(std::declval<handoff::detail::P>().schedtick) == sizeof(handoff::stats::switches));
+
+// A snapshot of many keeps nobody waiting: others come to the scheduler's lock all the while.
+TEST(inspection_of_counts, snapshots_let_others_on) {
+    runtime rt({.procs = 1});
+    const std::size_t n = scaled(50'000);   // TSan bears 8,128
+    handoff::latch over(1);
+    rt.run([&] {
+        for (std::size_t i = 0; i < n; ++i) handoff::go(handoff::spawn_options{.name = i % 2 ? "" : "one of many"}, [&] { over.wait(); });
+    });
+    ASSERT_EVENTUALLY(idle_processors(rt) == 1);
+    std::atomic<bool> done{false};
+    std::atomic<std::uint64_t> spawned{0};
+    std::thread spawner([&] {   // from outside: under the lock
+        while (!done) {
+            rt.go([] {}).join();
+            ++spawned;
+        }
+    });
+    // Not each time: another process may have the cores meanwhile; or before a snapshot has begun.
+    int let_on = 0;
+    for (int i = 0; i < 9; ++i) {
+        const std::uint64_t before = spawned;
+        const auto s = rt.snapshot();
+        let_on += spawned - before > 20;   // while it was made: it goes slowly, too
+        EXPECT_GE(s.goroutines.size(), n);
+        EXPECT_LE(s.goroutines.size(), n + 1);
+    }
+    EXPECT_GE(let_on, 5);
+    done = true;
+    spawner.join();
+    over.count_down();
+}
+
+// A name is never another goroutine's, however fast they follow each other in the same memory.
+TEST(inspection_of_counts, snapshots_give_each_its_own_name) {
+    runtime rt({.procs = 2});
+    std::atomic<bool> over{false};
+    const auto spawn_all = [&](int place) {
+        while (!over) {
+            std::vector<handoff::join_handle<void>> all;
+            for (int i = 0; i < 50; ++i) {
+                // At a place of its own for each name.
+                if (place == 0) all.push_back(rt.go(handoff::spawn_options{.name = "first", .site = {"first.cpp", 1}}, [] { this_goroutine::yield(); }));
+                else all.push_back(rt.go(handoff::spawn_options{.name = "other", .site = {"other.cpp", 2}}, [] { this_goroutine::yield(); }));
+            }
+            for (auto& h : all) h.join();
+        }
+    };
+    std::thread a([&] { spawn_all(0); }), b([&] { spawn_all(1); });
+    for (const auto until = steady::now() + 300ms; steady::now() < until;)
+        for (const auto& g : rt.snapshot().goroutines) {
+            if (g.who.name.empty()) continue;
+            EXPECT_EQ(g.who.created, g.who.name == "first" ? "first.cpp:1" : "other.cpp:2");
+        }
+    over = true;
+    a.join();
+    b.join();
 }
 
 // ---- Text of enumerators and histograms ----------------------------------------------------------------------------

@@ -39,6 +39,25 @@ TEST_P(timed_joins, are_never_early_and_leave_the_handle) {
     EXPECT_EQ(h.join(), 5);
 }
 
+// What std::thread has.
+TEST(join_handle, is_swapped_and_says_whose_it_is) {
+    runtime rt({.procs = 1});
+    auto a = rt.go([] { return this_goroutine::id(); });
+    join_handle<handoff::goroutine_id> b;
+    const auto id = a.get_id();
+    EXPECT_EQ(id, a.id());
+    EXPECT_EQ(b.get_id(), 0u);
+    a.swap(b);
+    EXPECT_FALSE(a.joinable());
+    EXPECT_EQ(b.get_id(), id);
+    using std::swap;
+    swap(a, b);
+    EXPECT_FALSE(b.joinable());
+    a.swap(a);
+    EXPECT_EQ(a.join(), id);
+    static_assert(noexcept(a.swap(b)) && noexcept(swap(a, b)) && std::is_nothrow_swappable_v<join_handle<int>>);
+}
+
 TEST_P(timed_joins, of_no_time_say_what_is) {
     channel<int> go_on(0);
     auto h = rt_.go([go_on]() mutable { go_on.recv(); });

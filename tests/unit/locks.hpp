@@ -77,7 +77,7 @@ private:
     std::vector<std::unique_ptr<std::atomic<pid_t>>> tids_;
 };
 
-// on_both calls f on a goroutine of rt, and on this thread.
+// on_both calls f on a goroutine of rt, and on this thread, where groups and timers that it makes are the default runtime's.
 template <class F>
 void on_both(handoff::runtime& rt, F f) {
     {
@@ -85,6 +85,7 @@ void on_both(handoff::runtime& rt, F f) {
         rt.run([&] { f(); });
     }
     SCOPED_TRACE("on a thread");
+    handoff::default_runtime();
     f();
 }
 

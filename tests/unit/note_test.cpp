@@ -38,6 +38,17 @@ TEST(note, timeout_is_never_early) {
     EXPECT_TRUE(n.wait_until(nanotime() + ms));
 }
 
+TEST(note, spin_ends_with_the_deadline) {
+    note n;
+    const std::int64_t began = nanotime();
+    EXPECT_FALSE(n.wait_until(began + ms, std::chrono::nanoseconds(30s).count()));
+    EXPECT_GE(nanotime(), began + ms);
+    EXPECT_LT(nanotime(), began + std::chrono::nanoseconds(20s).count());
+    EXPECT_FALSE(n.wait_until(began, ms));   // it has passed
+    n.wake();
+    EXPECT_TRUE(n.wait_until(began, ms));
+}
+
 TEST(note, wake_ends_a_sleep) {
     note n;
     int message = 0;   // plain: the note orders it

@@ -2,6 +2,7 @@
 // handler that was there before.
 #include "testing.hpp"
 
+#include <atomic>
 #include <csignal>
 #include <memory>
 #include <sys/mman.h>
@@ -35,6 +36,65 @@ TEST(overflow, is_reported_with_the_goroutine) {
                 "handoff: goroutine [0-9]+ \"digger\" \\(deep\\.cc:12\\) has overflowed its stack of 64 KiB");
     EXPECT_EXIT(overflow({.name = "large", .stack_size = 1 << 20}), testing::KilledBySignal(SIGSEGV),
                 "\"large\" \\(deep\\.cc:12\\) has overflowed its stack of 1024 KiB");
+}
+
+// A function with a large frame, of which it touches the lowest bytes alone.
+template <std::size_t Bytes>
+[[gnu::noinline]] int large_frame() {
+    volatile char line[Bytes];
+    line[0] = 1;
+    return line[0];
+}
+
+// Others wait, with data of theirs on stacks that lie right below.
+[[noreturn]] void step_over(std::size_t stack_size, int (*f)()) {
+    ::signal(SIGSEGV, SIG_DFL);
+    runtime rt({.procs = 1, .stack_size = 64 * 1024});
+    handoff::channel<int> never;
+    for (int i = 0; i < 30; ++i)
+        rt.go([&] {
+            volatile char mine[8 * 1024];
+            for (volatile char& c : mine) c = 7;
+            never.recv();
+            for (volatile char& c : mine)
+                if (c != 7) std::_Exit(4);
+        }).detach();
+    rt.run([] {});
+    rt.go(handoff::spawn_options{.name = "wide", .stack_size = stack_size}, f).join();
+    never.close();
+    rt.run([] { handoff::this_goroutine::sleep_for(1ms); });
+    std::_Exit(3);
+}
+
+TEST(overflow, of_a_large_frame_is_reported) {
+    if (with_asan) GTEST_SKIP() << "it has reports of its own, and large variables elsewhere";
+    constexpr std::size_t kib = 1024;
+    const char* const said = "\"wide\" .* has overflowed its stack of [0-9]+ KiB";
+    EXPECT_EXIT(step_over(0, large_frame<65 * kib>), testing::KilledBySignal(SIGSEGV), said);
+    EXPECT_EXIT(step_over(0, large_frame<80 * kib>), testing::KilledBySignal(SIGSEGV), said);
+    EXPECT_EXIT(step_over(0, large_frame<(64 + 58) * kib>), testing::KilledBySignal(SIGSEGV), said);
+    EXPECT_EXIT(step_over(512 * kib, large_frame<(512 + 58) * kib>), testing::KilledBySignal(SIGSEGV), said);
+}
+
+// It has stepped over its own guard, or follows a stray pointer: into another's.
+[[noreturn]] void touch_the_guard_of_another() {
+    ::signal(SIGSEGV, SIG_DFL);
+    runtime rt({.procs = 1, .stack_size = 64 * 1024});
+    std::atomic<char*> there{nullptr};
+    auto waits = rt.go([&] {
+        there = static_cast<char*>(__builtin_frame_address(0));
+        handoff::channel<int>(0).recv();
+    });
+    rt.go(handoff::spawn_options{.name = "stray"}, [&] {
+        while (!there) handoff::this_goroutine::yield();
+        *static_cast<volatile char*>(there.load() - 80 * 1024) = 1;   // 64 of stack, and a quarter of the guard
+    }).join();
+    std::_Exit(3);
+}
+
+TEST(overflow, of_another_stack_names_who_did_it) {
+    EXPECT_EXIT(touch_the_guard_of_another(), testing::KilledBySignal(SIGSEGV),
+                "goroutine [0-9]+ \"stray\" .* has touched the guard of a stack that is not its own");
 }
 
 // The handler is there for as long as there are runtimes, whichever was the first.

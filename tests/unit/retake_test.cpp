@@ -269,8 +269,8 @@ TEST(retake, by_an_eager_retaker) {
     }
 }
 
-// With one processor, whose goroutines lose it in guarded calls only, user code outside of brackets is never run by
-// two threads at once: plain variables need no lock.
+// With one processor, whose goroutines lose it in guarded calls only, user code between two calls of the library, neither of
+// them the end of a guard, is never run by two threads at once: plain variables need no lock.
 TEST(retake, one_processor_excludes) {
     auto rng = seeded_random("retake.one_processor_excludes");
     runtime rt(no_retakes(1));
@@ -285,6 +285,7 @@ TEST(retake, one_processor_excludes) {
                     const syscall_guard g(policies[random() % 3]);
                     if (random() % 2) stay_away(random);
                 }
+                enter_library();   // after the guard it may go on without a processor, until it uses the library
                 const auto mine = this_goroutine::id();
                 intrusions += inside != 0;
                 inside = mine;
@@ -353,6 +354,31 @@ TEST(retake, while_processors_come_and_go) {
     EXPECT_EVENTUALLY(rt.stats().goroutines == 0);
     EXPECT_EVENTUALLY(rt.snapshot().processors.size() == 2);
     EXPECT_EVENTUALLY(idle_processors(rt) == 2);
+}
+
+// A time slice is over; the retaker has asked, and found its goroutine in the library. That gives way where it may change
+// threads: as its next call begins, and not as one ends.
+TEST(asked_to_yield, gives_way_as_a_call_begins) {
+    using handoff::detail::retake;
+    runtime rt(no_retakes(1));
+    rt.run([&] {
+        for (const handoff_policy policy : {handoff_policy::sysmon, handoff_policy::adaptive}) {
+            std::atomic<bool> ran{false};
+            auto other = handoff::go([&] { ran = true; });   // there is only our processor
+            {
+                const syscall_guard g(policy);
+                retake taken = retake::none;
+                ASSERT_TRUE(handoff::detail::current_m()->taken.compare_exchange_strong(taken, retake::asked_to_yield,
+                                                                                        std::memory_order_seq_cst));
+            }
+            EXPECT_FALSE(ran.load());
+            {
+                const syscall_guard g(policy);
+                EXPECT_TRUE(ran.load());
+            }
+            other.join();
+        }
+    });
 }
 
 }  // namespace

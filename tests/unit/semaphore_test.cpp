@@ -77,6 +77,19 @@ TEST_P(semaphores, refuse_what_goes_beyond_their_maximum) {
     });
 }
 
+TEST(semaphore, has_no_more_permits_at_first_than_it_may) {
+    EXPECT_EQ(thrown_by<usage_error>([] { counting_semaphore<> s(-1); }),
+              "handoff: the count of a semaphore is -1, not between 0 and 9223372036854775807");
+    EXPECT_EQ(thrown_by<usage_error>([] { binary_semaphore s(2); }), "handoff: the count of a semaphore is 2, not between 0 and 1");
+    EXPECT_THROW(counting_semaphore<5>(6), usage_error);
+    EXPECT_THROW(counting_semaphore<5>(PTRDIFF_MIN), usage_error);
+    EXPECT_THROW(counting_semaphore<0>(1), usage_error);
+    counting_semaphore<5> all(5);
+    EXPECT_EQ(drain(all), 5u);
+    static constinit counting_semaphore<5> at_compile_time(5);
+    EXPECT_EQ(drain(at_compile_time), 5u);
+}
+
 // Nor do those that wait notice.
 TEST_P(semaphores, refuse_it_while_others_wait) {
     counting_semaphore<5> s(0);

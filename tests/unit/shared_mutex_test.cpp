@@ -65,6 +65,27 @@ TEST_P(shared_mutexes, let_readers_in_together) {
     EXPECT_TRUE(m.try_lock());
 }
 
+// The same of more than are woken in one round (sync/parking_lot.hpp), behind a writer.
+TEST_P(shared_mutexes, let_in_all_readers_behind_a_writer) {
+    shared_mutex m;
+    constexpr int readers = 200;
+    std::atomic<int> begun{0}, inside{0};
+    crowd all;
+    m.lock();
+    for (int i = 0; i < readers; ++i)
+        all.go(i % 2 == 0 ? rt_ : other_, [&] {
+            ++begun;
+            const std::shared_lock hold(m);
+            ++inside;
+            for (const auto until = steady::now() + 20s; inside < readers && steady::now() < until;) this_goroutine::yield();
+            EXPECT_EQ(inside, readers);
+        });
+    EXPECT_EVENTUALLY(begun == readers);
+    m.unlock();
+    all.join();
+    EXPECT_TRUE(m.try_lock());
+}
+
 // ---- Exclusion -----------------------------------------------------------------------------------------------------
 
 // Go's HammerRWMutex: what they see is either all writers' doing or none's.

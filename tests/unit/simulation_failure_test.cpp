@@ -1,6 +1,7 @@
 // Failed simulations: what goes wrong is found, named and replayed, and the goroutines are unwound.
 #include "testing.hpp"
 
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 
@@ -203,6 +204,168 @@ TEST(failed_simulation, unwinds_the_youngest_first) {
         order.clear();
         EXPECT_THROW(simulation(seed).run([&] { nest(nest, 0); }), deadlock);
         EXPECT_EQ(order, (std::vector<int>{5, 4, 3, 2, 1, 0}));
+    }
+}
+
+// Whoever joins the younger first hears of its end before the older have ended, which refer to what is on his stack.
+struct home {
+    const std::shared_ptr<bool> lives = std::make_shared<bool>(true);
+    home() = default;
+    home(const home&) = delete;
+    ~home() { *lives = false; }
+};
+
+struct at_home {
+    const std::shared_ptr<bool> lives;
+    explicit at_home(const home& h) : lives(h.lives) {}
+    at_home(const at_home&) = delete;
+    ~at_home() { EXPECT_TRUE(*lives); }
+};
+
+// Clean-up that takes time, and the lock of somebody else's frame.
+struct slow_cleaner {
+    at_home here;
+    mutex& m;
+    slow_cleaner(const home& h, mutex& of) : here(h), m(of) {}
+    slow_cleaner(const slow_cleaner&) = delete;
+    ~slow_cleaner() {
+        this_goroutine::sleep_for(1s);
+        EXPECT_TRUE(*here.lives);
+        const std::lock_guard hold(m);
+    }
+};
+
+TEST(failed_simulation, joins_out_of_order_keep_what_the_older_refer_to) {
+    for (std::uint64_t seed = 0; seed < 100; ++seed) {
+        int unwound = 0;
+        EXPECT_THROW(simulation(seed).run([&] {
+            home h;
+            mutex a, b;
+            const auto take = [&](mutex& first, mutex& second) {
+                const at_home here(h);
+                const std::lock_guard one(first);
+                this_goroutine::sleep_for(1s);
+                const std::lock_guard two(second);
+            };
+            struct count {
+                int& n;
+                ~count() { ++n; }
+            } const at_end{unwound};
+            auto x = go([&] { take(a, b); }), y = go([&] { take(b, a); });
+            y.join(), x.join();
+        }), deadlock) << "seed " << seed;
+        EXPECT_EQ(unwound, 1);
+    }
+}
+
+TEST(failed_simulation, clean_up_that_takes_time_finds_what_it_refers_to) {
+    for (std::uint64_t seed = 0; seed < 100; ++seed) {
+        EXPECT_THROW(simulation(seed).run([&] {
+            home h;
+            mutex m;
+            condition_variable cv;
+            const auto wait = [&] {
+                const slow_cleaner at_end(h, m);
+                std::unique_lock lock(m);
+                cv.wait(lock);
+            };
+            auto x = go(wait), y = go(wait), z = go(wait);
+            z.join(), x.join(), y.join();
+        }), deadlock) << "seed " << seed;
+    }
+}
+
+// The end of the group's younger member cancels the older one, whose own child is older than that.
+template <class Wait>
+void expect_child_at_home(Wait wait_for_nothing) {
+    for (std::uint64_t seed = 0; seed < 100; ++seed) {
+        EXPECT_THROW(simulation(seed).run([&] {
+            task_group g;
+            channel<int> never(0);
+            channel<bool> started(0);
+            g.go([=]() mutable {
+                home h;
+                mutex m;
+                auto child = go([&] {
+                    const slow_cleaner at_end(h, m);
+                    started.send(true);
+                    (void)never.recv();
+                });
+                wait_for_nothing(m);
+                child.join();
+            });
+            (void)started.recv();
+            g.go([never]() mutable { (void)never.recv(); });
+            g.wait();
+        }), deadlock) << "seed " << seed;
+    }
+}
+
+TEST(failed_simulation, groups_keep_what_the_children_of_their_members_refer_to) {
+    expect_child_at_home([](mutex&) { (void)channel<int>(0).recv(); });
+}
+
+TEST(failed_simulation, members_await_their_turn_without_the_lock) {
+    expect_child_at_home([](mutex& m) {
+        std::unique_lock lock(m);
+        condition_variable().wait(lock);
+    });
+}
+
+// The younger's clean-up lets its elder go on, who is not ended by that; the frame that both refer to is the eldest's, and he
+// leaves it without any exception.
+TEST(failed_simulation, who_goes_on_normally_does_so_after_the_younger) {
+    for (std::uint64_t seed = 0; seed < 100; ++seed) {
+        EXPECT_THROW(simulation(seed).run([&] {
+            channel<bool> done(10), never(0);
+            auto eldest = go([=]() mutable {
+                home h;
+                auto middle = go([=, &h]() mutable {
+                    const at_home here(h);
+                    for (int i = 0; i < 3; ++i) this_goroutine::interleave();
+                    try {
+                        (void)never.recv();
+                    } catch (const cancelled&) {
+                        for (int i = 0; i < 5; ++i) channel<int>(1).send(i);
+                    }
+                });
+                auto youngest = go([=]() mutable {
+                    struct tell {
+                        channel<bool>& c;
+                        ~tell() { c.send(true); }
+                    } const at_end{done};
+                    (void)never.recv();
+                });
+                (void)done.recv();
+            });
+            eldest.join();
+            (void)never.recv();
+        }), deadlock) << "seed " << seed;
+    }
+}
+
+TEST(failed_simulation, ends_where_clean_up_waits_for_who_awaits_its_turn) {
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        bool cleaned = false;
+        EXPECT_THROW(simulation(seed).run([&] {
+            channel<bool> away(1);
+            struct at_exit {
+                channel<bool>& c;
+                ~at_exit() { c.send(true); }
+            };
+            auto older = go([&, away]() mutable {
+                struct cleaner {
+                    channel<bool>& c;
+                    bool& cleaned;
+                    ~cleaner() { cleaned = *c.recv(); }
+                } const at_end{away, cleaned};
+                (void)channel<int>().recv();
+            });
+            auto younger = go([] { (void)channel<int>().recv(); });
+            const at_exit here{away};
+            younger.join(), older.join();
+        }), deadlock) << "seed " << seed;
+        EXPECT_TRUE(cleaned);
     }
 }
 

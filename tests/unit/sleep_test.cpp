@@ -153,6 +153,28 @@ TEST(sleep, short_ones_end_before_long_ones) {
     sleeper.join();
 }
 
+// Behind a long queue a timer that is due waits in its heap, but not for the queue's end.
+TEST(sleep, ends_beside_many_that_yield) {
+    runtime rt({.procs = 1});
+    rt.run([] {
+        std::atomic<int> awake{0};
+        constexpr int sleepers = 200;
+        std::vector<handoff::join_handle<void>> all;
+        for (int i = 0; i < sleepers; ++i)
+            all.push_back(handoff::go([&] {
+                this_goroutine::sleep_for(1ms);
+                ++awake;
+            }));
+        for (int i = 0; i < 200; ++i)
+            all.push_back(handoff::go([&] {
+                const auto start = steady::now();
+                while (awake < sleepers && steady::now() - start < patience) this_goroutine::yield();
+                EXPECT_EQ(awake, sleepers);
+            }));
+        for (auto& h : all) h.join();
+    });
+}
+
 TEST(yield, lets_the_others_run_first) {
     runtime rt(no_retakes(1));
     std::vector<int> order;   // plain: one processor

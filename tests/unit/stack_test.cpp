@@ -2,6 +2,7 @@
 #include "context/stack.hpp"
 #include "testing.hpp"
 
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -9,7 +10,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 
+using handoff::context::guard_size;
 using handoff::context::page_size;
 using handoff::context::stack;
 using handoff::context::stack_pool;
@@ -57,9 +60,10 @@ TEST(stack_pool, sizes_are_rounded_up_to_pages) {
     stack* s = pool.take(1);
     ASSERT_NE(s, nullptr);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(s->lo) % page_size(), 0u);
-    EXPECT_EQ(s->pages * page_size(), pool.default_size());
-    EXPECT_EQ(s->usable_lo(), s->lo + page_size());
-    EXPECT_EQ(s->usable_size(), pool.default_size() - page_size());
+    EXPECT_EQ(s->asked_size(), pool.default_size());
+    EXPECT_EQ(s->pages * page_size(), pool.default_size() + guard_size());
+    EXPECT_EQ(s->usable_lo(), s->lo + guard_size());
+    EXPECT_EQ(s->usable_size(), pool.default_size());
     EXPECT_EQ(s->idle.sp, nullptr);
     pool.give(s);
 }
@@ -102,7 +106,7 @@ TEST(stack_pool, stacks_are_disjoint_and_writable) {
     }
     EXPECT_EQ(pool.mapped(), n);
     for (auto it = lows.begin(), next = std::next(it); next != lows.end(); ++it, ++next)
-        ASSERT_GE(*next - *it, static_cast<std::ptrdiff_t>(16 * kib));
+        ASSERT_GE(*next - *it, static_cast<std::ptrdiff_t>(16 * kib + guard_size()));
     pool.give(all);
     EXPECT_EQ(length(pool.take(n)), n);   // all of them come back
     EXPECT_EQ(pool.mapped(), n);
@@ -173,7 +177,7 @@ TEST(stack_pool, sized_stacks_have_mappings_of_their_own) {
     stack* s = pool.take_sized(1 * mib + 1);
     ASSERT_NE(s, nullptr);
     EXPECT_TRUE(s->own_mapping);
-    EXPECT_EQ(s->pages * page_size(), 1 * mib + page_size());
+    EXPECT_EQ(s->asked_size(), 1 * mib + page_size());
     std::memset(s->usable_lo(), 0x5A, s->usable_size());
     unsigned char there = 0;
     char* const lo = s->lo;
@@ -239,6 +243,48 @@ TEST(stack_pool, guard_faults) {
             *static_cast<volatile char*>(s->lo) = 1;
         },
         testing::KilledBySignal(SIGSEGV), "");
+}
+
+// All of it, of each size of stack: what steps over a page is caught.
+bool faults(volatile char* at) {
+    int ends[2];
+    if (::pipe(ends) != 0) return false;
+    const bool refused = ::write(ends[1], const_cast<char*>(at), 1) < 0 && errno == EFAULT;
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return refused;
+}
+
+TEST(stack_pool, guards_are_as_long_as_large_frames) {
+    EXPECT_GE(guard_size(), 64 * kib);
+    stack_pool pool(64 * kib);
+    stack* of_all_kinds[] = {pool.take(1), pool.take(1), pool.take_sized(16 * kib), pool.take_sized(1 * mib)};
+    for (stack* s : of_all_kinds) {
+        ASSERT_NE(s, nullptr);
+        EXPECT_EQ(s->usable_lo() - s->lo, static_cast<std::ptrdiff_t>(guard_size()));
+        for (char* at = s->lo; at < s->usable_lo(); at += page_size()) {
+            EXPECT_TRUE(faults(at)) << "page " << (at - s->lo) / static_cast<std::ptrdiff_t>(page_size());
+            EXPECT_TRUE(s->guards(at));
+        }
+        EXPECT_FALSE(faults(s->usable_lo()));
+        EXPECT_FALSE(s->guards(s->usable_lo()));
+        EXPECT_FALSE(s->guards(s->lo - 1));
+    }
+    pool.give_sized(of_all_kinds[2]);
+    pool.give_sized(of_all_kinds[3]);
+}
+
+// Address space, and entries of page tables that are there for the stacks' own pages.
+TEST(stack_pool, guards_cost_no_memory_and_no_mapping) {
+    if (with_sanitizer) GTEST_SKIP() << "the sanitizer maps memory of its own";
+    stack_pool pool(256 * kib);
+    pool.give(pool.take(1));   // the slab
+    const std::size_t before = mapping_count();
+    stack* list = pool.take(100);
+    EXPECT_LE(mapping_count(), before + 202) << "two for each guard, where it takes any";
+    for (stack* s = list; s; s = s->next)
+        for (char* at = s->lo; at < s->usable_lo(); at += page_size()) ASSERT_FALSE(is_resident(at));
+    pool.give(list);
 }
 
 TEST(stack_pool, counts_stacks_without_a_guard) {

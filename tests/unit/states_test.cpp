@@ -4,6 +4,7 @@
 
 #include "base/check.hpp"
 #include "os/thread.hpp"
+#include "os/thread_activity.hpp"
 #include "sched/g.hpp"
 #include "sched/p.hpp"
 
@@ -82,8 +83,8 @@ void expect_distinct_names(E last, Name name) {
 TEST(names, of_states_and_reasons_are_distinct) {
     expect_distinct_names(detail::g_state::dead, [](detail::g_state s) { return detail::name_of(s); });
     expect_distinct_names(detail::p_status::dead, [](detail::p_status s) { return detail::name_of(s); });
-    expect_distinct_names(detail::wait_reason::once, [](detail::wait_reason r) { return detail::name_of(r); });
-    expect_distinct_names(handoff::goroutine_state::waiting, [](handoff::goroutine_state s) { return to_string(s); });
+    expect_distinct_names(detail::wait_reason::turn, [](detail::wait_reason r) { return detail::name_of(r); });
+    expect_distinct_names(handoff::goroutine_state::without_processor, [](handoff::goroutine_state s) { return to_string(s); });
     expect_distinct_names(handoff::thread_state::monitor, [](handoff::thread_state s) { return to_string(s); });
     expect_distinct_names(handoff::processor_state::syscall, [](handoff::processor_state s) { return to_string(s); });
 }
@@ -108,18 +109,19 @@ TEST(names, of_system_calls_are_those_that_can_last) {
 TEST(thread_activity, is_told_by_the_kernel) {
     using handoff::os::activity;
     const pipe_pair pipe;
+    handoff::os::activity_files files;
     std::atomic<pid_t> tid{0};
     std::thread reader([&] {
         tid = this_tid();
         pipe.read();
     });
-    EXPECT_EVENTUALLY(tid != 0 && asleep(tid) && handoff::os::activity_of(tid).what == activity::in_call &&
-                      handoff::os::activity_of(tid).call == SYS_read);
+    EXPECT_EVENTUALLY(tid != 0 && asleep(tid) && files.of(tid).what == activity::in_call &&
+                      files.of(tid).call == SYS_read);
     EXPECT_GE(handoff::os::thread_cpu_time(tid), 0);
     pipe.write();
     reader.join();
     EXPECT_EVENTUALLY(thread_letter(tid) == '\0');
-    EXPECT_EQ(handoff::os::activity_of(tid).what, activity::unknown);
+    EXPECT_EQ(files.of(tid).what, activity::unknown);
     EXPECT_EQ(handoff::os::thread_cpu_time(tid), -1);
 }
 

@@ -1,4 +1,5 @@
-// The brackets around calls that may block. Design section 2, rule 3: the ways back from a call, in their order.
+// The brackets around calls that may block. Rule 3: a goroutine that comes back needs no processor until it enters the
+// library; then the ways to get one, in their order.
 #include "testing.hpp"
 
 #include <cerrno>
@@ -62,7 +63,7 @@ TEST(exitsyscall, keeps_the_processor_if_nobody_took_it) {
     EXPECT_EQ(handoffs(rt), 0u);
 }
 
-TEST(exitsyscall, takes_the_old_processor_if_it_is_idle) {
+TEST(entering, takes_the_old_processor_if_it_is_idle) {
     runtime rt(no_retakes(2));
     rt.run([&] {
         const int p = my_processor(rt);
@@ -74,12 +75,15 @@ TEST(exitsyscall, takes_the_old_processor_if_it_is_idle) {
             other.release();   // its processor becomes idle later than ours, and must not be preferred
             EXPECT_TRUE(block_until([&] { return idle_processors(rt) == 2; }));
         }
+        EXPECT_EQ(exits(rt), exits(0, 0, 0));   // it needs none
+        EXPECT_EQ(my_processor(rt), -1);
+        enter_library();
         EXPECT_EQ(exits(rt), exits(1, 0, 0));
         EXPECT_EQ(my_processor(rt), p);
     });
 }
 
-TEST(exitsyscall, takes_the_old_processor_after_the_monitor_took_it) {
+TEST(entering, takes_the_old_processor_after_the_monitor_took_it) {
     auto o = no_retakes(1);
     o.syscall_grace = 1us;
     o.syscall_retake_after = 1ms;
@@ -89,11 +93,12 @@ TEST(exitsyscall, takes_the_old_processor_after_the_monitor_took_it) {
             const syscall_guard g(handoff_policy::sysmon);
             EXPECT_TRUE(block_until([&] { return rt.stats().handoffs_sysmon == 1 && idle_processors(rt) == 1; }));
         }
+        enter_library();
         EXPECT_EQ(exits(rt), exits(1, 0, 0));
     });
 }
 
-TEST(exitsyscall, takes_any_idle_processor_if_the_old_one_is_busy) {
+TEST(entering, takes_any_idle_processor_if_the_old_one_is_busy) {
     runtime rt(no_retakes(2));
     rt.run([&] {
         const int p = my_processor(rt);
@@ -106,19 +111,22 @@ TEST(exitsyscall, takes_any_idle_processor_if_the_old_one_is_busy) {
             elsewhere.release();
             EXPECT_TRUE(block_until([&] { return idle_processors(rt) == 1; }));
         }
+        enter_library();
         EXPECT_TRUE(here.runs());
         EXPECT_EQ(exits(rt), exits(0, 1, 0));
         EXPECT_NE(my_processor(rt), p);
     });
 }
 
-TEST(exitsyscall, queues_if_no_processor_is_idle_and_its_thread_sleeps) {
+TEST(entering, queues_if_no_processor_is_idle_and_its_thread_sleeps) {
     runtime rt(no_retakes(1));
     std::atomic<pid_t> before{0}, after{0};
     std::atomic<bool> over{false};
     auto h = rt.go([&] {
         before = this_tid();
         blocking_call(handoff_policy::immediate, [&] { block_until([&] { return over.load(); }); });
+        EXPECT_EQ(this_tid(), before.load());
+        enter_library();
         after = this_tid();
     });
     ASSERT_EVENTUALLY(before.load() != 0 && idle_processors(rt) == 1);
@@ -141,6 +149,210 @@ TEST(exitsyscall, queues_if_no_processor_is_idle_and_its_thread_sleeps) {
     h.join();
     EXPECT_NE(after.load(), before.load());
     EXPECT_EQ(exits(rt), exits(0, 0, 1));
+}
+
+// ---- Without a processor ---------------------------------------------------------------------------------------------
+
+handoff::goroutine_state state_of(const runtime& rt, handoff::goroutine_id id) {
+    for (const auto& g : rt.snapshot().goroutines)
+        if (g.who.id == id) return g.state;
+    return handoff::goroutine_state::waiting;
+}
+
+// The only processor is somebody else's for good. The goroutine comes back from call after call, computes, and never waits.
+TEST(without_a_processor, goes_on_after_each_call) {
+    for (const handoff_policy policy : {handoff_policy::immediate, handoff_policy::sysmon, handoff_policy::adaptive}) {
+        auto o = no_retakes(1);
+        if (policy != handoff_policy::immediate) o.syscall_grace = 20us;
+        runtime rt(o);
+        pipe_pair pipe;
+        std::atomic<bool> calls{false}, back{false}, go_on{false};
+        std::atomic<pid_t> tid{0};
+        auto g = rt.go([&] {
+            calls = true;
+            tid = this_tid();
+            blocking_call(policy, [&] { return pipe.read(); });
+            back = true;
+            for (int i = 0; i < 1000; ++i) {
+                const syscall_guard again(policies[i % 3]);
+                const syscall_guard nested;
+                EXPECT_EQ(this_tid(), tid.load());
+            }
+            EXPECT_EQ(my_processor(rt), -1);
+            compute_until([&] { return go_on.load(); });
+            EXPECT_EQ(this_tid(), tid.load());
+        });
+        ASSERT_EVENTUALLY(calls.load() && asleep(tid.load()));
+        {
+            occupant other(rt);
+            ASSERT_TRUE(other.await_start());
+            pipe.write();
+            ASSERT_EVENTUALLY(rt.stats().exits_without == 1001);
+            EXPECT_EQ(state_of(rt, g.id()), handoff::goroutine_state::without_processor);
+            bool shown = false;
+            for (const auto& m : rt.snapshot().threads)
+                shown |= m.tid == tid.load() && m.state == handoff::thread_state::without_processor && m.processor == -1;
+            EXPECT_TRUE(shown);
+            go_on = true;
+            ASSERT_EVENTUALLY(g.done());   // its end needs none either
+        }
+        g.join();
+        EXPECT_EQ(rt.stats().exits_own, 0u);
+        EXPECT_EQ(exits(rt), exits(0, 0, 0));
+        EXPECT_EQ(rt.stats().ended_without, 1u);
+        EXPECT_EVENTUALLY(rt.stats().goroutines == 0);
+    }
+}
+
+// Those that like them have blocked are begun by the thread of one that has ended, as by a pool's worker, and queue for nobody.
+TEST(without_a_processor, begins_what_will_block) {
+    runtime rt({.procs = 2});
+    constexpr int tasks = 2'000;
+    std::atomic<int> ran{0};
+    rt.run([&] {
+        std::vector<handoff::join_handle<void>> all;
+        for (int i = 0; i < tasks; ++i)
+            all.push_back(handoff::go([&] {
+                blocking_call(::usleep, 200u);
+                ++ran;
+            }));
+        for (auto& h : all) h.join();
+    });
+    EXPECT_EQ(ran.load(), tasks);
+    const auto s = rt.stats();
+    EXPECT_GT(s.started_without, 0u);
+    EXPECT_GE(s.ended_without, s.started_without);   // none of them used the library
+    EXPECT_GE(s.switches, s.spawned);
+    EXPECT_EVENTUALLY(rt.stats().goroutines == 0);
+}
+
+// One of them that uses the library has a processor from then on; detached ones are freed, and their outcome is destroyed.
+TEST(without_a_processor, what_it_begins_may_use_the_library) {
+    auto rng = seeded_random("without_a_processor.what_it_begins_may_use_the_library");
+    struct tag {};
+    for (const unsigned procs : {1u, 2u, 4u}) {
+        runtime rt({.procs = procs});
+        std::atomic<int> sum{0};
+        handoff::channel<int> out(8);
+        const int tasks = static_cast<int>(scaled(2'000));
+        rt.run([&] {
+            for (int i = 0; i < tasks; ++i) {
+                auto h = handoff::go([&, what = rng() % 4, alive = counted<tag>()] {
+                    blocking_call(::usleep, 50u);
+                    if (what == 0) out.send(1);
+                    else if (what == 1) handoff::go([&] { out.send(1); });
+                    else if (what == 2) {
+                        this_goroutine::sleep_for(10us);
+                        out.send(1);
+                    } else {
+                        handoff::lock_os_thread();
+                        out.send(1);
+                        handoff::unlock_os_thread();
+                    }
+                });
+                if (i % 2) h.detach();
+            }
+            for (int i = 0; i < tasks; ++i) sum += out.recv().value_or(0);
+        });
+        EXPECT_EQ(sum.load(), tasks);
+        EXPECT_EVENTUALLY(rt.stats().goroutines == 0);
+        EXPECT_EVENTUALLY(idle_processors(rt) == procs);
+    }
+    EXPECT_EQ(counted<tag>::alive.load(), 0);
+}
+
+// What computes instead unlearns it. Others whose calls do block end beside them, on threads that look for more of such kinds.
+TEST(without_a_processor, kinds_that_no_longer_block_are_begun_with_one_again) {
+    runtime rt({.procs = 2});
+    std::atomic<bool> block{true};
+    std::atomic<unsigned> begun_without{0};
+    const auto may_block = [&] {
+        if (block) {
+            blocking_call(::usleep, 200u);
+            return;
+        }
+        for (const auto& g : rt.snapshot().goroutines)
+            if (g.who.id == this_goroutine::id() && g.state == handoff::goroutine_state::without_processor) ++begun_without;
+    };
+    const auto wave = [&](int n) {
+        begun_without = 0;
+        rt.run([&] {
+            std::vector<handoff::join_handle<void>> all;
+            for (int i = 0; i < n; ++i) {
+                all.push_back(handoff::go([] { blocking_call(::usleep, 200u); }));
+                all.push_back(handoff::go([&] { may_block(); }));
+            }
+            for (auto& h : all) h.join();
+        });
+        return begun_without.load();
+    };
+    wave(1'000);
+    block = false;
+    EXPECT_EVENTUALLY(wave(100) == 0 && wave(100) == 0 && wave(100) == 0);
+}
+
+// What it learns it learns from calls that had a processor to lose.
+TEST(without_a_processor, later_calls_teach_nothing) {
+    auto o = no_retakes(1);
+    o.syscall_grace = 20us;
+    o.syscall_retake_after = 20us;
+    runtime rt(o);
+    rt.run([&] {
+        blocking_call([&] { block_until([&] { return rt.stats().handoffs_sysmon == 1; }); });
+        for (int i = 0; i < 10; ++i) const syscall_guard g;
+        enter_library();
+        blocking_call([&] { block_until([&] { return rt.stats().handoffs_sysmon == 2; }); });   // not handed off at once
+        EXPECT_EQ(rt.stats().handoffs_immediate, 0u);
+    });
+}
+
+// It has no processor to give away to others by yielding, and needs none as long as it blocks between its yields, as one that
+// touches the pages of a file does; one that computes and yields takes one.
+TEST(without_a_processor, yields_nothing_while_it_blocks) {
+    runtime rt(no_retakes(1));
+    std::atomic<bool> called{false}, computes{false}, over{false};
+    auto g = rt.go([&] {
+        blocking_call(handoff_policy::immediate, [&] {
+            called = true;
+            block_until([&] { return idle_processors(rt) == 0; });   // the occupant has it
+        });
+        for (int i = 0; i < 20; ++i) {
+            this_goroutine::yield();
+            ::usleep(100);
+        }
+        EXPECT_EQ(my_processor(rt), -1);
+        this_goroutine::yield();
+        computes = true;
+        this_goroutine::yield();
+        over = true;
+    });
+    ASSERT_EVENTUALLY(called.load());
+    {
+        occupant other(rt);
+        ASSERT_TRUE(other.await_start());
+        ASSERT_EVENTUALLY(computes.load());
+        ASSERT_EVENTUALLY(rt.stats().exits_queued == 1);
+        EXPECT_FALSE(over.load());
+    }
+    g.join();
+    EXPECT_EQ(exits(rt), exits(0, 0, 1));
+}
+
+// Where threads are short one that made call after call would keep its own from all who wait: it gives way before a call.
+TEST(without_a_processor, gives_way_before_a_call_where_threads_are_short) {
+    auto o = no_retakes(1);
+    o.max_threads = 2;   // the monitor's, and one more
+    runtime rt(o);
+    rt.run([&] {
+        std::atomic<bool> ran{false};
+        auto other = handoff::go([&] { ran = true; });
+        int calls = 0;
+        for (const auto began = steady::now(); !ran && steady::now() - began < patience; ++calls)
+            const syscall_guard g(handoff_policy::immediate);
+        EXPECT_TRUE(ran.load());
+        other.join();
+    });
+    EXPECT_GT(rt.stats().thread_cap_hits, 0u);
 }
 
 // For one processor that is handed off by `policy` alone. The monitor may take it also from a goroutine that is about to
@@ -193,7 +405,7 @@ TEST(handoff, latency_is_recorded) {
 
 // With no work waiting the processor stays for syscall_retake_after.
 TEST(handoff, waits_longer_if_nobody_needs_the_processor) {
-    runtime rt({.procs = 1, .syscall_retake_after = 300ms, .retake_running_after = 1h});
+    runtime rt({.procs = 1, .syscall_retake_after = 300ms, .unguarded_grace = 1h, .retake_running_after = 1h});
     rt.run([&] {
         const auto start = steady::now();
         blocking_call(handoff_policy::sysmon,
@@ -207,6 +419,7 @@ TEST(handoff, waits_longer_if_nobody_needs_the_processor) {
 
 // Blocks in a guarded call until its processor was given to a goroutine that waits for it.
 void call_that_lasts(handoff_policy policy, std::chrono::nanoseconds at_least = 0ns) {
+    enter_library();   // go() does without a processor, and then there is none to give
     std::atomic<bool> ran{false};
     auto next = handoff::go([&] { ran = true; });
     const auto start = steady::now();
@@ -215,7 +428,7 @@ void call_that_lasts(handoff_policy policy, std::chrono::nanoseconds at_least = 
 }
 
 TEST(adaptive_guard, learns_from_two_calls_that_lasted) {
-    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .unguarded_grace = 1h, .retake_running_after = 1h});
     rt.run([&] {
         for (unsigned i = 1; i <= 2; ++i) {
             call_that_lasts(handoff_policy::adaptive);
@@ -238,7 +451,7 @@ TEST(adaptive_guard, learns_from_two_calls_that_lasted) {
 }
 
 TEST(adaptive_guard, unlearns_from_calls_that_return_at_once) {
-    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .unguarded_grace = 1h, .retake_running_after = 1h});
     rt.run([&] {
         for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms);
         ASSERT_EQ(rt.stats().handoffs_immediate, 2u);
@@ -259,11 +472,12 @@ TEST(adaptive_guard, unlearns_from_calls_that_return_at_once) {
 }
 
 TEST(adaptive_guard, does_not_unlearn_from_calls_that_end_because_they_were_handed_off) {
-    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .unguarded_grace = 1h, .retake_running_after = 1h});
     rt.run([&] {
         const auto learn = [] { for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms); };
         learn();
         for (int quick = 0; quick < 20;) {
+            enter_library();   // neither a join of who has ended nor go() gets it a processor to hand off
             const auto before = rt.stats().handoffs_immediate;
             std::atomic<bool> has_run{false};
             auto other = handoff::go([&] { has_run.store(true); });
@@ -287,11 +501,12 @@ void compute_for(std::chrono::nanoseconds d) {
 }
 
 TEST(adaptive_guard, unlearns_from_calls_that_compute) {
-    runtime rt({.procs = 1, .syscall_grace = 20ms, .retake_running_after = 1h});
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .unguarded_grace = 1h, .retake_running_after = 1h});
     rt.run([&] {
         for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 25ms);
         const auto before = rt.stats().handoffs_immediate;
         for (int i = 0; i < 20; ++i) {
+            enter_library();
             std::atomic<bool> has_run{false};
             auto other = handoff::go([&] { has_run.store(true); });   // a call that was merely quick would tell little
             blocking_call([] { compute_for(6ms); });
@@ -304,12 +519,13 @@ TEST(adaptive_guard, unlearns_from_calls_that_compute) {
 }
 
 TEST(adaptive_guard, keeps_handing_off_long_computations) {
-    runtime rt({.procs = 1, .syscall_grace = 100us, .retake_running_after = 1h});
+    runtime rt({.procs = 1, .syscall_grace = 100us, .unguarded_grace = 1h, .retake_running_after = 1h});
     rt.run([&] {
         for (int i = 0; i < 4; ++i) call_that_lasts(handoff_policy::adaptive, 1ms);
         for (int i = 0; i < 10; ++i) {
             const auto before = rt.stats().handoffs_immediate;
             blocking_call([] { compute_for(2ms); });
+            enter_library();   // it needs a processor to give away
             EXPECT_EQ(rt.stats().handoffs_immediate, before + 1) << "in call " << i;
         }
     });
@@ -322,7 +538,8 @@ TEST(guard, nests) {
     rt.run([&] {
         for (const handoff_policy outer : policies)
             for (const handoff_policy inner : policies) {
-                const auto before = exits(rt);
+                enter_library();
+                const auto before = rt.stats().exits_own + rt.stats().exits_without;
                 const auto given = rt.stats().handoffs_immediate;
                 {
                     const syscall_guard a(outer);
@@ -330,7 +547,7 @@ TEST(guard, nests) {
                         const syscall_guard b(inner);
                         const syscall_guard c;
                     }
-                    EXPECT_EQ(exits(rt), before) << "the inner one ended the call";
+                    EXPECT_EQ(rt.stats().exits_own + rt.stats().exits_without, before) << "the inner one ended the call";
                     EXPECT_EQ(idle_processors(rt), outer == handoff_policy::immediate ? 1u : 0u);
                 }
                 EXPECT_EQ(rt.stats().handoffs_immediate - given, outer == handoff_policy::immediate ? 1u : 0u);
@@ -340,7 +557,7 @@ TEST(guard, nests) {
 
 TEST(guard, lets_its_goroutine_use_the_library) {
     for (const handoff_policy policy : policies) {
-        runtime rt({.procs = 1, .retake_running_after = 1h});
+        runtime rt({.procs = 1, .unguarded_grace = 1h, .retake_running_after = 1h});
         rt.run([&] {
             for (int i = 0; i < 20; ++i) {
                 const syscall_guard outer(policy);
@@ -373,7 +590,7 @@ TEST(guard, lets_its_goroutine_use_the_library) {
 TEST(guard, ends_with_its_goroutine) {
     for (const handoff_policy policy : policies) {
         for (const bool retaken : {false, true}) {
-            runtime rt({.procs = 1, .retake_running_after = 1h});
+            runtime rt({.procs = 1, .unguarded_grace = 1h, .retake_running_after = 1h});
             const auto body = [&](bool fails) {
                 handoff::entersyscall(policy);
                 std::atomic<bool> ran{!retaken};

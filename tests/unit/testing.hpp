@@ -166,7 +166,7 @@ inline handoff::options no_retakes(unsigned procs) {
     o.procs = procs;
     o.syscall_grace = 1h;
     o.syscall_retake_after = 1h;
-    o.retake_running_after = 1h;
+    o.unguarded_grace = o.retake_running_after = 1h;
     return o;
 }
 
@@ -191,10 +191,19 @@ private:
 
 unsigned idle_processors(const handoff::runtime& rt);
 
-// call_and_migrate calls f() under a guard and goes on on another thread. `rt` is the caller's runtime, of
-// no_retakes(1): somebody else has its processor when f returns, until the caller has queued for it.
+// enter_library enters the runtime, for which a goroutine needs a processor, and does nothing there.
+inline void enter_library() {
+    handoff::lock_os_thread();
+    handoff::unlock_os_thread();
+}
+
+// call_and_migrate calls f() under a guard, then enters the library, and goes on on another thread. `rt` is the caller's
+// runtime, of no_retakes(1): somebody else has its processor when f returns, until the caller has queued for it.
 template <class F>
 decltype(auto) call_and_migrate(handoff::runtime& rt, F f) {
+    struct enters_at_the_end {
+        ~enters_at_the_end() { enter_library(); }   // until then it needs no processor, and stays
+    } after;
     const auto before = rt.stats().exits_queued;
     (void)rt.go([&rt, before] { block_until([&] { return rt.stats().exits_queued != before; }); });
     return handoff::blocking_call(handoff::handoff_policy::immediate, [&]() -> decltype(auto) {

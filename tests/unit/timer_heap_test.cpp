@@ -49,6 +49,23 @@ TEST(timer_heap, due_ones_come_in_order_and_at_most_so_many) {
     EXPECT_EQ(h.size(), 50u);
 }
 
+// More than are settled at once.
+TEST(timer_heap, many_due_ones_come_in_order_at_once) {
+    timer_heap h;
+    constexpr std::size_t n = 1000;
+    std::deque<timer> timers(n);
+    for (std::size_t i = 0; i < n; ++i) {
+        timers[i].when = static_cast<std::int64_t>(i * 377 % n);   // each of 0..n-1 once
+        h.add(&timers[i]);
+    }
+    std::int64_t expected = 0;
+    for (timer* t = h.take_due(699, n, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
+    EXPECT_EQ(expected, 700);
+    for (timer* t = h.take_due(n, 129, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
+    EXPECT_EQ(expected, 829);
+    EXPECT_EQ(h.size(), n - 829);
+}
+
 TEST(timer_heap, removes_from_its_own_heap_only) {
     timer_heap a, b;
     timer t;

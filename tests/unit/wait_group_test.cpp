@@ -245,6 +245,29 @@ TEST_P(latches, refuse_to_count_below_zero) {
     });
 }
 
+TEST(latch, counts_no_less_than_nobody) {
+    EXPECT_EQ(thrown_by<usage_error>([] { latch l(-1); }),
+              "handoff: the count of a latch is -1, not between 0 and " + std::to_string(latch::max()));
+    EXPECT_THROW(latch(PTRDIFF_MIN), usage_error);
+    EXPECT_THROW(latch(latch::max() + 1), usage_error);
+    latch l(latch::max());
+    l.count_down(latch::max());
+    EXPECT_TRUE(l.try_wait());
+}
+
+// Waiting changes nothing that others could see.
+TEST_P(latches, are_waited_for_though_const) {
+    latch l(1);
+    const latch& seen = l;
+    crowd all;
+    all.go(rt_, [&] { seen.wait(); });
+    all.thread([&] { seen.wait(std::stop_token()); });
+    all.go(rt_, [&] { EXPECT_TRUE(seen.wait_for(patience) && seen.wait_until(steady::now() + patience)); });
+    EXPECT_EVENTUALLY(waiting(rt_, "latch") == 2 && all.threads_sleep());
+    l.count_down();
+    all.join();
+}
+
 TEST_P(latches, refuse_it_while_others_wait) {
     latch l(2);
     crowd all;

@@ -18,6 +18,7 @@ import (
 type settings struct {
 	quick      bool
 	goroutines int
+	client     string // the path of handoff_bench, which is the client of echo_*
 }
 
 type key struct {
@@ -341,11 +342,20 @@ func main() {
 		"storm_10000x100us":   stormShape{"storm_10000x100us", 10_000, 100_000}.measure,
 		"storm_100x50ms":      stormShape{"storm_100x50ms", 100, 50_000_000}.measure,
 
+		// The same as blocking_storm: each syscall.Nanosleep tells the scheduler, there is no guard to leave out.
+		"unguarded_storm": stormShape{"unguarded_storm", 1000, 1_000_000}.measure,
+
 		"compute_beside_blocking": computeBesideBlocking,
+		"page_faults":             pageFaults,
 		"call_not_blocking":       callNotBlocking,
 		"recovery":                recovery,
 		"file_reads":              fileReads,
 		"getaddrinfo":             getaddrinfo,
+
+		"echo_blocking_50":  echoShape{"echo_blocking_50", 50}.blocking,
+		"echo_blocking_500": echoShape{"echo_blocking_500", 500}.blocking,
+		"echo_net_50":       echoShape{"echo_net_50", 50}.net,
+		"echo_net_500":      echoShape{"echo_net_500", 500}.net,
 
 		"fib":     fibWork,
 		"nqueens": queensWork,
@@ -358,6 +368,7 @@ func main() {
 	name := flag.String("work", "", "the work to measure")
 	flag.BoolVar(&s.quick, "quick", false, "fewer operations")
 	flag.IntVar(&s.goroutines, "goroutines", 0, "how many in parked_memory and scale_*")
+	flag.StringVar(&s.client, "client", "", "the path of handoff_bench, for echo_*")
 	sample := flag.Bool("sample", false, "be one sample of handoff_cold_sysmon")
 	flag.Parse()
 	if *sample {

@@ -26,6 +26,8 @@ struct value_ops {
     std::size_t size;
     // Moves from `from` into raw memory, and destroys `from`; null: a copy of `size` bytes does.
     void (*relocate)(void* to, void* from) noexcept;
+    // type_text() of what relocate() moves by code that may call the library; else null.
+    const char* loud;
 };
 
 struct channel_base {

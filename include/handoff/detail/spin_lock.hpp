@@ -1,8 +1,9 @@
 // spin_lock: for a few instructions at a time, in objects that goroutines and foreign threads share.
 //
 // A goroutine may take it outside a runtime section, and then lose its P, or its core, while it holds it; who waits
-// spins for a moment, then gives up its time slice again and again. Nothing may park, block or run user code under it,
-// but for moves and destructors of values in channels. It may be unlocked by another thread than locked it: a goroutine
+// spins for a moment, then yields, then sleeps (os/backoff.hpp). Nothing may park, block, allocate, take a mutex or run user
+// code under it, but for moves and destructors of values in channels, which must not call the library
+// (src/sched/pinned.hpp). It may be unlocked by another thread than locked it: a goroutine
 // that parks leaves that to the context it switches to.
 #pragma once
 

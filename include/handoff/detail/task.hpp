@@ -4,6 +4,8 @@
 // the heap with a pointer to it in the G. The runtime sees it only through a task_ops.
 #pragma once
 
+#include <handoff/detail/quiet_move.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -21,6 +23,7 @@ struct task_ops {
     void (*destroy)(void* task, bool has_result) noexcept;        // after run(); null: nothing to do
     unsigned short size;                                          // bytes in the G, at most task_inline_size
     bool on_heap;                                                 // the G holds a pointer to the task
+    bool quiet;                                                   // relocate() is known not to call the library
 };
 
 // Raw storage for a result of type R. References are kept as pointers.
@@ -120,6 +123,7 @@ struct task {
         fits_inline && result_slot<R>::trivial ? nullptr : destroy_at,
         fits_inline ? layout_size : sizeof(task*),
         !fits_inline,
+        !fits_inline || quiet_move<F>,
     };
 };
 

@@ -9,7 +9,8 @@
 //!                            reads from an empty pipe, until the next task of the only worker runs. Without an infix,
 //!                            the task computes for 0 to 100 µs between rounds; `cold`: each round in a new runtime, a
 //!                            thread has to be created; `parked`: it computes for 2 ms; `warm`: rounds back to back.
-//!   blocking_storm, storm_*  from the first spawn until all tasks are joined; `threads` is the most that the process
+//!   blocking_storm, storm_*, unguarded_storm (there is no guard to leave out)
+//!                            from the first spawn until all tasks are joined; `threads` is the most that the process
 //!                            had, looked at each ms, `warm` a second storm
 //!   compute_beside_blocking  two tasks compute, in slices of some 20 µs between which they yield, beside 64 that call
 //!                            nanosleep for 1 ms over and over; the steps done, in per cent of those with no other task
@@ -186,14 +187,14 @@ pub fn blocking_storm_busy() -> Vec<Figure> {
     vec![Figure::new("blocking_storm_busy", WORKERS, value, "ms", extra)]
 }
 
-/// storms returns a figure of that name, and of 1,000 x 1 ms also blocking_storm_warm.
+/// storms returns a figure of that name, and with blocking_storm also blocking_storm_warm.
 pub fn storms(work: &'static str, storm: Storm) -> Vec<Figure> {
     let spawned = storm.twice(Way::SpawnBlocking);
     let in_place = storm.twice(Way::BlockInPlace);
     let mut extra = vec![("threads", spawned.threads), ("warm", spawned.second), ("block_in_place", in_place.first)];
     extra.push(("block_in_place_threads", in_place.threads));
     let mut figures = vec![Figure::new(work, WORKERS, spawned.first, "ms", extra)];
-    if storm == Storm::USUAL {
+    if work == "blocking_storm" {
         let extra = vec![("threads", spawned.threads), ("block_in_place", in_place.second)];
         figures.push(Figure::new("blocking_storm_warm", WORKERS, spawned.second, "ms", extra));
     }
@@ -217,7 +218,7 @@ async fn compute_until(end: f64) -> u64 {
 }
 
 /// both_compute returns the steps that two tasks do in that time.
-async fn both_compute(length_ns: f64) -> f64 {
+pub async fn both_compute(length_ns: f64) -> f64 {
     let end = now_ns() + length_ns;
     let (a, b) = (tokio::spawn(compute_until(end)), tokio::spawn(compute_until(end)));
     (a.await.unwrap() + b.await.unwrap()) as f64

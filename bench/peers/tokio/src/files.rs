@@ -20,16 +20,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 const WORKERS: usize = 2;
-const BLOCK: usize = 4096;
+pub const BLOCK: usize = 4096;
 
 /// UncachedFile has no name, so that it goes with the process, however that ends. Each block starts with its number.
-struct UncachedFile {
-    file: File,
-    blocks: u32,
+pub struct UncachedFile {
+    pub file: File,
+    pub blocks: u32,
 }
 
 impl UncachedFile {
-    fn of_mib(mib: u32) -> Arc<UncachedFile> {
+    pub fn of_mib(mib: u32) -> Arc<UncachedFile> {
         let path = std::env::temp_dir().join(format!("handoff_bench_tokio.{}", std::process::id()));
         let mut file = done(&path, File::options().read(true).write(true).create_new(true).open(&path));
         done(&path, std::fs::remove_file(&path));
@@ -52,7 +52,7 @@ impl UncachedFile {
     }
 
     /// forget drops a range from the page cache; a length of 0 reaches to the end.
-    fn forget(&self, offset: u64, length: usize) {
+    pub fn forget(&self, offset: u64, length: usize) {
         let (offset, length) = (offset as libc::off_t, length as libc::off_t);
         let error = unsafe { libc::posix_fadvise(self.file.as_raw_fd(), offset, length, libc::POSIX_FADV_DONTNEED) };
         assert_eq!(error, 0, "posix_fadvise: {}", std::io::Error::from_raw_os_error(error));

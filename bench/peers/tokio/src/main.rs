@@ -1,11 +1,13 @@
 //! The works of handoff_bench in Tokio, of the same shape and size: see ../../../figures.hpp for the rules, and the
-//! .cpp file of each work for what is timed; blocking.rs, files.rs and scale.rs say where Tokio differs.
+//! .cpp file of each work for what is timed; blocking.rs, echo.rs, faults.rs, files.rs and scale.rs say where Tokio differs.
 //!
 //! The runtime is the multi-threaded one, with its drivers, as `#[tokio::main]` makes it, and with one worker or two.
 //! What is timed runs in a task, on a worker.
 
 mod blocking;
 mod channels;
+mod echo;
+mod faults;
 mod figures;
 mod files;
 mod locks;
@@ -14,11 +16,13 @@ mod tasks;
 mod threads;
 
 use blocking::Storm;
+use echo::Echo;
 use figures::{Figure, Settings, operations_on, rounds_on};
 use std::process::exit;
 
-/// measure returns the figures of a work, or nothing if there is no such work.
-fn measure(work: &str, s: Settings) -> Option<Vec<Figure>> {
+/// measure returns the figures of a work, or nothing if there is no such work. `client` is the path of handoff_bench,
+/// which is the client of the works echo_*.
+fn measure(work: &str, s: Settings, client: &str) -> Option<Vec<Figure>> {
     Some(match work {
         "yield" => operations_on(1, "yield", s, 1_000_000, tasks::yield_pair),
         "spawn" => operations_on(1, "spawn", s, tasks::SPAWN_BATCH * 4096, tasks::spawn_batches),
@@ -45,11 +49,17 @@ fn measure(work: &str, s: Settings) -> Option<Vec<Figure>> {
         "blocking_storm_busy" => blocking::blocking_storm_busy(),
         "storm_10000x100us" => blocking::storms("storm_10000x100us", Storm { tasks: 10_000, sleep_ns: 100_000 }),
         "storm_100x50ms" => blocking::storms("storm_100x50ms", Storm { tasks: 100, sleep_ns: 50_000_000 }),
+        "unguarded_storm" => blocking::storms("unguarded_storm", Storm::USUAL),
+        "page_faults" => faults::page_faults(s),
         "compute_beside_blocking" => blocking::compute_beside_blocking(s),
         "call_not_blocking" => blocking::call_not_blocking(s),
         "recovery" => blocking::recovery(s),
         "file_reads" => files::file_reads(s),
         "getaddrinfo" => files::getaddrinfo(s),
+        "echo_blocking_50" => echo::blocking(s, Echo { work: "echo_blocking_50", connections: 50 }, client),
+        "echo_blocking_500" => echo::blocking(s, Echo { work: "echo_blocking_500", connections: 500 }, client),
+        "echo_net_50" => echo::net(s, Echo { work: "echo_net_50", connections: 50 }, client),
+        "echo_net_500" => echo::net(s, Echo { work: "echo_net_500", connections: 500 }, client),
         "parked_memory" | "parked_page_tables" => scale::parked_memory(s),
         "scale_parked" => scale::scale_parked(s),
         "scale_ready" => scale::scale_ready(s),
@@ -59,19 +69,22 @@ fn measure(work: &str, s: Settings) -> Option<Vec<Figure>> {
 }
 
 fn complain(what: &str) -> ! {
-    eprintln!("handoff_bench_tokio: {what}\nusage: handoff_bench_tokio --work NAME [--quick] [--goroutines N]");
+    eprintln!("handoff_bench_tokio: {what}");
+    eprintln!("usage: handoff_bench_tokio --work NAME [--quick] [--goroutines N] [--client PATH]");
     exit(2)
 }
 
 fn main() {
     let mut s = Settings { quick: false, goroutines: 0 };
     let mut work = String::new();
+    let mut client = String::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| complain(&format!("{argument} wants a value")));
         match argument.as_str() {
             "--quick" => s.quick = true,
             "--work" => work = value(),
+            "--client" => client = value(),
             "--goroutines" => {
                 let text = value();
                 match text.parse() {
@@ -82,7 +95,7 @@ fn main() {
             _ => complain(&format!("unknown argument {argument}")),
         }
     }
-    match measure(&work, s) {
+    match measure(&work, s, &client) {
         Some(figures) => figures.iter().for_each(Figure::print),
         None => complain(&format!("no work '{work}'")),
     }

@@ -14,6 +14,8 @@ class counter {
 public:
     std::uint64_t add(std::uint64_t n = 1) noexcept { return v_ += n; }
     std::uint64_t get() const noexcept { return v_; }
+    void show(std::uint64_t n) noexcept { v_ = n; }
+    std::uint64_t seen() const noexcept { return v_; }
 
 private:
     std::uint64_t v_ = 0;

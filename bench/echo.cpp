@@ -1,0 +1,62 @@
+// echo_blocking_*: an echo server with a goroutine for each connection and sockets that block, on 2 Ps.
+//
+//   echo_blocking_50, echo_blocking_500                        read() and write() each under the default guard
+//   echo_blocking_unguarded_50, echo_blocking_unguarded_500    the same without any guard, as is its accept()
+//
+// The number is that of the connections. On each the client sends 64 bytes, waits for them to come back, and pauses for
+// 20 ms on average before the next ones; it is another process, see echo_client.cpp. The value is the median of the
+// times from before a message is written until its answer is read, over 2 s, in microseconds; `p99`, `p999` and `max` are
+// of the same times. `cpu_us` is the processor time that the server's process took in these 2 s for each answer,
+// `threads` how many threads it had at their end, `requests` how many messages were measured.
+
+#include "echo_works.hpp"
+#include "works.hpp"
+
+#include <handoff/handoff.hpp>
+
+namespace {
+
+constexpr unsigned procs = 2;
+
+struct guarded {
+    template <class... Arguments>
+    static auto call(Arguments... arguments) {
+        return handoff::blocking_call(arguments...);
+    }
+};
+
+struct unguarded {
+    template <class Call, class... Arguments>
+    static auto call(Call call, Arguments... arguments) {
+        return call(arguments...);
+    }
+};
+
+template <class Guard, const bench::echo_shape& shape>
+std::vector<bench::figure> measure(const bench::settings& s) {
+    bench::echo_server server(shape, s);
+    handoff::runtime rt({.procs = procs});
+    rt.run([&] {
+        handoff::task_group connections;
+        for (std::size_t i = 0; i < shape.connections; ++i) {
+            connections.go([connection = Guard::call([&] { return server.accept(); })] {
+                bench::answer(
+                    connection, [](int fd, void* to, std::size_t size) { return Guard::call(::read, fd, to, size); },
+                    [](int fd, const void* from, std::size_t size) { return Guard::call(::write, fd, from, size); });
+            });
+        }
+        connections.wait();
+    });
+    return {server.figure_of("handoff", procs)};
+}
+
+const bench::register_work few({{"echo_blocking_50"}, "handoff", measure<guarded, bench::echo_50>});
+const bench::register_work many({{"echo_blocking_500"}, "handoff", measure<guarded, bench::echo_500>});
+const bench::register_work few_unguarded({{"echo_blocking_unguarded_50"},
+                                          "handoff",
+                                          measure<unguarded, bench::echo_unguarded_50>});
+const bench::register_work many_unguarded({{"echo_blocking_unguarded_500"},
+                                           "handoff",
+                                           measure<unguarded, bench::echo_unguarded_500>});
+
+}  // namespace

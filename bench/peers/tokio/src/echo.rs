@@ -1,0 +1,135 @@
+//! The echo servers: see ../../../echo.cpp, and ../../../echo_works.hpp for what a server has to do.
+//!
+//!   echo_blocking_*   std's sockets, which block, and a spawn_blocking for each connection. The pool is left at its
+//!                     default of 512 threads, which are enough for all connections.
+//!   echo_net_*        Tokio's own sockets, which don't block, and a task for each connection
+
+use crate::figures::*;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Command, Stdio, exit};
+use std::thread::JoinHandle;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_blocking;
+
+const WORKERS: usize = 2;
+const MESSAGE: usize = 64;
+
+#[derive(Clone, Copy)]
+pub struct Echo {
+    pub work: &'static str,
+    pub connections: usize,
+}
+
+fn fail(what: &str) -> ! {
+    eprintln!("handoff_bench_tokio: {what}");
+    exit(1)
+}
+
+/// start_client starts the client's process, and a thread that ends with it and has its figures. Its failure is that of
+/// this process, so nobody has to wait with a limit.
+fn start_client(s: Settings, echo: Echo, listener: &TcpListener, program: &str) -> JoinHandle<Vec<Figure>> {
+    if program.is_empty() {
+        fail("--client, the path of handoff_bench, is missing");
+    }
+    let port = listener.local_addr().expect("a port").port();
+    let mut command = Command::new(program);
+    command.args(["--echo-client", &port.to_string(), &echo.connections.to_string()]);
+    if s.quick {
+        command.arg("--quick");
+    }
+    let client = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|e| fail(&format!("{program}: {e}")));
+    std::thread::spawn(move || {
+        let ended = client.wait_with_output().expect("the echo client's end");
+        if !ended.status.success() {
+            fail(&format!("the echo client: {}", ended.status));
+        }
+        vec![figure_of(echo, &String::from_utf8_lossy(&ended.stdout))]
+    })
+}
+
+/// figure_of makes a figure of the client's report.
+fn figure_of(echo: Echo, report: &str) -> Figure {
+    let numbers: Vec<f64> = report.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [requests, p50, p99, p999, longest, cpu, threads] = numbers[..] else {
+        fail(&format!("no report of the echo client's: {report}"))
+    };
+    let extra = vec![
+        ("p99", p99),
+        ("p999", p999),
+        ("max", longest),
+        ("cpu_us", cpu),
+        ("requests", requests),
+        ("threads", threads),
+    ];
+    Figure::new(echo.work, WORKERS, p50, "µs", extra)
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener")
+}
+
+// ---- echo_blocking_*
+
+/// answer_blocking serves a connection until its end. An error is an end, too; the client will tell of it.
+fn answer_blocking(mut connection: TcpStream) {
+    let mut message = [0; MESSAGE];
+    while let Ok(got @ 1..) = connection.read(&mut message) {
+        if connection.write_all(&message[..got]).is_err() {
+            break;
+        }
+    }
+}
+
+pub fn blocking(s: Settings, echo: Echo, program: &str) -> Vec<Figure> {
+    let listener = listener();
+    let figures = start_client(s, echo, &listener, program);
+    on_runtime(WORKERS, async move {
+        let mut all = Vec::new();
+        let mut accepting = listener;
+        for _ in 0..echo.connections {
+            let (listener, accepted) = spawn_blocking(move || {
+                let accepted = accepting.accept();
+                (accepting, accepted)
+            })
+            .await
+            .unwrap();
+            accepting = listener;
+            let (connection, _) = accepted.expect("a connection");
+            all.push(spawn_blocking(move || answer_blocking(connection)));
+        }
+        for one in all {
+            one.await.unwrap();
+        }
+    });
+    figures.join().expect("the client's figures")
+}
+
+// ---- echo_net_*
+
+async fn answer(mut connection: tokio::net::TcpStream) {
+    let mut message = [0; MESSAGE];
+    while let Ok(got @ 1..) = connection.read(&mut message).await {
+        if connection.write_all(&message[..got]).await.is_err() {
+            break;
+        }
+    }
+}
+
+pub fn net(s: Settings, echo: Echo, program: &str) -> Vec<Figure> {
+    let listener = listener();
+    let figures = start_client(s, echo, &listener, program);
+    on_runtime(WORKERS, async move {
+        listener.set_nonblocking(true).expect("a listener that does not block");
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        let mut all = Vec::new();
+        for _ in 0..echo.connections {
+            let (connection, _) = listener.accept().await.expect("a connection");
+            all.push(tokio::spawn(answer(connection)));
+        }
+        for one in all {
+            one.await.unwrap();
+        }
+    });
+    figures.join().expect("the client's figures")
+}

@@ -1,0 +1,91 @@
+// The floating-point mode of a thread: how results are rounded, which exceptions trap, what becomes of denormal numbers.
+// What has happened so far (the flags that fetestexcept reads) is not part of it.
+#pragma once
+
+#include <cstdint>
+
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#include <cfenv>
+#endif
+
+namespace handoff::context {
+
+// Whether jump_fcontext saves and restores it. On x86 it does; on AArch64 it keeps registers only.
+#if defined(__x86_64__)
+inline constexpr bool jump_keeps_float_mode = true;
+#else
+inline constexpr bool jump_keeps_float_mode = false;
+#endif
+
+class float_mode {
+public:
+    static float_mode of_this_thread() noexcept {
+        float_mode m;
+        m.read();
+        return m;
+    }
+
+    // restore gives the thread this mode, if it has another: reading costs a few cycles, writing many.
+    void restore() const noexcept;
+
+private:
+    float_mode() = default;
+    void read() noexcept;
+
+#if defined(__x86_64__)
+    static constexpr std::uint32_t sse_modes = 0xffc0;   // the rest of MXCSR are flags
+    std::uint32_t sse_;
+    std::uint16_t x87_;
+#elif defined(__aarch64__)
+    std::uint64_t fpcr_;
+#else
+    std::fenv_t all_;
+#endif
+};
+
+#if defined(__x86_64__)
+
+inline void float_mode::read() noexcept {
+    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(sse_), "=m"(x87_) : : "memory");
+    sse_ &= sse_modes;
+}
+
+inline void float_mode::restore() const noexcept {
+    const float_mode now = of_this_thread();
+    if (now.sse_ != sse_) [[unlikely]] { __asm__ volatile("ldmxcsr %0" : : "m"(sse_) : "memory"); }
+    // An exception that has been flagged, and traps from here on, would do so at the next instruction of the x87.
+    if (now.x87_ != x87_) [[unlikely]] { __asm__ volatile("fnclex\n\tfldcw %0" : : "m"(x87_) : "memory"); }
+}
+
+#elif defined(__aarch64__)
+
+inline void float_mode::read() noexcept { __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr_) : : "memory"); }
+
+inline void float_mode::restore() const noexcept {
+    if (of_this_thread().fpcr_ != fpcr_) [[unlikely]] { __asm__ volatile("msr fpcr, %0" : : "r"(fpcr_) : "memory"); }
+}
+
+#else
+
+inline void float_mode::read() noexcept { std::fegetenv(&all_); }
+inline void float_mode::restore() const noexcept { std::fesetenv(&all_); }
+
+#endif
+
+// kept_float_mode restores the mode of when it was made, unless that is kept anyway.
+template <bool Anyway>
+class kept_float_mode {
+public:
+    void restore() const noexcept { mode_.restore(); }
+
+private:
+    float_mode mode_ = float_mode::of_this_thread();
+};
+
+template <>
+class kept_float_mode<true> {
+public:
+    void restore() const noexcept {}
+};
+
+}  // namespace handoff::context

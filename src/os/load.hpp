@@ -1,0 +1,24 @@
+// How many threads of the whole machine want a core right now.
+#pragma once
+
+namespace handoff::os {
+
+// load_file keeps a descriptor of /proc/loadavg, which tells how many threads run or wait for a core at this moment, those of
+// other processes included. A look takes half a microsecond. Any thread.
+class load_file {
+public:
+    load_file() noexcept;
+    load_file(const load_file&) = delete;
+    load_file& operator=(const load_file&) = delete;
+    ~load_file();
+
+    // has_room says whether there are no more of them than CPUs: the caller, which is one of them, takes no core from anybody.
+    // True where it is not known. (What a container sees may be the machine that it runs on.)
+    bool has_room() const noexcept;
+
+private:
+    const int fd_;
+    const long cpus_;   // online
+};
+
+}  // namespace handoff::os

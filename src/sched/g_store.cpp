@@ -1,0 +1,189 @@
+#include "sched/g_store.hpp"
+
+#include "sched/sched.hpp"
+
+#include <new>
+#include <sys/mman.h>
+
+namespace handoff::detail {
+
+namespace {
+
+std::align_val_t page() noexcept { return std::align_val_t(context::page_size()); }
+
+}  // namespace
+
+g_store::~g_store() {
+    for (const chunk& c : chunks_) {
+        std::destroy_n(c.gs, chunk_size);
+        ::operator delete(c.gs, page());
+    }
+}
+
+void g_store::add_chunk() {
+    for (auto* sleeping : {&resting_, &bare_}) {
+        if (sleeping->empty()) continue;
+        wake_chunk(sleeping->back());
+        sleeping->pop_back();
+        return;
+    }
+    const std::size_t n = chunks_.size() + 1;
+    free_.make_room(n * chunk_size);
+    if (chunks_.capacity() < n) {
+        for (auto* sleeping : {&resting_, &bare_}) sleeping->reserve(2 * n);
+        chunks_.reserve(2 * n);
+    }
+    G* gs = static_cast<G*>(::operator new(chunk_bytes, page()));
+    std::uninitialized_value_construct_n(gs, chunk_size);
+    chunks_.push_back({gs, true});
+    wake_chunk(static_cast<std::uint32_t>(n - 1));
+}
+
+// wake_chunk gives out the Gs of a chunk that is in no list.
+void g_store::wake_chunk(std::uint32_t which) noexcept {
+    chunk& c = chunks_[which];
+    c.rests = false;
+    for (G* g = c.gs; g != c.gs + chunk_size; ++g) {
+        g->store = this;
+        g->chunk = which;
+        g->next = nullptr;
+        free_.give(g);
+    }
+}
+
+G* g_store::take(unsigned count) {
+    if (free_.empty()) add_chunk();
+    G* list = free_.take(count);
+    looked_at_ = std::min(looked_at_, free_.size());
+    return list;
+}
+
+void g_store::give(G* list) noexcept { free_.give(list); }
+
+// ---- Names ---------------------------------------------------------------------------------------------------------
+
+void g_store::name(G* g, const std::string& name) {
+    base::lock_guard hold(names_lock);
+    if (name.empty()) names.erase(g);
+    else names.insert_or_assign(g, named{g->id.load(std::memory_order_relaxed), name});
+    g->named = !name.empty();
+}
+
+std::string g_store::name_of(const G* g, goroutine_id id) {
+    base::lock_guard hold(names_lock);
+    const auto it = names.find(g);
+    return it != names.end() && it->second.id == id ? it->second.name : std::string();
+}
+
+// ---- Rest ----------------------------------------------------------------------------------------------------------
+
+bool g_store::lend(std::vector<G*>& to) noexcept {
+    const std::size_t n = std::min({free_.size(), lent_at_once, to.capacity() - to.size()});
+    free_.move_to(to, n);
+    return n != 0;
+}
+
+bool g_store::take_back(std::vector<G*>& lent) noexcept {
+    free_.take_from(lent, std::min(lent_at_once, lent.size()));
+    return !lent.empty();
+}
+
+std::vector<std::uint32_t> g_store::drop_whole_chunks(std::vector<G*>& lent) {
+    std::vector<std::uint32_t> count, whole;
+    for (const G* g : lent) {
+        if (g->chunk >= count.size()) count.resize(2 * std::size_t{g->chunk} + 1);
+        ++count[g->chunk];
+    }
+    for (std::uint32_t which = 0; which < count.size(); ++which)
+        if (count[which] == chunk_size) whole.push_back(which);
+    if (!whole.empty()) std::erase_if(lent, [&count](const G* g) { return count[g->chunk] == chunk_size; });
+    return whole;
+}
+
+void g_store::put_to_rest(const std::vector<std::uint32_t>& chunks) noexcept {
+    for (const std::uint32_t which : chunks) {
+        chunks_[which].rests = true;
+        resting_.push_back(which);
+    }
+}
+
+G* g_store::take_resting(std::uint32_t& which) noexcept {
+    if (resting_.empty()) return nullptr;
+    which = resting_.back();
+    resting_.pop_back();
+    return chunks_[which].gs;
+}
+
+namespace {
+
+void drop_pages(G* gs) noexcept {
+    if (g_store::chunk_bytes % context::page_size() == 0) ::madvise(gs, g_store::chunk_bytes, MADV_DONTNEED);
+}
+
+// Frees what `lent` has of whole chunks, and gives the others back, whatever memory there is for it.
+void look_for_whole_chunks(sched& s, std::vector<G*>& lent) noexcept {
+    std::vector<std::uint32_t> whole;
+    try {
+        whole = g_store::drop_whole_chunks(lent);
+    } catch (const std::bad_alloc&) {   // another time
+    }
+    {
+        base::lock_guard hold(s.lock);
+        s.store->put_to_rest(whole);
+    }
+    for (bool more = true; more;) {
+        base::lock_guard hold(s.lock);
+        more = s.store->take_back(lent);
+    }
+    base::lock_guard hold(s.lock);
+    s.store->looked();
+}
+
+}  // namespace
+
+// give_gs_back puts chunks of free Gs to rest, if the runtime is idle, and gives the pages of some that rest back; true if
+// there may be more.
+bool sched::give_gs_back() noexcept {
+    std::vector<G*> lent;
+    std::size_t n = 0;
+    {
+        base::lock_guard hold(lock);
+        if (npidle.load(std::memory_order_relaxed) != live_procs) return false;
+        std::size_t with_ps = 0;
+        for (const P& p : pidle) with_ps += p.free_g_count;
+        if (store->is_worth_a_look(with_ps)) {
+            for (P& p : pidle) {
+                store->give(std::exchange(p.free_gs, nullptr));
+                p.free_g_count = 0;
+            }
+            n = store->free_count();
+        }
+    }
+    if (n != 0) {
+        try {
+            lent.reserve(n);
+            for (bool more = true; more;) {
+                base::lock_guard hold(lock);
+                more = store->lend(lent);
+            }
+            look_for_whole_chunks(*this, lent);
+        } catch (const std::bad_alloc&) {   // another time
+        }
+    }
+    constexpr unsigned chunks_at_once = 64;   // a millisecond's work
+    for (unsigned i = 0; i < chunks_at_once; ++i) {
+        std::uint32_t which = 0;
+        G* gs;
+        {
+            base::lock_guard hold(lock);
+            gs = store->take_resting(which);
+        }
+        if (!gs) return false;
+        drop_pages(gs);
+        base::lock_guard hold(lock);
+        store->put_back_bare(which);
+    }
+    return true;
+}
+
+}  // namespace handoff::detail

@@ -1,0 +1,64 @@
+// Time slices: how long those that belong together keep a processor while others wait, options::retake_running_after.
+//
+// The problem. Goroutines that wake each other go on through `next` (runq.hpp), ahead of all who wait. Were each of them given
+// a slice of its own, two that hand a token to and fro would never get old. And one that computes or polls for a whole slice
+// each time it is put on must not stand in one row with those that give way after a microsecond: it would have all the time.
+//
+// A slice begins when a goroutine is taken out of the ring, or out of the global queue while nobody waits in `next`. Who comes
+// through `next` goes on in its waker's (as in Go). P::schedtick counts slices in its upper bits, and who was put on in
+// the lower ones: a plain store a pick, and no clock. The monitor sees how long the upper bits stay the same; when that is
+// long enough, and somebody waits, it asks the running goroutine to yield (m.hpp).
+//
+// At a slice's end (end_slice) what is in `next` goes behind the ring. Then come: one whose timer is due; one of the spent, if
+// it is their turn; the rest as ever.
+//
+// The spent are those that used up a slice alone: schedtick stayed the same altogether. They wait in the global queue behind
+// all others (global_queue.hpp), and are taken by who finds nothing else. While there are some, each P that is busy with others
+// takes one now and then: after a slice of the others, or more where more of the spent run elsewhere than wait (R run, W wait:
+// after (R + 1) / W, so that each of them has as much as the others on this P together, if that is not less than half). The
+// monitor knows by P::spent_turns when the P did so last, and says in P::spent_due that it shall again. So those that wake each
+// other or give way share at least half of a P, and the spent get the other half if they want it, whatever the number of
+// either. (In the ring a single loop of try_recv had 10 ms for each 61 picks of the others.) A goroutine whose P the monitor
+// takes at the end of a slice, in a call or while it computes, waits there as well, if it has to wait for a P when it comes
+// back: G::spent.
+//
+// Rejected: a clock in the pick; a mark on spent goroutines that stay in the ring (one at the ring's front either keeps those
+// behind it waiting, or can be passed by for ever).
+#include "sched/sched.hpp"
+
+namespace handoff::detail {
+
+// end_slice: p, which is in the caller's hands, is for others now. `spent_due`: so has the monitor found.
+void sched::end_slice(P* p, bool spent_due) noexcept {
+    const bool was_turn_of_spent = p->is_turn_of_spent();
+    if (G* next = p->runq.take_next()) put_in_ring(p, next);
+    p->begin_slice();
+    p->until_global = 1;   // so that the next pick comes by pick_after_slice
+    p->timers_first = true;
+    p->spent_next = spent_due && !was_turn_of_spent;
+    if (was_turn_of_spent) p->end_turn_of_spent();
+}
+
+// pick_after_slice is for the picks that follow, once timers were looked at: one that these have woken, then a spent one.
+G* sched::pick_after_slice(P* p) noexcept {
+    if (std::exchange(p->timers_first, false)) {
+        if (G* g = p->runq.take_next()) {
+            p->until_global = 1;
+            return g;
+        }
+    }
+    if (!std::exchange(p->spent_next, false)) return nullptr;
+    p->end_turn_of_spent();   // of none, perhaps
+    if (!globq.has_spent()) return nullptr;
+    base::lock_guard hold(lock);
+    G* g = globq.pop_spent();
+    if (g) p->begin_turn_of_spent();
+    return g;
+}
+
+void sched::put_spent(G* g) noexcept {
+    base::lock_guard hold(lock);
+    globq.push_spent(g);
+}
+
+}  // namespace handoff::detail

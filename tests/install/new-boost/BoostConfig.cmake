@@ -1,0 +1,16 @@
+# The part of BoostConfig.cmake that handoff needs. The library is the shared one, or, with Boost_USE_STATIC_LIBS, the archive.
+get_filename_component(prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+set(Boost_VERSION 1.91.0)
+set(Boost_context_FOUND TRUE)
+if(NOT TARGET Boost::headers)
+    add_library(Boost::headers INTERFACE IMPORTED)
+    set_target_properties(Boost::headers PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${prefix}/include")
+    add_library(Boost::context UNKNOWN IMPORTED)
+    if(Boost_USE_STATIC_LIBS)
+        set(file libboost_context.a)
+    else()
+        set(file libboost_context.so)
+    endif()
+    set_target_properties(Boost::context PROPERTIES
+        IMPORTED_LOCATION "${prefix}/lib/${file}" INTERFACE_LINK_LIBRARIES Boost::headers)
+endif()

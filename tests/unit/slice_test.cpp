@@ -1,0 +1,321 @@
+// Time slices: head of src/sched/slice.cpp. Times are counted in turns of the others, not by the clock: the machine may be
+// loaded. On one processor who waits is served when the others have had their turns, whatever these take.
+#include "testing.hpp"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <numeric>
+#include <thread>
+#include <unistd.h>
+
+using handoff::channel;
+using handoff::join_handle;
+using handoff::runtime;
+using namespace handoff_test;
+namespace this_goroutine = handoff::this_goroutine;
+
+namespace {
+
+void compute_for(std::chrono::nanoseconds d) {
+    const auto until = steady::now() + d;
+    compute_until([&] { return steady::now() > until; });
+}
+
+// Two that wake each other, in turns; each way goes through `next`.
+struct pair_kind {
+    const char* name;
+    void (*play)(const std::function<bool()>& turn);   // until it is false
+};
+
+void over_a_channel(const std::function<bool()>& turn) {
+    channel<int> there(0), back(0);
+    auto other = handoff::go([&] {
+        while (there.recv()) {
+            turn();
+            back.send(1);
+        }
+    });
+    while (turn()) {
+        there.send(1);
+        back.recv();
+    }
+    there.close();
+    other.join();
+}
+
+void by_joins(const std::function<bool()>& turn) {
+    while (handoff::go([&] { return turn(); }).join()) {
+    }
+}
+
+void with_semaphores(const std::function<bool()>& turn) {
+    handoff::counting_semaphore<> there(0), back(0);
+    bool on = true;
+    auto other = handoff::go([&] {
+        for (;;) {
+            there.acquire();
+            if (!on) return;
+            turn();
+            back.release();
+        }
+    });
+    while (turn()) {
+        there.release();
+        back.acquire();
+    }
+    on = false;
+    there.release();
+    other.join();
+}
+
+void through_a_buffer(const std::function<bool()>& turn) {
+    channel<int> there(1), back(1);
+    auto other = handoff::go([&] {
+        while (there.recv()) {
+            turn();
+            back.send(1);
+        }
+    });
+    while (turn()) {
+        there.send(1);
+        back.recv();
+    }
+    there.close();
+    other.join();
+}
+
+constexpr pair_kind pair_kinds[] = {
+    {"channel", over_a_channel},
+    {"joins", by_joins},
+    {"semaphores", with_semaphores},
+    {"buffer", through_a_buffer},
+};
+
+// passed_during is by how much `count` grows while a goroutine of rt waits once: the median of 21 times.
+template <class Count, class F>
+std::uint64_t passed_during(runtime& rt, const std::atomic<Count>& count, F wait) {
+    return rt.run([&] {
+        std::vector<std::uint64_t> passed;
+        for (int i = 0; i < 21; ++i) {
+            const auto before = count.load();
+            wait();
+            passed.push_back(count.load() - before);
+        }
+        std::nth_element(passed.begin(), passed.begin() + 10, passed.end());
+        return passed[10];
+    });
+}
+
+class slices : public testing::TestWithParam<pair_kind> {
+protected:
+    // A turn of the pair is longer than half a slice, so after some two or three others are let on; by count it would be 61.
+    template <class F>
+    static void end_for(F wait) {
+        runtime rt({.procs = 1, .retake_running_after = 1ms});
+        std::atomic<std::uint64_t> turns{0};
+        std::atomic<bool> over{false};
+        auto pair = rt.go([&] {
+            GetParam().play([&] {
+                compute_for(600us);
+                turns.fetch_add(1, std::memory_order_relaxed);
+                return !over;
+            });
+        });
+        const auto waited = passed_during(rt, turns, wait);
+        over = true;
+        pair.join();
+        EXPECT_LT(waited, 25u);
+    }
+};
+
+TEST_P(slices, are_inherited_by_the_woken) {
+    end_for([] { this_goroutine::sleep_for(10us); });   // due at the first turn's end
+}
+
+// And without a timer: one that yields beside such a pair.
+TEST_P(slices, of_pairs_end_for_those_in_the_ring) {
+    end_for([] { this_goroutine::yield(); });
+}
+
+INSTANTIATE_TEST_SUITE_P(pairs, slices, testing::ValuesIn(pair_kinds), [](const auto& p) { return p.param.name; });
+
+// What has the processor for its whole slice, and comes by the library in between, or not.
+struct hog_kind {
+    const char* name;
+    bool keeps_its_processor;   // until it is asked for it
+    void (*round)();
+};
+
+channel<int>& never_sent() {
+    static channel<int> none(0);
+    return none;
+}
+
+constexpr hog_kind hog_kinds[] = {
+    {"try_recv", true, [] { never_sent().try_recv(); }},
+    {"select", true, [] { handoff::select(handoff::on_recv(never_sent(), [](auto) {}), handoff::otherwise([] {})); }},
+    {"spawning", false, [] {
+         compute_for(1us);
+         handoff::go([] {}).detach();
+     }},
+    {"long_computation", false, [] {
+         compute_for(3ms);
+         never_sent().try_recv();
+         handoff::go([] {}).join();
+     }},
+    {"calls", false, [] {
+         handoff::blocking_call([] { ::getppid(); });
+         never_sent().try_recv();
+     }},
+};
+
+class polling : public testing::TestWithParam<hog_kind> {};
+
+// Each has the processor for a slice, and in between the pairs for as long, which is some thousand rounds, whatever the number
+// of either and however busy the machine is. (By count it would be 61 turns.) Some that compute or call run beside the pairs
+// without a processor, and come by between them: for these the pairs have to get on at all.
+TEST_P(polling, leaves_pairs_their_part) {
+    constexpr unsigned pairs = 2, hogs = 4, a_pair = hogs;
+    runtime rt({.procs = 1, .retake_running_after = 2ms});
+    std::array<std::atomic<std::uint64_t>, pairs> rounds{};
+    std::array<std::atomic<std::uint64_t>, hogs> slices{};
+    std::atomic<unsigned> last{a_pair};
+    std::atomic<bool> over{false};
+    std::vector<join_handle<void>> all;
+    for (auto& n : rounds)
+        all.push_back(rt.go([&] {
+            over_a_channel([&] {
+                n.fetch_add(1, std::memory_order_relaxed);
+                last.store(a_pair, std::memory_order_relaxed);
+                return !over;
+            });
+        }));
+    for (unsigned i = 0; i < hogs; ++i)
+        all.push_back(rt.go([&, i] {
+            while (!over) {
+                GetParam().round();
+                if (last.load(std::memory_order_relaxed) == i) continue;
+                last.store(i, std::memory_order_relaxed);
+                slices[i].fetch_add(1, std::memory_order_relaxed);
+            }
+        }));
+    const auto had = [](const auto& counts, std::uint64_t least) {
+        return std::all_of(counts.begin(), counts.end(), [&](const auto& n) { return n >= least; });
+    };
+    EXPECT_EVENTUALLY(had(slices, 3));   // from then on all are known
+    const std::uint64_t before[] = {rounds[0], rounds[1]};
+    std::uint64_t slices_before = 0, slices_after = 0;
+    for (const auto& n : slices) slices_before += n;
+    if (GetParam().keeps_its_processor) {
+        EXPECT_EVENTUALLY(had(slices, 10));
+        for (const auto& n : slices) slices_after += n;
+        for (unsigned i = 0; i < pairs; ++i) EXPECT_GT(rounds[i] - before[i], scaled(100) * (slices_after - slices_before)) << i;
+    } else {
+        EXPECT_EVENTUALLY(rounds[0] > before[0] + scaled(100'000) && rounds[1] > before[1] + scaled(100'000));
+        EXPECT_EVENTUALLY(had(slices, 10));
+    }
+    over = true;
+    for (auto& h : all) h.join();
+}
+
+INSTANTIATE_TEST_SUITE_P(kinds, polling, testing::ValuesIn(hog_kinds), [](const auto& p) { return p.param.name; });
+
+// Loops that poll share what they have among themselves, and let one that gives way on as if it were alone with one of them.
+TEST(spent, take_turns) {
+    runtime rt({.procs = 1, .retake_running_after = 1ms});
+    constexpr unsigned n = 8;
+    std::array<std::atomic<std::uint64_t>, n> rounds{};
+    std::atomic<bool> over{false};
+    std::atomic<unsigned> last{n}, changes{0};
+    std::vector<join_handle<void>> all;
+    for (unsigned i = 0; i < n; ++i)
+        all.push_back(rt.go([&, i] {
+            while (!over) {
+                never_sent().try_recv();
+                if (last.load(std::memory_order_relaxed) != i) {
+                    last.store(i, std::memory_order_relaxed);
+                    changes.fetch_add(1, std::memory_order_relaxed);
+                }
+                rounds[i].fetch_add(1, std::memory_order_relaxed);
+            }
+        }));
+    EXPECT_EVENTUALLY(changes > 3 * n);
+    const auto waited = passed_during(rt, changes, [] { this_goroutine::sleep_for(10us); });
+    over = true;
+    for (auto& h : all) h.join();
+    EXPECT_LE(waited, 3u) << "a sleeper waits for all of them";
+    for (const auto& r : rounds) EXPECT_GT(r.load(), 0u);
+}
+
+// As long as others want the processor they have it between any two that are spent, for as long: also a pair, each of whose
+// slices has an end, but whom none of the two has used up.
+TEST(spent, come_after_the_others) {
+    runtime rt({.procs = 1, .retake_running_after = 1ms});
+    constexpr unsigned hogs = 6, pair = hogs;
+    std::atomic<unsigned> last{pair}, after_a_hog{0}, after_the_pair{0};
+    std::atomic<bool> over{false};
+    std::vector<join_handle<void>> all;
+    all.push_back(rt.go([&] {
+        over_a_channel([&] {
+            last.store(pair, std::memory_order_relaxed);
+            return !over;
+        });
+    }));
+    for (unsigned i = 0; i < hogs; ++i)
+        all.push_back(rt.go([&, i] {
+            while (!over) {
+                never_sent().try_recv();
+                if (last.load(std::memory_order_relaxed) == i) continue;
+                ++(last.exchange(i) == pair ? after_the_pair : after_a_hog);
+            }
+        }));
+    EXPECT_EVENTUALLY(after_the_pair + after_a_hog > 100);   // in the beginning, while not all are spent, some come in a row
+    over = true;
+    for (auto& h : all) h.join();
+    EXPECT_LT(after_a_hog.load(), after_the_pair.load());
+}
+
+// One that yields, as one should who polls, is let on in between, and not once a slice.
+TEST(spent, are_not_those_that_yield) {
+    runtime rt({.procs = 1});
+    std::atomic<bool> over{false};
+    std::uint64_t turns = 0, yields = 0;   // plain: one processor
+    auto pair = rt.go([&] {
+        over_a_channel([&] {
+            ++turns;
+            return !over.load(std::memory_order_relaxed);
+        });
+    });
+    rt.run([&] {
+        while (turns < scaled(200'000)) {
+            this_goroutine::yield();
+            ++yields;
+        }
+    });
+    over = true;
+    pair.join();
+    EXPECT_GT(yields, turns / 400);
+}
+
+// Goroutines of which each starts the next through `next`, and hands its processor off, go on in one slice.
+TEST(slices_of_chains, end_where_the_processor_changes_hands) {
+    runtime rt({.procs = 1, .retake_running_after = 1ms});
+    std::atomic<std::uint64_t> links{0};
+    std::atomic<bool> over{false};
+    std::function<void()> link = [&] {
+        links.fetch_add(1, std::memory_order_relaxed);
+        if (over) return;
+        handoff::go([&] { link(); }).detach();
+        compute_for(300us);
+        handoff::blocking_call(handoff::handoff_policy::immediate, [] { ::getppid(); });
+    };
+    auto chain = rt.go([&] { link(); });
+    const auto waited = passed_during(rt, links, [] { this_goroutine::yield(); });
+    over = true;
+    chain.join();
+    EXPECT_EVENTUALLY(rt.stats().goroutines == 0);
+    EXPECT_LT(waited, 40u);
+}
+
+}  // namespace
