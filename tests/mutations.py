@@ -1230,11 +1230,27 @@ mutation(
 )
 
 mutation(
-    "what_was_asked_is_forgotten_with_the_stay",
+    "who_only_spawns_is_not_known",
     "src/sched/monitor.cpp",
-    "        if (w.m != m || w.call != call) w.asked = w.fast_ways_closed = false;",
-    "        w.asked = w.fast_ways_closed = false;",
+    "    if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);\n    else if",
+    "    if",
     "*leaves_pairs_their_part/spawning",
+)
+
+mutation(
+    "answer_of_a_caller_knows_not_what_is_over",
+    "src/sched/monitor.cpp",
+    "        if (wherever) expect_answer(p);\n",
+    "",
+    "*leaves_pairs_their_part/calls",
+)
+
+mutation(
+    "monitor_pauses_after_it_has_asked",
+    "src/sched/monitor.cpp",
+    "    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);\n    soon(now);\n",
+    "    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);\n",
+    "spent.have_no_more_than_a_slice",
 )
 
 # ---- Faults, signals and simulations ---------------------------------------------------------------------------------

@@ -145,6 +145,7 @@ struct alignas(64) M : context::switcher {
 
     const int id;
     base::atomic<int> tid{0};              // written once by the thread
+    base::atomic<std::uint32_t> declined{0};   // times that it was asked to yield where it can't; owner writes, monitor reads
     pthread_t thread{};
     base::atomic<bool> is_monitor{false};  // for snapshots
     base::atomic<bool> is_idle{false};     // for snapshots

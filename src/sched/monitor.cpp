@@ -86,7 +86,8 @@ struct round {
         return s.work_anywhere();
     }
 
-    retake_candidate* add(P& p, M* m, std::uint32_t call, std::uint32_t section, retake as) noexcept {
+    // add: its P is to be taken; `wherever` in user code it is by then.
+    retake_candidate* add(P& p, M* m, std::uint32_t call, std::uint32_t section, retake as, bool wherever = false) noexcept {
         if (count == most_candidates) return nullptr;
         retake_candidate& c = candidates[count++];
         c = {};
@@ -95,7 +96,8 @@ struct round {
         c.call = call;
         c.section = section;
         c.as = as;
-        c.slice_is_over = as == retake::taken_slice;
+        c.slice_is_over = wherever;
+        if (wherever) expect_answer(p);
         return &c;
     }
 
@@ -113,7 +115,8 @@ struct round {
 
     void soon(std::int64_t when) noexcept { next_look = std::min(next_look, when); }
 
-    void note_slice(P& p, std::int64_t seen) noexcept;
+    void note_slice(P& p, const M* m, std::int64_t seen) noexcept;
+    void expect_answer(P& p) noexcept;
     void ask(P& p, M* m) noexcept;
     void look_at(P& p) noexcept;
     bool worth_polling() noexcept;
@@ -121,32 +124,39 @@ struct round {
     bool sleeps(P& p, M* m, long& call_number) noexcept;
     void look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
     void look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
-    void look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
+    void look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section, bool declines) noexcept;
 };
 
-// note_slice looks whether a slice has begun on p since the last look, and a turn of the spent.
-void round::note_slice(P& p, std::int64_t seen) noexcept {
+// note_slice looks whether a slice has begun on p, which m runs, since the last look, and a turn of the spent.
+void round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
     auto& w = p.watch;
     const std::uint64_t tick = p.schedtick.load(std::memory_order_relaxed);
     const std::uint32_t turns = p.spent_turns.load(std::memory_order_relaxed);
+    const std::uint32_t declined = m->declined.load(std::memory_order_relaxed);
     if (w.schedtick / P::new_slice != tick / P::new_slice) {
         w.schedtick = tick;
         w.slice_seen = seen;
-        w.asked = w.fast_ways_closed = false;
+        w.declined = declined;
     }
     if (w.spent_turns != turns) {
         w.spent_turns = turns;
         w.turn_seen = seen;
-        w.asked = w.fast_ways_closed = false;
     }
+    if (w.m != m) w.declined = declined;
     if (p.is_turn_of_spent()) ++spent_running;
+}
+
+// expect_answer: p's M is to be asked to yield, and to know by then what is over. Another slice begins with its answer.
+void round::expect_answer(P& p) noexcept {
+    // If other goroutines had a part of the slice, its schedtick is none that p has, or will have.
+    p.spent_at.store(slice_is_over(p) ? p.watch.schedtick : 0, std::memory_order_relaxed);
+    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);
+    soon(now);
 }
 
 // ask asks the goroutine that m runs on p to yield, where it next enters the library.
 void round::ask(P& p, M* m) noexcept {
-    // If other goroutines had a part of the slice, its schedtick is none that p has, or will have.
-    p.spent_at.store(slice_is_over(p) ? p.watch.schedtick : 0, std::memory_order_relaxed);
-    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);
+    expect_answer(p);
     retake none = retake::none;
     // seq_cst: as in retake_ps, which may follow in a later round.
     m->taken.compare_exchange_strong(none, retake::asked_to_yield, std::memory_order_seq_cst);
@@ -165,10 +175,9 @@ void round::look_at(P& p) noexcept {
     const bool new_stay = w.m != m || w.call != call || w.section != section;
     // By the clock after the look: `now` may be long past, if something else ran on the monitor's core.
     const std::int64_t seen = new_stay ? os::nanotime() : now;
-    note_slice(p, seen);   // what is put on enters the library first, so that a slice begins with a stay
+    note_slice(p, m, seen);   // what is put on enters the library first, so that a slice begins with a stay
     if (new_stay) {
-        // One that makes calls answers at the next; what was asked holds for the slice only for one that makes none.
-        if (w.m != m || w.call != call) w.asked = w.fast_ways_closed = false;
+        w.asked = w.fast_ways_closed = false;
         w.call_began = w.m == m ? w.last_look : seen;
         w.call = call;
         w.section = section;
@@ -182,7 +191,7 @@ void round::look_at(P& p) noexcept {
     ++(call % 2 != 0 ? in_call : busy);
     if (p.id >= s.nprocs.load(std::memory_order_relaxed)) {
         // Surplus: to be taken as soon as its goroutine is away, whatever it does.
-        add(p, m, call, section, retake::taken_slice);
+        add(p, m, call, section, retake::taken_slice, true);
     } else if (section % 2 != 0) {
         // In the library. If its goroutine is one that comes back all the time, it is to yield when its slice is over.
         if (!turn_is_over(p)) soon(turn_ends(p));
@@ -201,7 +210,8 @@ void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) 
     const std::int64_t grace = s.opts.syscall_grace.count();
     // A loop of short calls never shows the same one twice for long: it may keep its P for a time slice.
     if ((waits && (lasted >= grace || slice_is_over(p))) || lasted >= s.opts.syscall_retake_after.count()) {
-        add(p, m, call, section, lasted < grace ? retake::taken_slice : retake::taken_call);
+        const bool slice = lasted < grace;
+        add(p, m, call, section, slice ? retake::taken_slice : retake::taken_call, slice);
     } else if (waits) {
         if (turn_is_over(p)) ask(p, m);
         soon(w.call_seen + grace);
@@ -257,6 +267,7 @@ void round::look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t se
     auto& w = p.watch;
     const std::int64_t limit = s.opts.retake_running_after.count();
     if (!turn_is_over(p) || !work_waits_for(p)) return;   // nobody minds
+    if (m->declined.load(std::memory_order_relaxed) != w.declined) return look_at_long_slice(p, m, call, section, true);
     const std::int64_t cpu = os::thread_cpu_time(m->tid.load(std::memory_order_relaxed));
     // By the processor's clock: it may wait for a core.
     const bool had_time = cpu < 0 || cpu - w.cpu_when_asked >= time_to_answer_ns;
@@ -267,15 +278,15 @@ void round::look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t se
         w.asked = true;
         w.cpu_when_asked = cpu;
     } else if (had_time) {
-        return look_at_long_slice(p, m, call, section);
+        return look_at_long_slice(p, m, call, section, false);
     }
     asks |= w.fast_ways_closed;
     soon(now + time_to_answer_ns);
 }
 
-// It computes, or comes by the library without answering, as one does that only spawns (go() does not switch), and was asked
-// to yield.
-void round::look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
+// It was asked to yield, and computes; or it `declines`, as one does that only spawns: it comes by all the time, and its P is
+// taken wherever in user code it is.
+void round::look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section, bool declines) noexcept {
     const auto& w = p.watch;
     if (!slice_is_over(p)) return soon(slice_ends(p));   // only the turn is over
     const std::int64_t slice = now - w.slice_seen;
@@ -283,8 +294,7 @@ void round::look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t sec
     std::uint32_t without_p = s.computing.load(std::memory_order_relaxed);
     for (unsigned i = 0; i < count; ++i) without_p += candidates[i].as == retake::taken_computing;
     if (without_p >= procs && slice < s.over_limit_wait(without_p)) return;
-    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing))
-        c->slice_is_over = now - w.section_seen < s.opts.retake_running_after.count();
+    add(p, m, call, section, retake::taken_computing, declines);
 }
 
 // worth_polling says whether to look again at once: for a bounded time, and on a core that nobody else needs.

@@ -95,8 +95,9 @@ struct alignas(64) P {
         std::int64_t turn_seen = 0;                 // first sight of what spent_turns is
         std::int64_t next_probe = 0;                  // when to ask what the thread does in the present stay
         std::int64_t cpu = -1, cpu_at = 0;            // its CPU time, and when; where the kernel does not tell more
-        bool asked = false;                           // to yield, in the present slice
+        bool asked = false;                           // to yield, in the present stay
         bool fast_ways_closed = false;                // for its answer
+        std::uint32_t declined = 0;                   // M::declined when the slice began
         std::int64_t cpu_when_asked = 0;              // what its thread had used of a processor then
     } watch;
 

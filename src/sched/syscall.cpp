@@ -397,9 +397,11 @@ bool regain_at_once(M* m, retake how) noexcept {
 
 HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
     const int e = get_errno();
-    const retake how = answer_retake(m);   // who asked it to yield asks again, and the next call that may switch answers
+    const retake how = answer_retake(m);
     bool has_p = true;
-    if (how == retake::simulated) m->s->sim->point(m);
+    // Relaxed: a hint for the monitor, which asked. It takes this P in user code, if nobody gives it up before.
+    if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);
+    else if (how == retake::simulated) m->s->sim->point(m);
     else if (is_without_p(how)) has_p = regain_at_once(m, how);
     if (!has_p) leave(m);
     set_errno(e);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <numeric>
 #include <thread>
+#include <time.h>
 #include <unistd.h>
 
 using handoff::channel;
@@ -20,6 +21,12 @@ namespace {
 void compute_for(std::chrono::nanoseconds d) {
     const auto until = steady::now() + d;
     compute_until([&] { return steady::now() > until; });
+}
+
+std::int64_t thread_cpu_ns() {
+    timespec t{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
 // Two that wake each other, in turns; each way goes through `next`.
@@ -246,6 +253,32 @@ TEST(spent, take_turns) {
     for (auto& h : all) h.join();
     EXPECT_LE(waited, 3u) << "a sleeper waits for all of them";
     for (const auto& r : rounds) EXPECT_GT(r.load(), 0u);
+}
+
+// The monitor looks again soon after it has asked for a slice's end, also when it has found nothing to take for long: else the
+// next slice, which it has not seen begin, would last for as long as its pause.
+TEST(spent, have_no_more_than_a_slice) {
+    runtime rt({.procs = 1, .retake_running_after = 1ms});
+    constexpr unsigned n = 4;
+    std::atomic<bool> over{false};
+    std::atomic<unsigned> last{n};
+    std::atomic<std::int64_t> began{0}, lead{0};   // of the right ones over those that were too long, of late
+    std::vector<join_handle<void>> all;
+    for (unsigned i = 0; i < n; ++i)
+        all.push_back(rt.go([&, i] {
+            while (!over) {
+                never_sent().try_recv();
+                if (last.load(std::memory_order_relaxed) == i) continue;
+                last.store(i, std::memory_order_relaxed);
+                const std::int64_t now = thread_cpu_ns();
+                lead += now - began.exchange(now) < 5'000'000 ? 1 : -1;
+            }
+        }));
+    std::this_thread::sleep_for(500ms);
+    lead = 0;
+    EXPECT_EVENTUALLY(lead > 50);
+    over = true;
+    for (auto& h : all) h.join();
 }
 
 // As long as others want the processor they have it between any two that are spent, for as long: also a pair, each of whose
