@@ -306,7 +306,7 @@ mutation(
 mutation(
     "hogs_keep_their_processor",
     "src/sched/monitor.cpp",
-    "    if (retake_candidate* c = add(p, m, call, section, retake::taken_computing))\n        c->slice_is_over = now - w.section_seen < s.opts.retake_running_after.count();",
+    "    add(p, m, call, section, retake::taken_computing, declines);",
     "",
     "computing.*",
 )
@@ -1231,7 +1231,7 @@ mutation(
 
 mutation(
     "who_only_spawns_is_not_known",
-    "src/sched/monitor.cpp",
+    "src/sched/syscall.cpp",
     "    if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);\n    else if",
     "    if",
     "*leaves_pairs_their_part/spawning",

@@ -86,7 +86,7 @@ struct round {
         return s.work_anywhere();
     }
 
-    // add: its P is to be taken; `wherever` in user code it is by then.
+    // add: p is to be taken from m; `wherever` in user code that is by then, or in a call.
     retake_candidate* add(P& p, M* m, std::uint32_t call, std::uint32_t section, retake as, bool wherever = false) noexcept {
         if (count == most_candidates) return nullptr;
         retake_candidate& c = candidates[count++];
