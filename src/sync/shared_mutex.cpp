@@ -90,7 +90,8 @@ void shared_mutex::unlock_slow() noexcept {
     release_round round;
     bool ours = true;
     with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) {
-        if (std::exchange(ours, false)) word_.fetch_and(~writer, std::memory_order_release);
+        // If nobody waits any more it is anybody's now, who may destroy it: it is not touched again. `parked` keeps it.
+        if (std::exchange(ours, false) && (word_.fetch_and(~writer, std::memory_order_release) & parked) == 0) return false;
         return let_in_if_free(waiting, won, round);
     });
 }
