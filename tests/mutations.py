@@ -1245,14 +1245,6 @@ mutation(
     "*leaves_pairs_their_part/calls",
 )
 
-mutation(
-    "monitor_pauses_after_it_has_asked",
-    "src/sched/monitor.cpp",
-    "    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);\n    soon(now);\n",
-    "    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);\n",
-    "spent.have_no_more_than_a_slice",
-)
-
 # ---- Faults, signals and simulations ---------------------------------------------------------------------------------
 
 mutation(

@@ -7,7 +7,6 @@
 #include <functional>
 #include <numeric>
 #include <thread>
-#include <time.h>
 #include <unistd.h>
 
 using handoff::channel;
@@ -21,12 +20,6 @@ namespace {
 void compute_for(std::chrono::nanoseconds d) {
     const auto until = steady::now() + d;
     compute_until([&] { return steady::now() > until; });
-}
-
-std::int64_t thread_cpu_ns() {
-    timespec t{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
 // Two that wake each other, in turns; each way goes through `next`.
@@ -213,12 +206,13 @@ TEST_P(polling, leaves_pairs_their_part) {
     };
     EXPECT_EVENTUALLY(had(slices, 3));   // from then on all are known
     const std::uint64_t before[] = {rounds[0], rounds[1]};
-    std::uint64_t slices_before = 0, slices_after = 0;
-    for (const auto& n : slices) slices_before += n;
+    const auto in_all = [&] { return std::accumulate(slices.begin(), slices.end(), std::uint64_t{0}); };
+    const std::uint64_t slices_before = in_all();
     if (GetParam().keeps_its_processor) {
         EXPECT_EVENTUALLY(had(slices, 10));
-        for (const auto& n : slices) slices_after += n;
-        for (unsigned i = 0; i < pairs; ++i) EXPECT_GT(rounds[i] - before[i], a_slice * (slices_after - slices_before)) << i;
+        // At last, on average: while another process has the core it is a turn as well.
+        for (unsigned i = 0; i < pairs; ++i)
+            EXPECT_EVENTUALLY(rounds[i] - before[i] > a_slice * (in_all() - slices_before)) << i;
     } else {
         EXPECT_EVENTUALLY(rounds[0] > before[0] + scaled(100'000) && rounds[1] > before[1] + scaled(100'000));
         EXPECT_EVENTUALLY(had(slices, 10));
@@ -254,33 +248,6 @@ TEST(spent, take_turns) {
     for (auto& h : all) h.join();
     EXPECT_LE(waited, 3u) << "a sleeper waits for all of them";
     for (const auto& r : rounds) EXPECT_GT(r.load(), 0u);
-}
-
-// The monitor looks again soon after it has asked for a slice's end, also when it has found nothing to take for long: else the
-// next slice, which it has not seen begin, would last for as long as its pause.
-TEST(spent, have_no_more_than_a_slice) {
-    runtime rt({.procs = 1, .retake_running_after = 1ms});
-    constexpr unsigned n = 4;
-    std::atomic<bool> over{false};
-    std::atomic<unsigned> last{n};
-    std::atomic<std::int64_t> began{0}, lead{0};   // of the right ones over those that were too long, of late
-    std::vector<join_handle<void>> all;
-    for (unsigned i = 0; i < n; ++i)
-        all.push_back(rt.go([&, i] {
-            while (!over) {
-                handoff::blocking_call([] { ::getppid(); });
-                never_sent().try_recv();
-                if (last.load(std::memory_order_relaxed) == i) continue;
-                last.store(i, std::memory_order_relaxed);
-                const std::int64_t now = thread_cpu_ns();
-                lead += now - began.exchange(now) < 5'000'000 ? 1 : -1;
-            }
-        }));
-    std::this_thread::sleep_for(500ms);
-    lead = 0;
-    EXPECT_EVENTUALLY(lead > 50);
-    over = true;
-    for (auto& h : all) h.join();
 }
 
 // As long as others want the processor they have it between any two that are spent, for as long: also a pair, each of whose
