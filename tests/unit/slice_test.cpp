@@ -28,8 +28,8 @@ struct pair_kind {
     void (*play)(const std::function<bool()>& turn);   // until it is false
 };
 
-void over_a_channel(const std::function<bool()>& turn) {
-    channel<int> there(0), back(0);
+void through_channels(std::size_t capacity, const std::function<bool()>& turn) {
+    channel<int> there(capacity), back(capacity);
     auto other = handoff::go([&] {
         while (there.recv()) {
             turn();
@@ -43,6 +43,8 @@ void over_a_channel(const std::function<bool()>& turn) {
     there.close();
     other.join();
 }
+
+void over_a_channel(const std::function<bool()>& turn) { through_channels(0, turn); }
 
 void by_joins(const std::function<bool()>& turn) {
     while (handoff::go([&] { return turn(); }).join()) {
@@ -69,21 +71,7 @@ void with_semaphores(const std::function<bool()>& turn) {
     other.join();
 }
 
-void through_a_buffer(const std::function<bool()>& turn) {
-    channel<int> there(1), back(1);
-    auto other = handoff::go([&] {
-        while (there.recv()) {
-            turn();
-            back.send(1);
-        }
-    });
-    while (turn()) {
-        there.send(1);
-        back.recv();
-    }
-    there.close();
-    other.join();
-}
+void through_a_buffer(const std::function<bool()>& turn) { through_channels(1, turn); }
 
 constexpr pair_kind pair_kinds[] = {
     {"channel", over_a_channel},
@@ -177,7 +165,7 @@ class polling : public testing::TestWithParam<hog_kind> {};
 // without a processor, and come by between them: for these the pairs have to get on at all.
 TEST_P(polling, leaves_pairs_their_part) {
     constexpr unsigned pairs = 2, hogs = 4, a_pair = hogs;
-    constexpr std::uint64_t a_slice = with_sanitizer ? 1 : 100;   // of a pair's rounds; there they take up to a millisecond
+    constexpr std::uint64_t a_slice = with_tsan ? 1 : scaled(100);   // of a pair's rounds; there they take up to a millisecond
     runtime rt({.procs = 1, .retake_running_after = 2ms});
     std::array<std::atomic<std::uint64_t>, pairs> rounds{};
     std::array<std::atomic<std::uint64_t>, hogs> slices{};
