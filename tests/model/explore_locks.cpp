@@ -144,6 +144,36 @@ EXPLORE_SCENARIO(shared_is_destroyed, "mutex.shared_gone", 100'000, .length = 1'
     EXPLORE_CHECK(!word || *word == pattern);
 }
 
+// Each of its owners reads, then writes; the last one destroys it, and puts something else in its place. Who has given the
+// mutex up to nobody, the slow way, must not touch it.
+EXPLORE_SCENARIO(last_owner_destroys, "mutex.shared_owners", 100'000, .length = 1'500) {
+    runtime rt(quiet(1 + choose(3)));
+    constexpr std::uint32_t pattern = 0x8000'0002;   // somebody waits, and nobody has it: that invites to let in
+    alignas(8) std::byte place[8];
+    auto* const m = new (place) handoff::shared_mutex;
+    std::uint32_t* word = nullptr;
+    int owners = 3;
+    const auto own = [&] {
+        if (perhaps()) {
+            const std::shared_lock hold(*m);
+            linger();
+        }
+        if (perhaps()) m->lock();
+        else if (!m->try_lock_for(std::chrono::nanoseconds(choose(3'000)))) m->lock();
+        linger();
+        const bool last = --owners == 0;
+        m->unlock();
+        if (!last) return;
+        m->~shared_mutex();
+        word = new (place) std::uint32_t(pattern);
+    };
+    join_handle<void> all[] = {rt.go(own), rt.go(own)};
+    thread other(own);
+    for (auto& h : all) h.join();
+    other.join();
+    EXPLORE_CHECK(*word == pattern);
+}
+
 // Readers behind a writer are let in together, in rounds, though some give up. Once all have been in the mutex may be
 // destroyed, and something else be in its place.
 EXPLORE_SCENARIO(many_readers, "mutex.shared_many", 100'000, .length = 1'500) {
