@@ -208,6 +208,27 @@ mutation(
     "slices_of_chains.*",
 )
 mutation(
+    "slices_go_on_while_a_processor_is_on_its_way",
+    "src/sched/monitor.cpp",
+    "    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);",
+    "    (void)p;",
+    "slices_of_chains.*",
+)
+mutation(
+    "who_gets_a_processor_does_not_ask_for_its_slice",
+    "src/sched/idle.cpp",
+    "    if (p->over_on_its_way.load(std::memory_order_relaxed) == p->slice())",
+    "    if (p == nullptr)",
+    "slices_of_chains.*",
+)
+mutation(
+    "monitor_does_not_come_back_for_a_processor_on_its_way",
+    "src/sched/monitor.cpp",
+    "    soon(now + s.opts.retake_running_after.count());\n}\n\nvoid round::look_at_call",
+    "}\n\nvoid round::look_at_call",
+    "slices_of_chains.*",
+)
+mutation(
     "timers_wait_for_the_spent",
     "src/sched/slice.cpp",
     "    p->timers_first = true;\n",

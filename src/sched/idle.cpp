@@ -30,6 +30,16 @@ void sched::acquirep(M* m, P* p) noexcept {
     m->p.store(p, std::memory_order_relaxed);
 }
 
+// acquire_nextp: m gets the P that it was started or woken with, if any. While that was on its way nobody could be asked to
+// yield: where its slice was over by then, it ends now.
+void sched::acquire_nextp(M* m) noexcept {
+    P* p = std::exchange(m->nextp, nullptr);
+    if (!p) return;
+    acquirep(m, p);
+    if (p->over_on_its_way.load(std::memory_order_relaxed) == p->slice())
+        end_slice(p, p->spent_due.load(std::memory_order_relaxed));
+}
+
 // releasep takes m's P away; it is then in the caller's hands: idle, and in no list.
 P* sched::releasep(M* m) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
@@ -228,7 +238,7 @@ void thread_main(void* arg) {
         os::signal_stack on_overflow;
         m->exceptions = context::thread_exception_state();
         context::adopt_thread(m->g0);
-        if (P* p = std::exchange(m->nextp, nullptr)) s->acquirep(m, p);
+        s->acquire_nextp(m);
         s->thread_loop(m);
     }
     set_current_m(nullptr);
@@ -424,7 +434,7 @@ bool sched::stopm(M* m) noexcept {
     if (keeps_time) os::set_timer_slack(threads.timer_slack_ns);
     learn_spin_time(os::nanotime() - began);
     // Without orders it was woken to exit: it will see `stopping`.
-    if (P* p = std::exchange(m->nextp, nullptr)) acquirep(m, p);
+    acquire_nextp(m);
     return true;
 }
 
@@ -435,7 +445,7 @@ void sched::stop_locked_m(M* m) noexcept {
         handoffp(p);
     }
     m->park.wait(a_core_is_free() ? opts.spin_before_sleep.count() : 0);
-    acquirep(m, std::exchange(m->nextp, nullptr));
+    acquire_nextp(m);
 }
 
 // start_locked_m gives m's P to the thread that g is tied to.

@@ -74,6 +74,7 @@ struct round {
     bool asks = false;                    // somebody to yield, who may be in a loop of fast ways
     unsigned busy = 0;                    // Ps whose goroutines are not in a guarded call
     unsigned in_call = 0;
+    unsigned without_m = 0;               // idle, or on their way to an M
     unsigned spent_running = 0;           // Ps on which the spent have their turn
     retake_candidate candidates[most_candidates];
     unsigned count = 0;
@@ -119,6 +120,8 @@ struct round {
     void expect_answer(P& p) noexcept;
     void ask(P& p, M* m) noexcept;
     void look_at(P& p) noexcept;
+    void look_at_one_without_m(P& p) noexcept;
+    void expect_those_on_their_way() noexcept;
     bool worth_polling() noexcept;
     void look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept;
     bool sleeps(P& p, M* m, long& call_number) noexcept;
@@ -127,12 +130,12 @@ struct round {
     void look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section, bool declines) noexcept;
 };
 
-// note_slice looks whether a slice has begun on p, which m runs, since the last look, and a turn of the spent.
+// note_slice looks whether a slice has begun on p, which m runs (null: nobody), since the last look, and a turn of the spent.
 void round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
     auto& w = p.watch;
     const std::uint64_t tick = p.schedtick.load(std::memory_order_relaxed);
     const std::uint32_t turns = p.spent_turns.load(std::memory_order_relaxed);
-    const std::uint32_t declined = m->declined.load(std::memory_order_relaxed);
+    const std::uint32_t declined = m ? m->declined.load(std::memory_order_relaxed) : 0;   // set when one has it
     if (w.schedtick / P::new_slice != tick / P::new_slice) {
         w.schedtick = tick;
         w.slice_seen = seen;
@@ -166,11 +169,7 @@ void round::look_at(P& p) noexcept {
     auto& w = p.watch;
     // Relaxed: what is seen here is only a reason to try; retake_ps looks again.
     M* m = p.m.load(std::memory_order_acquire);   // with acquirep: M::thread
-    if (p.status.load(std::memory_order_relaxed) != p_status::running || !m) {
-        w.m = nullptr;
-        w.last_look = now;
-        return;
-    }
+    if (p.status.load(std::memory_order_relaxed) != p_status::running || !m) return look_at_one_without_m(p);
     const std::uint32_t call = m->call.load(std::memory_order_relaxed), section = m->section.load(std::memory_order_relaxed);
     const bool new_stay = w.m != m || w.call != call || w.section != section;
     // By the clock after the look: `now` may be long past, if something else ran on the monitor's core.
@@ -201,6 +200,26 @@ void round::look_at(P& p) noexcept {
     } else {
         look_at_user_code(p, m, call, section);
     }
+}
+
+// p is idle, or on its way to an M, whose thread may have to wait for a core. Where processors are handed off all the time, as
+// by a chain of goroutines of which each starts the next and blocks, that may be what most looks see.
+void round::look_at_one_without_m(P& p) noexcept {
+    note_slice(p, nullptr, now);
+    ++without_m;
+    p.watch.m = nullptr;
+    p.watch.last_look = now;
+    if (!turn_is_over(p) || !work_waits_for(p)) return;
+    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);
+    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);   // if it is idle, another begins when it is taken
+}
+
+// Who gets a P that is on its way may block at once, or go on in a slice that is nearly over.
+void round::expect_those_on_their_way() noexcept {
+    const std::uint32_t idle = s.npidle.load(std::memory_order_relaxed);
+    if (without_m <= idle) return;
+    if (idle == 0) unguarded_matters = true;
+    soon(now + s.opts.retake_running_after.count());
 }
 
 void round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
@@ -387,6 +406,7 @@ P* sched::monitor(M* m) noexcept {
         round r(*this, os::nanotime());
         coarse_now.store(r.now, std::memory_order_relaxed);
         for_each_p([&](P& p) { r.look_at(p); });
+        r.expect_those_on_their_way();
         watch.all_busy = r.unguarded_matters;
         watch.spent_running = r.spent_running;
         if (r.asks != watch.fast_ways_closed) {

@@ -81,6 +81,9 @@ struct alignas(64) P {
     // several have. Monitor writes, owner reads when it is asked to yield; a hint.
     base::atomic<std::uint64_t> spent_at{0};
     base::atomic<bool> spent_due{false};            // likewise: it is the turn of the spent
+    // slice() that the monitor saw to be over while no M had the P, which was on its way to one: that one ends it. Monitor
+    // writes, who gets the P reads.
+    base::atomic<std::uint64_t> over_on_its_way{~std::uint64_t{0}};
 
     // The monitor's own notes on this P.
     struct watch {

@@ -161,6 +161,7 @@ struct sched {
         if (p->runq.alone() && nallp.load(std::memory_order_relaxed) != 1) [[unlikely]] p->runq.share();
     }
     void acquirep(M* m, P* p) noexcept;
+    void acquire_nextp(M* m) noexcept HANDOFF_EXCLUDES(lock);
     P* releasep(M* m) noexcept;
     P* take_idle_p(P* preferred, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     void put_idle_p(P* p, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);

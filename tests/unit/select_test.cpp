@@ -462,7 +462,8 @@ TEST_P(selects, fire_one_of_timeout_stop_and_partner) {
             stop.request_stop();
         });
         int sent = 0;
-        for (; !selecting.done(); this_goroutine::yield()) sent += ch.try_send(single(1));
+        const bool partner = i % 10 != 0;   // one on a thread can always be the first
+        for (; !selecting.done(); this_goroutine::yield()) sent += partner && ch.try_send(single(1));
         selecting.join();
         stopper.join();
         EXPECT_EQ(fired, 1);

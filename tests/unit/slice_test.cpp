@@ -288,24 +288,37 @@ TEST(spent, are_not_those_that_yield) {
     EXPECT_GT(yields, turns / 400);
 }
 
-// Goroutines of which each starts the next through `next`, and hands its processor off, go on in one slice.
-TEST(slices_of_chains, end_where_the_processor_changes_hands) {
+// chain_link starts the next through `next`, computes, and hands its processor off, until it is `over`.
+void chain_link(std::atomic<std::uint64_t>& links, const std::atomic<bool>& over) {
+    links.fetch_add(1, std::memory_order_relaxed);
+    if (over) return;
+    handoff::go([&] { chain_link(links, over); }).detach();
+    compute_for(300us);
+    handoff::blocking_call(handoff::handoff_policy::immediate, [] { ::getppid(); });
+}
+
+// Such goroutines go on in one slice, which ends: by count it would be after 60 of them. Also where threads wait for a core:
+// the monitor then finds the processor on its way nearly each time, and with nobody who could be asked to yield.
+void end_chains_beside(unsigned busy_threads) {
     runtime rt({.procs = 1, .retake_running_after = 1ms});
     std::atomic<std::uint64_t> links{0};
     std::atomic<bool> over{false};
-    std::function<void()> link = [&] {
-        links.fetch_add(1, std::memory_order_relaxed);
-        if (over) return;
-        handoff::go([&] { link(); }).detach();
-        compute_for(300us);
-        handoff::blocking_call(handoff::handoff_policy::immediate, [] { ::getppid(); });
-    };
-    auto chain = rt.go([&] { link(); });
+    std::vector<std::thread> others;
+    for (unsigned i = 0; i < busy_threads; ++i)
+        others.emplace_back([&] {
+            while (!over) compute_for(100us);
+        });
+    auto chain = rt.go([&] { chain_link(links, over); });
     const auto waited = passed_during(rt, links, [] { this_goroutine::yield(); });
     over = true;
+    for (auto& t : others) t.join();
     chain.join();
     EXPECT_EVENTUALLY(rt.stats().goroutines == 0);
     EXPECT_LT(waited, 40u);
 }
+
+TEST(slices_of_chains, end_where_the_processor_changes_hands) { end_chains_beside(0); }
+
+TEST(slices_of_chains, end_where_threads_wait_for_a_core) { end_chains_beside(5 * std::thread::hardware_concurrency()); }
 
 }  // namespace
