@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 using namespace explore;
 using handoff::channel;
@@ -49,6 +50,33 @@ EXPLORE_SCENARIO(two, "life.two_runtimes", 100'000, .length = 2'500) {
          }).detach();
     }
     EXPLORE_CHECK(got == 2);
+}
+
+// Goroutines come in bursts, and the monitor puts the chunks of those that have ended to rest in between, while a thread may
+// start more. Nobody is lost, and no G is had twice, or rests while it is in use.
+EXPLORE_SCENARIO(gs_rest, "life.gs_rest", 30'000, .length = 4'000) {
+    runtime rt(quiet(1 + choose(2)));
+    unsigned ran = 0, expected = 0;
+    const auto burst = [&](unsigned n) {
+        std::vector<join_handle<void>> all;
+        expected += n;
+        for (unsigned i = 0; i < n; ++i)
+            all.push_back(rt.go([&] {
+                if (choose(8) == 0) linger();
+                ++ran;
+            }));
+        for (auto& h : all) h.join();
+        block(choose(2) * choose(25'000'000));   // the monitor rests after 10 ms
+    };
+    burst(14);
+    thread other([&] {
+        burst(4 + choose(8));
+        burst(1 + choose(4));
+    });
+    burst(4 + choose(12));
+    burst(1 + choose(4));
+    other.join();
+    EXPLORE_CHECK(ran == expected);
 }
 
 // Goroutines of a kind that is known to block end without a processor, and their threads begin the next ones. Some use the
