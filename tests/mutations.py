@@ -1490,7 +1490,7 @@ mutation(
 mutation(
     "float_mode_passes_to_the_next",
     "src/sched/spawn.cpp",
-    "    g->s->floats.restore();   // the last one on this thread may have left its own\n",
+    "    g->s->floats.begin();   // the last one on this thread may have left its own\n",
     "",
     "float_mode.of_one_that_ended_is_not_inherited",
 )

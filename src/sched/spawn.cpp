@@ -198,7 +198,7 @@ void report_exception(const goroutine_name& who, std::exception_ptr e, const exc
 namespace {
 
 void run_task(G* g) noexcept {
-    g->s->floats.restore();   // the last one on this thread may have left its own
+    g->s->floats.begin();   // the last one on this thread may have left its own
     g->predict = g->s->learnt_by_kind(g);
     g->quick_calls = 0;
     g->spent = false;
@@ -224,8 +224,10 @@ bool untie(M* m, G* g) noexcept {
 
 // enter_to_end begins the section in which g, the current goroutine, ends: with a P, unless it has none and can do without.
 M* enter_to_end(G* g) noexcept {
+    M* m = current_m();
+    if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return enter(m);   // which looks again
     bool without = false;
-    M* m = still_without(current_m(), without);
+    m = still_without(m, without);
     if (!without || !m->s->may_end_without(m, g)) return enter(m);
     m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes what is not there
     return m;
