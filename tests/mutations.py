@@ -207,25 +207,11 @@ mutation(
     "",
     "slices_of_chains.*",
 )
-mutation(
-    "slices_go_on_while_a_processor_is_on_its_way",
+mutation(   # both that it comes back for it, and that who gets it ends the slice: either helps without the other
+    "processors_on_their_way_are_not_looked_at",
     "src/sched/monitor.cpp",
-    "    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);",
-    "    (void)p;",
-    "slices_of_chains.*",
-)
-mutation(
-    "who_gets_a_processor_does_not_ask_for_its_slice",
-    "src/sched/idle.cpp",
-    "    if (p->over_on_its_way.load(std::memory_order_relaxed) == p->slice())",
-    "    if (p == nullptr)",
-    "slices_of_chains.*",
-)
-mutation(
-    "monitor_does_not_come_back_for_a_processor_on_its_way",
-    "src/sched/monitor.cpp",
-    "    soon(now + s.opts.retake_running_after.count());\n}\n\nvoid round::look_at_call",
-    "}\n\nvoid round::look_at_call",
+    "!m) return look_at_one_without_m(p);",
+    "!m) return void(w.m = nullptr);",
     "slices_of_chains.*",
 )
 mutation(
@@ -1497,7 +1483,7 @@ mutation(
 mutation(
     "float_mode_forgets_the_x87",
     "src/context/float_mode.hpp",
-    "if (now.x87_ != x87_) [[unlikely]]",
+    "if (x87 != x87_) [[unlikely]]",
     "if (false)",
     "float_mode.of_one_that_ended_is_not_inherited",
 )
