@@ -1,5 +1,6 @@
 // Locks: one at a time, nobody left waiting, with deadlines and hand-over.
 #include "explore_runtime.hpp"
+#include "sync/fast_ways.hpp"
 #include "sync/parking_lot.hpp"
 
 #include <cstddef>
@@ -144,35 +145,31 @@ EXPLORE_SCENARIO(shared_is_destroyed, "mutex.shared_gone", 100'000, .length = 1'
     EXPLORE_CHECK(!word || *word == pattern);
 }
 
-// Who is let in before it sleeps may be through before it has been said that nobody waits any more, and then unlocks the
-// slow way what nobody wants. The next one needs no lock of a bucket to have it, and may destroy it.
+// While the fast ways are closed all unlock the slow way, also what nobody waits for. Once they are open again the next one
+// needs no lock of a bucket to have it, and may destroy it.
 EXPLORE_SCENARIO(shared_is_given_up, "mutex.shared_given_up", 100'000, .length = 300) {
     runtime rt(quiet(1 + choose(2)));
     constexpr std::uint32_t pattern = 0x8000'0002;   // somebody waits, and nobody has it: that invites to let in
     alignas(8) std::byte place[8];
     auto* const m = new (place) handoff::shared_mutex;
-    int owners = 3;
+    m->lock();
     std::uint32_t* word = nullptr;
-    const auto leave = [&] {
-        const bool last = --owners == 0;
+    thread next([&] {
+        while (!m->try_lock()) step();
         m->unlock();
-        if (!last) return;
         m->~shared_mutex();
         word = new (place) std::uint32_t(pattern);
-    };
-    m->lock();
-    thread waits([&] {
-        m->lock();
-        leave();
     });
-    join_handle<void> looks = rt.go([&] {
-        while (!m->try_lock()) step();
-        leave();
+    thread monitor([&] {
+        for (unsigned i = choose(10); i > 0; --i) step();
+        handoff::detail::close_fast_ways();
+        for (unsigned i = choose(20); i > 0; --i) step();
+        handoff::detail::open_fast_ways();
     });
     for (unsigned i = choose(20); i > 0; --i) step();
-    leave();
-    waits.join();
-    looks.join();
+    m->unlock();
+    next.join();
+    monitor.join();
     EXPLORE_CHECK(*word == pattern);
 }
 
