@@ -306,9 +306,7 @@ void end_chains_beside(unsigned busy_threads) {
     std::atomic<bool> over{false};
     std::vector<std::thread> others;
     for (unsigned i = 0; i < busy_threads; ++i)
-        others.emplace_back([&] {
-            while (!over) compute_for(100us);
-        });
+        others.emplace_back([&] { compute_until([&] { return over.load(); }); });
     auto chain = rt.go([&] { chain_link(links, over); });
     const auto waited = passed_during(rt, links, [] { this_goroutine::yield(); });
     over = true;
