@@ -311,11 +311,12 @@ TEST(without_a_processor, later_calls_teach_nothing) {
 // touches the pages of a file does; one that computes and yields takes one.
 TEST(without_a_processor, yields_nothing_while_it_blocks) {
     runtime rt(no_retakes(1));
-    std::atomic<bool> called{false}, computes{false}, over{false};
+    std::atomic<bool> called{false}, occupied{false}, computes{false}, over{false};
     auto g = rt.go([&] {
         blocking_call(handoff_policy::immediate, [&] {
             called = true;
-            block_until([&] { return idle_processors(rt) == 0; });   // the occupant has it
+            block_until([&] { return occupied.load(); });
+            ::usleep(100);   // it may have been occupied already
         });
         for (int i = 0; i < 20; ++i) {
             this_goroutine::yield();
@@ -331,6 +332,7 @@ TEST(without_a_processor, yields_nothing_while_it_blocks) {
     {
         occupant other(rt);
         ASSERT_TRUE(other.await_start());
+        occupied = true;
         ASSERT_EVENTUALLY(computes.load());
         ASSERT_EVENTUALLY(rt.stats().exits_queued == 1);
         EXPECT_FALSE(over.load());
