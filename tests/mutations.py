@@ -203,7 +203,7 @@ mutation(
 mutation(
     "slices_go_on_where_a_call_is_handed_off",
     "src/sched/syscall.cpp",
-    "    if (how == retake::asked_to_yield) s->end_slice(p, p->spent_due.load(std::memory_order_relaxed));",
+    "    if (how == retake::asked_to_yield) s->end_slice(p);",
     "",
     "slices_of_chains.*",
 )
@@ -238,7 +238,7 @@ mutation(
 mutation(
     "spent_come_after_each_other",
     "src/sched/slice.cpp",
-    "spent_due && !was_turn_of_spent;",
+    "p->spent_due.load(std::memory_order_relaxed) && !was_turn_of_spent;",
     "true;",
     "spent.come_after_the_others",
 )

@@ -100,7 +100,10 @@ public:
     }
 
     // done says whether join() would return at once. Empty handle: false.
-    bool done() const noexcept { return g_ && detail::ended(g_); }
+    bool done() const noexcept {
+        detail::interleave_point();
+        return g_ && detail::ended(g_);
+    }
 
     // detach lets the goroutine run on its own; its result is destroyed when it ends, its exception goes to
     // options::on_unhandled_exception. Does nothing on an empty handle. Does not switch.

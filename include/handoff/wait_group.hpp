@@ -60,7 +60,10 @@ template <countdown_kind who>
 class countdown_waits {
 public:
     // try_wait says whether all is done.
-    bool try_wait() const noexcept { return count_.done(); }
+    bool try_wait() const noexcept {
+        interleave_point();
+        return count_.done();
+    }
     void wait() const { wait(no_deadline, nullptr); }
     void wait(const std::stop_token& stop) const { wait(no_deadline, &stop); }
     // wait_for and wait_until return false if the time was over first. Never early.

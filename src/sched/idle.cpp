@@ -36,8 +36,7 @@ void sched::acquire_nextp(M* m) noexcept {
     P* p = std::exchange(m->nextp, nullptr);
     if (!p) return;
     acquirep(m, p);
-    if (p->over_on_its_way.load(std::memory_order_relaxed) == p->slice())
-        end_slice(p, p->spent_due.load(std::memory_order_relaxed));
+    if (p->over_on_its_way.load(std::memory_order_relaxed) == p->slice()) end_slice(p);
 }
 
 // releasep takes m's P away; it is then in the caller's hands: idle, and in no list.

@@ -157,7 +157,13 @@ void set_current_m(M* m) noexcept;
 
 // still_without says whether m, whose goroutine is in user code, has no P. What is to be said of how it went is said then; that
 // may be user code, which the goroutine may leave with a P. Returns the M that it runs on.
-M* still_without(M* m, bool& without) noexcept;
+M* still_without_slowly(M* m, bool& without) noexcept;
+
+inline M* still_without(M* m, bool& without) noexcept {
+    if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return still_without_slowly(m, without);
+    without = false;   // the section that follows looks again
+    return m;
+}
 
 // enter begins a runtime section on `m`, the calling thread's M, whose goroutine called the library, and returns the
 // M on which the goroutine runs then: it may have lost its P and waited for another. Every enter is followed by leave

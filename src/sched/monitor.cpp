@@ -111,8 +111,9 @@ struct round {
     }
     std::int64_t turn_ends(const P& p) const noexcept { return std::min(slice_ends(p), spent_come(p)); }
     bool slice_is_over(const P& p) const noexcept { return now >= slice_ends(p); }
-    bool spent_are_due(const P& p) const noexcept { return now >= spent_come(p); }
     bool turn_is_over(const P& p) const noexcept { return now >= turn_ends(p); }
+    // For sched::end_slice, on whatever thread it comes.
+    void say_whether_spent_are_due(P& p) const noexcept { p.spent_due.store(now >= spent_come(p), std::memory_order_relaxed); }
 
     void soon(std::int64_t when) noexcept { next_look = std::min(next_look, when); }
 
@@ -153,7 +154,7 @@ void round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
 void round::expect_answer(P& p) noexcept {
     // If other goroutines had a part of the slice, its schedtick is none that p has, or will have.
     p.spent_at.store(slice_is_over(p) ? p.watch.schedtick : 0, std::memory_order_relaxed);
-    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);
+    say_whether_spent_are_due(p);
     soon(now);
 }
 
@@ -210,7 +211,7 @@ void round::look_at_one_without_m(P& p) noexcept {
     p.watch.m = nullptr;
     p.watch.last_look = now;
     if (!turn_is_over(p) || !work_waits_for(p)) return;
-    p.spent_due.store(spent_are_due(p), std::memory_order_relaxed);
+    say_whether_spent_are_due(p);
     p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);   // if it is idle, another begins when it is taken
 }
 
@@ -353,7 +354,10 @@ P* take(round& r) noexcept {
         }
         s.watch.last_find = r.now;
         P& p = *c.p;
-        if (c.as == retake::taken_slice || c.as == retake::taken_computing) s.end_slice(&p, r.spent_are_due(p));
+        if (c.as == retake::taken_slice || c.as == retake::taken_computing) {
+            r.say_whether_spent_are_due(p);
+            s.end_slice(&p);
+        }
         const bool work = p.runq.owner_sees_work() || p.timers.first() <= r.now ||
                           !s.globq.empty();
         if (c.as == retake::taken_slice) {

@@ -148,7 +148,7 @@ struct sched {
     bool work_anywhere() const noexcept;
 
     // --- slice.cpp ---
-    void end_slice(P* p, bool spent_due) noexcept HANDOFF_EXCLUDES(lock);
+    void end_slice(P* p) noexcept HANDOFF_EXCLUDES(lock);
     G* pick_after_slice(P* p) noexcept HANDOFF_EXCLUDES(lock);
     void put_spent(G* g) noexcept HANDOFF_EXCLUDES(lock);
 

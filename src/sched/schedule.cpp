@@ -476,7 +476,7 @@ void sched::yield(M* m) noexcept { leave(yield_inline(m, false)); }
 M* sched::give_way(M* m) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
     const bool spent = p->spent_at.load(std::memory_order_relaxed) == p->schedtick.load(std::memory_order_relaxed);
-    end_slice(p, p->spent_due.load(std::memory_order_relaxed));
+    end_slice(p);
     return yield_inline(m, spent);
 }
 

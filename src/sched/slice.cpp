@@ -29,14 +29,15 @@
 
 namespace handoff::detail {
 
-// end_slice: p, which is in the caller's hands, is for others now. `spent_due`: so has the monitor found.
-void sched::end_slice(P* p, bool spent_due) noexcept {
+// end_slice: p, which is in the caller's hands, is for others now. Whether it is the turn of the spent the monitor has said.
+void sched::end_slice(P* p) noexcept {
     const bool was_turn_of_spent = p->is_turn_of_spent();
     if (G* next = p->runq.take_next()) put_in_ring(p, next);
     p->begin_slice();
     p->until_global = 1;   // so that the next pick comes by pick_after_slice
     p->timers_first = true;
-    p->spent_next = spent_due && !was_turn_of_spent;
+    // Relaxed: a hint, which may be of a slice that is over by now.
+    p->spent_next = p->spent_due.load(std::memory_order_relaxed) && !was_turn_of_spent;
     if (was_turn_of_spent) p->end_turn_of_spent();
 }
 

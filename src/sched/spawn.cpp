@@ -224,10 +224,8 @@ bool untie(M* m, G* g) noexcept {
 
 // enter_to_end begins the section in which g, the current goroutine, ends: with a P, unless it has none and can do without.
 M* enter_to_end(G* g) noexcept {
-    M* m = current_m();
-    if (m->taken.load(std::memory_order_relaxed) == retake::none) [[likely]] return enter(m);   // which looks again
     bool without = false;
-    m = still_without(m, without);
+    M* m = still_without(current_m(), without);
     if (!without || !m->s->may_end_without(m, g)) return enter(m);
     m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes what is not there
     return m;

@@ -255,7 +255,7 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     }
     sched* s = m->s;
     P* p = m->p.load(std::memory_order_relaxed);
-    if (how == retake::asked_to_yield) s->end_slice(p, p->spent_due.load(std::memory_order_relaxed));   // which is its answer
+    if (how == retake::asked_to_yield) s->end_slice(p);   // which is its answer
     m->call_predicted = predicted;
     m->put_on_before = p->put_on();
     p->handoff = handoff_kind::immediate;
@@ -408,7 +408,7 @@ HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
     return has_p;
 }
 
-M* still_without(M* m, bool& without) noexcept {
+M* still_without_slowly(M* m, bool& without) noexcept {
     const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS
     without = is_without_p(how);
     if (how == retake::taken_computing) {

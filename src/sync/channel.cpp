@@ -92,8 +92,11 @@ namespace {
 
 // never_ready is what waiting on a default-constructed channel is.
 channel_result never_ready(const wait_limits& limits) {
-    if (limits.deadline == at_once) return channel_result::not_now;
-    M* m = enter_current();
+    M* m = enter_current();   // also where it takes no waiting: another may run in between, in a simulation, or was to for long
+    if (limits.deadline == at_once) {
+        leave_current(m);
+        return channel_result::not_now;
+    }
     waiter w(m, true);
     const wait_end end = wait_armed(m, w, wait_reason::forever, nullptr, limits);
     leave_current(m);

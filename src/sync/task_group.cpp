@@ -362,7 +362,10 @@ void task_group::cancel() noexcept {
     s_->cancel(cancel_reason::cancel);
 }
 
-bool task_group::cancelled() const noexcept { return s_->reason.load(std::memory_order_relaxed) != cancel_reason::none; }
+bool task_group::cancelled() const noexcept {
+    interleave_point();
+    return s_->reason.load(std::memory_order_relaxed) != cancel_reason::none;
+}
 
 std::stop_token task_group::stop_token() const noexcept { return s_->stop.get_token(); }
 
@@ -378,11 +381,15 @@ cancel_scope* scope_of_this() noexcept {
 namespace this_goroutine {
 
 bool cancelled() noexcept {
+    interleave_point();
     const cancel_scope* s = scope_of_this();
     return s && s->cancelled.load(std::memory_order_relaxed);
 }
 
-void check_cancelled() { detail::check_cancelled({}); }
+void check_cancelled() {
+    interleave_point();
+    detail::check_cancelled({});
+}
 
 std::stop_token stop_token() {
     const cancel_scope* s = scope_of_this();

@@ -1,6 +1,5 @@
 // Locks: one at a time, nobody left waiting, with deadlines and hand-over.
 #include "explore_runtime.hpp"
-#include "sync/fast_ways.hpp"
 #include "sync/parking_lot.hpp"
 
 #include <cstddef>
@@ -143,34 +142,6 @@ EXPLORE_SCENARIO(shared_is_destroyed, "mutex.shared_gone", 100'000, .length = 1'
     m->unlock_shared();
     writer.join();
     EXPLORE_CHECK(!word || *word == pattern);
-}
-
-// While the fast ways are closed all unlock the slow way, also what nobody waits for. Once they are open again the next one
-// needs no lock of a bucket to have it, and may destroy it.
-EXPLORE_SCENARIO(shared_is_given_up, "mutex.shared_given_up", 100'000, .length = 300) {
-    runtime rt(quiet(1 + choose(2)));
-    constexpr std::uint32_t pattern = 0x8000'0002;   // somebody waits, and nobody has it: that invites to let in
-    alignas(8) std::byte place[8];
-    auto* const m = new (place) handoff::shared_mutex;
-    m->lock();
-    std::uint32_t* word = nullptr;
-    thread next([&] {
-        while (!m->try_lock()) step();
-        m->unlock();
-        m->~shared_mutex();
-        word = new (place) std::uint32_t(pattern);
-    });
-    thread monitor([&] {
-        for (unsigned i = choose(10); i > 0; --i) step();
-        handoff::detail::close_fast_ways();
-        for (unsigned i = choose(20); i > 0; --i) step();
-        handoff::detail::open_fast_ways();
-    });
-    for (unsigned i = choose(20); i > 0; --i) step();
-    m->unlock();
-    next.join();
-    monitor.join();
-    EXPLORE_CHECK(*word == pattern);
 }
 
 // Readers behind a writer are let in together, in rounds, though some give up. Once all have been in the mutex may be

@@ -221,6 +221,9 @@ TEST(simulation, every_call_is_a_place_to_switch) {
     EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>(1).try_recv(); }));
     EXPECT_TRUE(finds_lost_update_across([] { channel<int>(1).close(); }));
     EXPECT_TRUE(finds_lost_update_across([] { select(on_recv(channel<int>(1)), otherwise()); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>().try_send(1); })) << "the one that is never ready";
+    EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>().try_recv(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { select(on_recv(channel<int>()), otherwise()); }));
     EXPECT_TRUE(finds_lost_update_across([] { counting_semaphore<>(1).acquire(); }));
     EXPECT_TRUE(finds_lost_update_across([] { (void)counting_semaphore<>(1).try_acquire(); }));
     EXPECT_TRUE(finds_lost_update_across([] { counting_semaphore<>(1).release(); }));
@@ -234,6 +237,12 @@ TEST(simulation, every_call_is_a_place_to_switch) {
     }));
     EXPECT_TRUE(finds_lost_update_across([] { task_group().cancel(); }));
     EXPECT_TRUE(finds_lost_update_across([] { go([] {}); }));
+    // What one asks in a loop, until others have changed it.
+    EXPECT_TRUE(finds_lost_update_across([] { (void)latch(1).try_wait(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)wait_group().try_wait(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)join_handle<void>().done(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)this_goroutine::cancelled(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { this_goroutine::check_cancelled(); }));
     EXPECT_TRUE(finds_lost_update_across([] { const syscall_guard guard; }));
     EXPECT_TRUE(finds_lost_update_across([] { const syscall_guard guard(handoff_policy::immediate); }));
 }
