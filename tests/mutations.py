@@ -200,13 +200,6 @@ mutation(
     "",
     "pairs/slices.*",
 )
-mutation(
-    "slices_go_on_where_a_call_is_handed_off",
-    "src/sched/syscall.cpp",
-    "    if (how == retake::asked_to_yield) s->end_slice(p);",
-    "",
-    "slices_of_chains.*",
-)
 mutation(   # both that it comes back for it, and that who gets it ends the slice: either helps without the other
     "processors_on_their_way_are_not_looked_at",
     "src/sched/monitor.cpp",
@@ -1389,9 +1382,9 @@ mutation(
 mutation(
     "asked_kinds_are_ignored",
     "src/sched/spawn.cpp",
-    "opts ? opts->kind : 0",
-    "0",
-    "computing.kinds_are_told_apart_as_the_program_says",
+    "return o ? o->kind : 0;",
+    "return o ? 0 : 0;",
+    "adaptive_guard.learns_of_the_kinds_that_the_program_tells",
 )
 mutation(
     "sleepers_count_as_computing_for_ever",
@@ -1399,6 +1392,27 @@ mutation(
     "    judge_computing(now);\n",
     "",
     "computing.is_over_in_an_unguarded_call",
+)
+mutation(
+    "kinds_earn_no_credit",
+    "src/sched/hogs.cpp",
+    "credit_of_a_start = 1,",
+    "credit_of_a_start = 0,",
+    "computing.kinds_that_mostly_do_not_are_let_on",
+)
+mutation(
+    "those_kept_back_before_stay_so",
+    "src/sched/hogs.cpp",
+    "lets_go = next->kind.load(std::memory_order_relaxed) == kind;",
+    "lets_go = false;",
+    "computing.kinds_that_mostly_do_not_are_let_on",
+)
+mutation(
+    "hogs_cost_their_kind_no_credit",
+    "src/sched/hogs.cpp",
+    "    credit -= std::min(credit, credit_of_a_hog);",
+    "    credit -= std::min(credit, std::uint8_t{0});",
+    "computing.kinds_that_mostly_do_again_are_not",
 )
 mutation(
     "who_waits_for_a_core_does_not_compute",

@@ -5,7 +5,9 @@
 // it would only take that out of use, too. It waits in `hogs` until another P is idle, fewer than `procs` compute (then all
 // of them are let go), or over_limit_wait has passed. So a thousand hogs are a few threads, and what is no hog finds a P. (Not
 // with a single P: it would stand idle while there is work.) Kinds are those of G::kind: 64 bits, so that nobody is taken for
-// one of another.
+// one of another. But what a program hands to one function of its own, as to an executor, is all of one kind, hogs and others.
+// So a kind earns credit with each that is started at such a time, and loses more of it with each that is found to compute: one
+// that has some is not kept back.
 //
 // Who computes is judged again and again. A look that shows a thread running may have met one that mostly sleeps; those whose
 // P was taken as a computation's stay in `away_computing` until they enter the library, and each 10 ms one that sleeps is
@@ -29,6 +31,8 @@ constexpr std::int64_t longest_wait_ns = 100'000'000;   // for a core, by far, w
 // theirs, too.
 constexpr std::int64_t part_of_fair_share = 8;
 
+constexpr std::uint8_t credit_of_a_start = 1, credit_of_a_hog = 4, most_credit = 2 * credit_of_a_hog;
+
 std::uint64_t bit_of(std::uint64_t kind) noexcept { return std::uint64_t{1} << (kind >> 58); }
 
 }  // namespace
@@ -45,21 +49,37 @@ bool sched::defer_hog(G* g) noexcept {
     // A hint; most are of no kind that computes, and take no lock.
     if ((computing_kinds.load(std::memory_order_relaxed) & bit_of(kind)) == 0) return false;
     if (npidle.load(std::memory_order_relaxed) != 0 || nprocs.load(std::memory_order_relaxed) == 1) return false;
-    base::lock_guard hold(lock);
-    // Again under the lock, where end_of_computing looks for those to start.
-    if (computing.load(std::memory_order_relaxed) < nprocs.load(std::memory_order_relaxed) || !is_computing(kind)) return false;
-    if (std::exchange(g->let_through, false)) return false;
-    hogs.push(g);
-    nhogs.store(nhogs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return true;
+    bool lets_go = false;
+    {
+        base::lock_guard hold(lock);
+        // Again under the lock, where end_of_computing looks for those to start.
+        if (computing.load(std::memory_order_relaxed) < nprocs.load(std::memory_order_relaxed) || !is_computing(kind)) return false;
+        std::uint8_t& credit = hog_credit[place_of_kind(kind)];
+        if (!std::exchange(g->let_through, false) && credit == 0) {
+            put_hog(g);
+            return true;
+        }
+        credit = std::min<std::uint8_t>(credit + credit_of_a_start, most_credit);
+        // One more of the kind, that was kept back before it had any. The first may be another's: so all are come to.
+        if (G* next = take_hog()) {
+            lets_go = next->kind.load(std::memory_order_relaxed) == kind;
+            if (lets_go) globq.push(next);
+            else put_hog(next);
+        }
+    }
+    if (lets_go) wakep_any();
+    return false;
 }
 
-// take_hog takes the first of the deferred ones, to be started whatever happens; null if there is none.
+void sched::put_hog(G* g) noexcept {
+    hogs.push(g);
+    nhogs.store(nhogs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// take_hog takes the first of the deferred ones; null if there is none.
 G* sched::take_hog() noexcept {
     G* g = hogs.pop();
-    if (!g) return nullptr;
-    nhogs.store(nhogs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    g->let_through = true;
+    if (g) nhogs.store(nhogs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     return g;
 }
 
@@ -69,6 +89,7 @@ void sched::start_hog() noexcept {
         base::lock_guard hold(lock);
         G* g = take_hog();
         if (!g) return;
+        g->let_through = true;
         globq.push(g);
     }
     wakep_any();
@@ -77,10 +98,7 @@ void sched::start_hog() noexcept {
 // release_hogs lets all of them go, if there is room for those that compute. Somebody has to be woken for them.
 void sched::release_hogs() noexcept {
     if (too_many_hogs()) return;
-    while (G* g = take_hog()) {
-        g->let_through = false;
-        globq.push(g);
-    }
+    while (G* g = take_hog()) globq.push(g);
 }
 
 bool sched::is_computing(std::uint64_t kind) const noexcept {
@@ -112,6 +130,13 @@ void sched::begin_computing(M* m, std::uint64_t kind) noexcept {
     m->judged = os::nanotime();
     away_computing.push_back(*m);
     count_computing();
+}
+
+// found_computing: the P of m, for which begin_computing was called, was taken.
+void sched::found_computing(const M* m) noexcept {
+    base::lock_guard hold(lock);
+    std::uint8_t& credit = hog_credit[place_of_kind(m->hog_kind)];
+    credit -= std::min(credit, credit_of_a_hog);
 }
 
 void sched::end_of_computing(M* m) noexcept {

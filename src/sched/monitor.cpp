@@ -373,6 +373,7 @@ P* take(round& r) noexcept {
             if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.section_seen;
         } else {
             s.handoffs_computing.add();
+            s.found_computing(c.m);
         }
         p.watch.m = nullptr;
         if (work && !mine) mine = &p;

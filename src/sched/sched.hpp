@@ -196,12 +196,14 @@ struct sched {
         return computing.load(std::memory_order_relaxed) >= nprocs.load(std::memory_order_relaxed);
     }
     bool defer_hog(G* g) noexcept HANDOFF_EXCLUDES(lock);
+    void put_hog(G* g) noexcept HANDOFF_REQUIRES(lock);
     G* take_hog() noexcept HANDOFF_REQUIRES(lock);
     void start_hog() noexcept HANDOFF_EXCLUDES(lock);
     void release_hogs() noexcept HANDOFF_REQUIRES(lock);
     bool is_computing(std::uint64_t kind) const noexcept HANDOFF_REQUIRES(lock);
     void count_computing() noexcept HANDOFF_REQUIRES(lock);
     void begin_computing(M* m, std::uint64_t kind) noexcept HANDOFF_EXCLUDES(lock);
+    void found_computing(const M* m) noexcept HANDOFF_EXCLUDES(lock);
     void end_of_computing(M* m) noexcept HANDOFF_EXCLUDES(lock);
     void judge_computing(std::int64_t now) noexcept HANDOFF_EXCLUDES(lock);
     void judge(M& m, std::int64_t now) noexcept HANDOFF_REQUIRES(lock);
@@ -277,6 +279,8 @@ struct sched {
     std::vector<std::unique_ptr<M>> allm HANDOFF_GUARDED_BY(lock);
     std::vector<M*> exited HANDOFF_GUARDED_BY(lock);    // threads to be joined; they may run the program's destructors still
     std::vector<M*> free_ms HANDOFF_GUARDED_BY(lock);   // joined
+    static constexpr unsigned kind_bits = 10;           // of a kind's 64, the upper ones
+    std::array<std::uint8_t, 1 << kind_bits> hog_credit HANDOFF_GUARDED_BY(lock){};   // by kind (hogs.cpp)
     unsigned nm HANDOFF_GUARDED_BY(lock) = 0;           // threads alive or being made
     unsigned most_nm HANDOFF_GUARDED_BY(lock) = 0;
     unsigned leaving HANDOFF_GUARDED_BY(lock) = 0;      // of nm, those on their way out
@@ -300,7 +304,6 @@ struct sched {
     alignas(64) base::atomic<std::uint32_t> nprocs{0};   // wanted
     base::atomic<std::uint32_t> nallp{0};                // ever made; allp[0..nallp) are set
     std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
-    static constexpr unsigned kind_bits = 10;            // of a kind's 64, the upper ones
     std::array<base::atomic<std::uint8_t>, 1 << kind_bits> kinds{};   // G::predict to start with, by kind; a hint (syscall.cpp)
     base::atomic<std::uint32_t> nhogs{0};
     base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
@@ -348,7 +351,8 @@ struct sched {
     base::mutex unguarded_lock;
     std::map<std::pair<std::string, std::string>, unguarded_site> unguarded HANDOFF_GUARDED_BY(unguarded_lock);
 
-    static std::size_t place_of_kind(const G* g) noexcept { return g->kind.load(std::memory_order_relaxed) >> (64 - kind_bits); }
+    static std::size_t place_of_kind(std::uint64_t kind) noexcept { return kind >> (64 - kind_bits); }
+    static std::size_t place_of_kind(const G* g) noexcept { return place_of_kind(g->kind.load(std::memory_order_relaxed)); }
     // What goroutines of g's kind have taught, and teach (syscall.cpp, Prediction).
     std::uint8_t learnt_by_kind(const G* g) const noexcept {
         return kinds[place_of_kind(g)].load(std::memory_order_relaxed);

@@ -248,7 +248,10 @@ G* sched::find_runnable(M* m) noexcept {
             base::lock_guard hold(lock);
             if (G* g = take_global(p, run_queue::capacity / 2)) return g;
             if (npidle.load(std::memory_order_relaxed) != 0)   // another stays free
-                if (G* g = take_hog()) return g;
+                if (G* g = take_hog()) {
+                    g->let_through = true;
+                    return g;
+                }
             releasep(m);
             put_idle_p(p, wake);
         }

@@ -57,6 +57,8 @@ inline std::uint64_t kind_of(const task_ops& ops, std::uintptr_t asked, const vo
     return what * 0x9E3779B97F4A7C15u;
 }
 
+inline std::uintptr_t asked_kind(const spawn_options* o) noexcept { return o ? o->kind : 0; }
+
 // move_in moves the task into g, which is nobody else's yet. Not in a section unless ops.quiet: that may be the program's code.
 [[gnu::always_inline]] inline void move_in(G* g, const task_ops& ops, void* task) noexcept {
     if (ops.relocate) {
@@ -123,7 +125,7 @@ G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options*
         throw;
     }
     move_in(g, ops, task);
-    fill(g, s, ops, site, opts ? opts->kind : 0);
+    fill(g, s, ops, site, asked_kind(opts));
     launch_outside(s, g);
     return g;
 }
@@ -451,7 +453,7 @@ inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_o
     P* p = m->p.load(std::memory_order_relaxed);
     G* g = prepare_here(p, o);
     move_in(g, ops, task);
-    fill(g, this, ops, site, o ? o->kind : 0);
+    fill(g, this, ops, site, asked_kind(o));
     if (detached) g->join_word.store(join_detached, std::memory_order_relaxed);
     launch_here(m, p, g);
     return g;
@@ -466,7 +468,7 @@ inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_o
         g = prepare_here(m->p.load(std::memory_order_relaxed), o);
     }
     move_in(g, ops, task);
-    fill(g, this, ops, site, o ? o->kind : 0);
+    fill(g, this, ops, site, asked_kind(o));
     m = current_m();   // the move may have switched
     if (!enter_staying(m)) {
         launch_outside(this, g);

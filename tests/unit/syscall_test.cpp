@@ -453,6 +453,23 @@ TEST(adaptive_guard, learns_from_two_calls_that_lasted) {
     });
 }
 
+// What was learnt of a kind is expected of its next one, and of no other: here of one closure type, started at one place.
+TEST(adaptive_guard, learns_of_the_kinds_that_the_program_tells) {
+    runtime rt({.procs = 1, .syscall_grace = 20ms, .unguarded_grace = 1h, .retake_running_after = 1h});
+    rt.run([&] {
+        const auto predicted = [&](std::uintptr_t kind) {
+            const auto before = rt.stats().handoffs_immediate;
+            handoff::go(handoff::spawn_options{.kind = kind}, [] { call_that_lasts(handoff_policy::adaptive); }).join();
+            return rt.stats().handoffs_immediate - before;
+        };
+        EXPECT_EQ(predicted(1), 0u);
+        EXPECT_EQ(predicted(1), 0u);
+        EXPECT_EQ(predicted(1), 1u);
+        EXPECT_EQ(predicted(2), 0u);
+        EXPECT_EQ(predicted(1), 1u);
+    });
+}
+
 TEST(adaptive_guard, unlearns_from_calls_that_return_at_once) {
     runtime rt({.procs = 1, .syscall_grace = 20ms, .unguarded_grace = 1h, .retake_running_after = 1h});
     rt.run([&] {

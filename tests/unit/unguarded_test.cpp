@@ -429,6 +429,54 @@ TEST(computing, kinds_are_told_apart_by_place) {
                              [](runtime& rt, std::function<void()> f) { return rt.go(std::move(f)); });
 }
 
+// Hogs and others that come through one function, as an executor's do, are of one kind. The others are held up with the hogs only
+// until that is known, also those that were kept back before.
+TEST(computing, kinds_that_mostly_do_not_are_let_on) {
+    runtime rt({.procs = 2});
+    std::atomic<bool> over{false};
+    std::atomic<unsigned> ended{0};
+    std::vector<handoff::join_handle<void>> all;
+    const auto post = [&](std::function<void()> f) { all.push_back(rt.go([f = std::move(f)] { f(); })); };
+    for (int i = 0; i < 4; ++i) post([&] { compute_until([&] { return over.load(); }); });
+    EXPECT_EVENTUALLY(rt.stats().computing_without_processor >= 2);
+    const auto began = steady::now();
+    constexpr unsigned at_once = 50, later = 20;   // of whom one would be started each 200 ms, or later
+    for (unsigned i = 0; i < at_once; ++i) post([&] { ++ended; });
+    EXPECT_EVENTUALLY(ended == at_once);
+    for (unsigned i = 0; i < later; ++i) {
+        post([&] { ++ended; });
+        EXPECT_EVENTUALLY(ended == at_once + i + 1);
+    }
+    EXPECT_LT(steady::now() - began, 8s);
+    over = true;
+    for (auto& h : all) h.join();
+}
+
+// And if then hogs come, these are kept back again, and one of another kind finds a processor before one of theirs.
+TEST(computing, kinds_that_mostly_do_again_are_not) {
+    runtime rt({.procs = 2});
+    std::atomic<bool> over{false}, other_ran{false}, alike_ran{false}, alike_was_first{false};
+    std::atomic<unsigned> ended{0};
+    std::vector<handoff::join_handle<void>> all;
+    const auto post = [&](std::function<void()> f) { all.push_back(rt.go([f = std::move(f)] { f(); })); };
+    const auto compute = [&] { compute_until([&] { return over.load(); }); };
+    for (int i = 0; i < 4; ++i) post(compute);
+    EXPECT_EVENTUALLY(rt.stats().computing_without_processor >= 2);
+    for (unsigned i = 0; i < 30; ++i) post([&] { ++ended; });
+    EXPECT_EVENTUALLY(ended == 30);
+    for (int i = 0; i < 8; ++i) post(compute);
+    EXPECT_EVENTUALLY(rt.stats().computing_without_processor >= 6);
+    post([&] {
+        alike_ran = true;
+        alike_was_first = !other_ran;
+    });
+    all.push_back(rt.go([&] { other_ran = true; }));
+    EXPECT_EVENTUALLY(alike_ran && other_ran);
+    EXPECT_FALSE(alike_was_first.load());
+    over = true;
+    for (auto& h : all) h.join();
+}
+
 // Hogs that get little of the cores since others want them are hogs all the same.
 TEST(computing, is_not_over_on_an_overloaded_machine) {
     runtime rt({.procs = 2});
