@@ -255,7 +255,6 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     }
     sched* s = m->s;
     P* p = m->p.load(std::memory_order_relaxed);
-    if (how == retake::asked_to_yield) s->end_slice(p);   // which is its answer
     m->call_predicted = predicted;
     m->put_on_before = p->put_on();
     p->handoff = handoff_kind::immediate;
