@@ -196,7 +196,7 @@ mutation(
 mutation(
     "the_woken_go_first_after_a_slice",
     "src/sched/slice.cpp",
-    "    if (G* next = p->runq.take_next()) put_in_ring(p, next);\n",
+    "    if (G* next = p->runq.take_next()) put_behind(p, next);\n",
     "",
     "pairs/slices.*",
 )

@@ -140,6 +140,7 @@ struct sched {
     bool give_it_a_stack(M* m, G* g) noexcept;
     void put_local(M* m, G* g) noexcept;
     void put_in_ring(P* p, G* g) noexcept;
+    void put_behind(P* p, G* next) noexcept HANDOFF_EXCLUDES(lock);
     void put_global(G* g) noexcept HANDOFF_EXCLUDES(lock);
     unsigned run_timers(M* m, P* p, std::int64_t now) noexcept;
     G* steal_work(M* m) noexcept;

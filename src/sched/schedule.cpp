@@ -82,6 +82,13 @@ void sched::put_in_ring(P* p, G* g) noexcept {
     }
 }
 
+// put_behind puts in the ring what was in `next` of p. In between it is in neither, so that who goes idle just then does not see
+// it; and who put it into `next` has woken somebody too early.
+void sched::put_behind(P* p, G* next) noexcept {
+    put_in_ring(p, next);
+    wakep();
+}
+
 void sched::put_global(G* g) noexcept {
     base::lock_guard hold(lock);
     globq.push(g);
@@ -168,7 +175,7 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
     if (!g) return next;
     p->begin_slice();
     // Those who wake each other through `next` have had their turn: the one that runs now gets the place.
-    if (next && !p->runq.push(next)) put_global(next);
+    if (next) put_behind(p, next);
     return g;
 }
 

@@ -32,7 +32,7 @@ namespace handoff::detail {
 // end_slice: p, which is in the caller's hands, is for others now. Whether it is the turn of the spent the monitor has said.
 void sched::end_slice(P* p) noexcept {
     const bool was_turn_of_spent = p->is_turn_of_spent();
-    if (G* next = p->runq.take_next()) put_in_ring(p, next);
+    if (G* next = p->runq.take_next()) put_behind(p, next);
     p->begin_slice();
     p->until_global = 1;   // so that the next pick comes by pick_after_slice
     p->timers_first = true;

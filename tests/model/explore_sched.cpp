@@ -76,6 +76,24 @@ EXPLORE_SCENARIO(all_at_once, "wake.all", 100'000, .length = 1'500) {
     }
 }
 
+// The pick that puts what is in `next` behind the rest: another processor takes it from there, though it may just be going idle.
+EXPLORE_SCENARIO(put_behind, "wake.put_behind", 100'000, .length = 800) {
+    runtime rt(quiet(2));
+    bool ran = false;
+    for (unsigned i = 1 + choose(3); i > 0; --i) rt.go([] {}).detach();   // so that another is awake
+    rt.go([&] {
+          compute(choose(60));
+          handoff::go([&] { ran = true; }).detach();   // in `next`
+          handoff::go([&] {
+              while (!ran) relax();
+          }).detach();
+          M* m = enter(current_m());
+          m->p.load(std::memory_order_relaxed)->until_global = 1;   // by chance it is one of 61
+          leave(m);
+      }).join();
+    while (!ran) relax();   // the end of the runtime must not be what wakes it
+}
+
 // A goroutine that yields to one that keeps the processor: another takes it.
 EXPLORE_SCENARIO(yields_to_busy, "wake.yield", 100'000, .length = 800) {
     runtime rt(quiet(2));
