@@ -52,7 +52,7 @@ public:
     static constexpr std::ptrdiff_t max() noexcept { return std::ptrdiff_t{1} << 60; }
 
     // Throws usage_error unless 0 <= n <= max().
-    explicit constexpr barrier(std::ptrdiff_t n, Completion f = {})
+    explicit constexpr barrier(std::ptrdiff_t n, Completion f = Completion())
         : base_(detail::checked_count(n, max(), "barrier")), complete_(std::move(f)) {}
     barrier(const barrier&) = delete;
     barrier& operator=(const barrier&) = delete;

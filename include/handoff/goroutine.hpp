@@ -170,8 +170,8 @@ concept not_spawn_options = !std::is_same_v<std::remove_cvref_t<F>, spawn_option
 
 }  // namespace detail
 
-// go starts a goroutine that calls f(args...), all copied or moved as std::thread does, in the current goroutine's
-// runtime, or, from any other thread, in the process's default one (see runtime.hpp). Any thread may call it.
+// go starts a goroutine that calls f(args...), all copied or moved as std::thread does (arguments once more), in the current
+// goroutine's runtime, or, from any other thread, in the process's default one (see runtime.hpp). Any thread may call it.
 // It does not switch, nor does dropping the handle: nothing else runs on the thread meanwhile. (A goroutine that has lost its
 // processor, by computing or blocking for long, has the new one queued for all.) Throws std::bad_alloc; from the first call
 // also what the start of the default runtime throws. Constant time; the closure lives in the goroutine up to 64 bytes, else on

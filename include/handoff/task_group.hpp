@@ -104,8 +104,9 @@ public:
     explicit task_group(std::stop_token stop) : task_group(nullptr, std::move(stop)) {}
     task_group(runtime& rt, std::stop_token stop) : task_group(detail::sched_of(rt), std::move(stop)) {}
 
-    // If wait() has not been called since the last go(): cancels, then waits, and is no cancellation point. An exception
-    // that nobody has seen goes to options::on_unhandled_exception, unless another one is just unwinding the stack.
+    // If wait() has not been called since the last go(): cancels the group if any of its goroutines still runs, then waits, and
+    // is no cancellation point. An exception that nobody has seen goes to options::on_unhandled_exception, unless another one is
+    // just unwinding the stack.
     HANDOFF_API ~task_group();
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;

@@ -73,6 +73,17 @@ TEST_P(barriers, keep_phases_together) {
     EXPECT_EQ(wrong, 0);
 }
 
+TEST(barrier, makes_its_completion_by_a_constructor_that_may_be_explicit) {
+    static int runs = 0;
+    struct counts {
+        explicit counts() = default;
+        void operator()() noexcept { ++runs; }
+    };
+    barrier<counts> b(1);
+    b.arrive_and_wait();
+    EXPECT_EQ(runs, 1);
+}
+
 // The completion function runs before anybody goes on, once a phase, on the last that arrives.
 TEST_P(barriers, complete_before_anybody_goes_on) {
     std::atomic<bool> let_complete{false}, completing{false};

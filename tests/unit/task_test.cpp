@@ -134,6 +134,18 @@ TEST_F(task_test, closure_is_called_as_an_rvalue) {
     EXPECT_EQ(rt_.go(copied).join(), "rvalue");
 }
 
+TEST_F(task_test, closure_that_can_be_copied_but_not_moved) {
+    struct copied {
+        int value = 7;
+        copied() = default;
+        copied(const copied&) = default;
+        copied(copied&&) = delete;
+        int operator()() const { return value; }
+    };
+    const copied f;
+    EXPECT_EQ(rt_.go(f).join(), 7);
+}
+
 TEST_F(task_test, closure_whose_move_throws) {
     struct throws_on_second_move {
         std::shared_ptr<int> moves = std::make_shared<int>(0);

@@ -117,9 +117,14 @@ struct task {
         if constexpr (!fits_inline) delete std::addressof(t);
     }
 
+    static constexpr auto relocate_inline() noexcept -> void (*)(void*, void*) noexcept {
+        if constexpr (fits_inline && !std::is_trivially_copyable_v<F>) return relocate;   // else F need not be movable
+        else return nullptr;
+    }
+
     static constexpr task_ops ops{
         run_at,
-        fits_inline && !std::is_trivially_copyable_v<F> ? relocate : nullptr,
+        relocate_inline(),
         fits_inline && result_slot<R>::trivial ? nullptr : destroy_at,
         fits_inline ? layout_size : sizeof(task*),
         !fits_inline,
