@@ -208,6 +208,27 @@ mutation(   # both that it comes back for it, and that who gets it ends the slic
     "slices_of_chains.*",
 )
 mutation(
+    "chains_end_at_the_next_look",
+    "src/sched/slice.cpp",
+    "    if (now >= c.until) {\n",
+    "    if (now >= c.until || now > 0) {\n",
+    "pairs/slices.are_as_long_*",
+)
+mutation(
+    "chains_let_on_each_time",
+    "src/sched/slice.cpp",
+    "    if (now < c.goes_on_until) return false;\n",
+    "",
+    "pairs/slices.are_as_long_*",
+)
+mutation(
+    "chains_have_no_end",
+    "src/sched/slice.cpp",
+    "    if (now >= c.until) {\n",
+    "    if (now >= c.until && now == 0) {\n",
+    "pairs/slices.of_pairs_with_short_turns_*",
+)
+mutation(
     "timers_wait_for_the_spent",
     "src/sched/slice.cpp",
     "    p->timers_first = true;\n",

@@ -63,6 +63,11 @@ struct alignas(64) P {
     goroutine_id next_id = 0, end_id = 0;           // ids in stock
 
     bool timers_first = false, spent_next = false;  // of the picks after the end of a slice
+    struct chain {                                  // what goes on through `next` (slice.cpp)
+        std::int64_t until = 0;                     // then it gives way; 0: not known yet
+        std::int64_t let_on = 0;                    // when another was let on before it; 0: it has gone on since
+        std::int64_t goes_on_until = 0;             // until then nobody is
+    } chain;
     base::atomic<std::uint64_t> spent_slice{~std::uint64_t{0}};   // slice() of the last that was a spent one's; the monitor reads
     base::atomic<std::uint32_t> spent_turns{0};     // counts when the spent have had their turn here; the monitor reads
 

@@ -149,6 +149,7 @@ struct sched {
     bool work_anywhere() const noexcept;
 
     // --- slice.cpp ---
+    bool chain_lets_on(P* p) noexcept HANDOFF_EXCLUDES(lock);
     void end_slice(P* p) noexcept HANDOFF_EXCLUDES(lock);
     G* pick_after_slice(P* p) noexcept HANDOFF_EXCLUDES(lock);
     void put_spent(G* g) noexcept HANDOFF_EXCLUDES(lock);

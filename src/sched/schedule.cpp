@@ -170,12 +170,11 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
             return g;
         }
     }
+    if (!chain_lets_on(p))
+        if (G* next = p->runq.take_next()) return next;
     G* g = p->runq.pop();
-    G* next = p->runq.take_next();
-    if (!g) return next;
+    if (!g) return p->runq.take_next();
     p->begin_slice();
-    // Those who wake each other through `next` have had their turn: the one that runs now gets the place.
-    if (next) put_behind(p, next);
     return g;
 }
 

@@ -88,7 +88,9 @@ EXPLORE_SCENARIO(put_behind, "wake.put_behind", 100'000, .length = 800) {
               while (!ran) relax();
           }).detach();
           M* m = enter(current_m());
-          m->p.load(std::memory_order_relaxed)->until_global = 1;   // by chance it is one of 61
+          P* p = m->p.load(std::memory_order_relaxed);
+          p->until_global = 1;   // it is one of 61
+          p->chain.until = 1;    // and `next` has had its time
           leave(m);
       }).join();
     while (!ran) relax();   // the end of the runtime must not be what wakes it

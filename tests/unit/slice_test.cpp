@@ -126,6 +126,56 @@ TEST_P(slices, of_pairs_end_for_those_in_the_ring) {
     end_for([] { this_goroutine::yield(); });
 }
 
+// A pair with short turns and one with long ones share a processor by time, not by turns. (After Go's TestPingPongHog.)
+TEST_P(slices, are_as_long_for_pairs_with_short_turns) {
+    runtime rt({.procs = 1, .retake_running_after = 2ms});
+    std::atomic<std::uint64_t> done[2] = {};
+    std::atomic<bool> over{false};
+    std::vector<join_handle<void>> all;
+    for (int which = 0; which < 2; ++which)
+        all.push_back(rt.go([&, which] {
+            GetParam().play([&, which] {
+                const std::uint64_t work = which == 0 ? 100 : 100'000;
+                for (std::uint64_t i = 0; i < work; ++i) asm volatile("");
+                done[which].fetch_add(work, std::memory_order_relaxed);
+                return !over;
+            });
+        }));
+    // At last: in the beginning one of them has not begun. Under a sanitizer it is their switching that takes the time.
+    const auto share = [&] {
+        const std::uint64_t few = done[0], many = done[1];
+        this_goroutine::sleep_for(100ms);
+        return (done[0] - few) * (with_sanitizer ? 400 : 20) > done[1] - many;
+    };
+    EXPECT_EVENTUALLY(share());
+    over = true;
+    for (auto& h : all) h.join();
+}
+
+// Others that wait are let on one by one, and all of them when such a pair has had a slice.
+TEST_P(slices, of_pairs_with_short_turns_end_for_many) {
+    runtime rt({.procs = 1});
+    std::atomic<std::uint64_t> turns{0};
+    std::atomic<bool> over{false};
+    std::vector<join_handle<void>> all;
+    all.push_back(rt.go([&] {
+        GetParam().play([&] {
+            compute_for(100us);
+            turns.fetch_add(1, std::memory_order_relaxed);
+            return !over;
+        });
+    }));
+    for (int i = 0; i < 30; ++i)
+        all.push_back(rt.go([&] {
+            while (!over) this_goroutine::yield();
+        }));
+    EXPECT_EVENTUALLY(turns > 10);
+    const auto waited = passed_during(rt, turns, [] { this_goroutine::yield(); });
+    over = true;
+    for (auto& h : all) h.join();
+    EXPECT_LT(waited, 400u) << "they are let on one by one, and that is all";
+}
+
 INSTANTIATE_TEST_SUITE_P(pairs, slices, testing::ValuesIn(pair_kinds), [](const auto& p) { return p.param.name; });
 
 // What has the processor for its whole slice, and comes by the library in between, or not.
