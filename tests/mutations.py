@@ -266,9 +266,16 @@ mutation(
 mutation(
     "several_are_spent_together",
     "src/sched/monitor.cpp",
-    "slice_is_over(p) ? p.watch.schedtick : 0,",
-    "slice_is_over(p) ? p.schedtick.load(std::memory_order_relaxed) : 0,",
+    "used_up ? p.watch.schedtick : 0,",
+    "used_up ? p.schedtick.load(std::memory_order_relaxed) : 0,",
     "spent.come_after_the_others",
+)
+mutation(
+    "spent_are_those_of_a_whole_slice",
+    "src/sched/monitor.cpp",
+    "p.watch.slice_seen >= s.opts.retake_running_after.count() / 2;",
+    "p.watch.slice_seen >= s.opts.retake_running_after.count();",
+    "spent.come_after_slow_ones",
 )
 mutation(
     "timekeeper_oversleeps",

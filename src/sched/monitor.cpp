@@ -152,8 +152,10 @@ void round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
 
 // expect_answer: p's M is to be asked to yield, and to know by then what is over. Another slice begins with its answer.
 void round::expect_answer(P& p) noexcept {
-    // If other goroutines had a part of the slice, its schedtick is none that p has, or will have.
-    p.spent_at.store(slice_is_over(p) ? p.watch.schedtick : 0, std::memory_order_relaxed);
+    // If other goroutines had a part of the slice, its schedtick is none that p has, or will have. Half of one is enough: where it
+    // is the turn of the spent, who had begun his slice a little after it would come back before the others each time.
+    const bool used_up = now - p.watch.slice_seen >= s.opts.retake_running_after.count() / 2;
+    p.spent_at.store(used_up ? p.watch.schedtick : 0, std::memory_order_relaxed);
     say_whether_spent_are_due(p);
     soon(now);
 }

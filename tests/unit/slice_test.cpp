@@ -290,14 +290,15 @@ TEST(spent, take_turns) {
 
 // As long as others want the processor they have it between any two that are spent, for as long: also a pair, each of whose
 // slices has an end, but whom none of the two has used up.
-TEST(spent, come_after_the_others) {
-    runtime rt({.procs = 1, .retake_running_after = with_tsan ? 5ms : 1ms});   // long enough for a round trip
+void come_after_pairs(std::chrono::nanoseconds slice, std::chrono::nanoseconds turn) {
+    runtime rt({.procs = 1, .retake_running_after = slice});
     constexpr unsigned hogs = 6, pair = hogs;
     std::atomic<unsigned> last{pair}, after_a_hog{0}, after_the_pair{0};
     std::atomic<bool> over{false};
     std::vector<join_handle<void>> all;
     all.push_back(rt.go([&] {
         over_a_channel([&] {
+            if (turn != 0ns) compute_for(turn);
             last.store(pair, std::memory_order_relaxed);
             return !over;
         });
@@ -320,6 +321,11 @@ TEST(spent, come_after_the_others) {
     over = true;
     for (auto& h : all) h.join();
 }
+
+TEST(spent, come_after_the_others) { come_after_pairs(with_tsan ? 5ms : 1ms, 0ns); }   // long enough for a round trip
+
+// Also where the 61 turns that a pair has before one is let on are a good part of a slice.
+TEST(spent, come_after_slow_ones) { come_after_pairs(5ms, 10us); }
 
 // One that yields, as one should who polls, is let on in between, and not once a slice.
 TEST(spent, are_not_those_that_yield) {
