@@ -295,6 +295,7 @@ void come_after_pairs(std::chrono::nanoseconds slice, std::chrono::nanoseconds t
     constexpr unsigned hogs = 6, pair = hogs;
     std::atomic<unsigned> last{pair}, after_a_hog{0}, after_the_pair{0};
     std::atomic<bool> over{false};
+    std::array<std::atomic<bool>, hogs> waits_with_them{};
     std::vector<join_handle<void>> all;
     all.push_back(rt.go([&] {
         over_a_channel([&] {
@@ -307,12 +308,15 @@ void come_after_pairs(std::chrono::nanoseconds slice, std::chrono::nanoseconds t
         all.push_back(rt.go([&, i] {
             while (!over) {
                 never_sent().try_recv();
+                if (waits_with_them[i].exchange(false)) this_goroutine::yield();
                 if (last.load(std::memory_order_relaxed) == i) continue;
                 ++(last.exchange(i) == pair ? after_the_pair : after_a_hog);
             }
         }));
     const auto turns = [&] { return after_the_pair + after_a_hog; };
     ASSERT_EVENTUALLY(turns() >= 3 * hogs);   // until all are spent, some come in a row
+    for (auto& w : waits_with_them) w = true;   // each is among the others once more, and has to be found out again
+    ASSERT_EVENTUALLY(std::none_of(waits_with_them.begin(), waits_with_them.end(), [](const auto& w) { return w.load(); }));
     const auto take_turns_with_the_pair = [&] {
         const unsigned began = turns(), in_a_row = after_a_hog;
         return handoff_test::eventually([&] { return turns() >= began + 120; }) && after_a_hog - in_a_row < (with_sanitizer ? 60 : 20);
