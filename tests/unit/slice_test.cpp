@@ -126,32 +126,41 @@ TEST_P(slices, of_pairs_end_for_those_in_the_ring) {
     end_for([] { this_goroutine::yield(); });
 }
 
-// A pair with short turns and one with long ones share a processor by time, not by turns. (After Go's TestPingPongHog.)
-TEST_P(slices, are_as_long_for_pairs_with_short_turns) {
-    runtime rt({.procs = 1, .retake_running_after = 2ms});
-    std::atomic<std::uint64_t> done[2] = {};
+// turns_within is how many turns two pairs of `kind`, one with short turns and one with long ones, get done on one processor
+// within 100 ms, side by side or one alone.
+std::array<double, 2> turns_within(const pair_kind& kind, bool with_short, bool with_long) {
+    runtime rt({.procs = 1, .retake_running_after = 4ms});
+    std::array<std::atomic<std::uint64_t>, 2> turns{};
     std::atomic<bool> over{false};
     std::vector<join_handle<void>> all;
-    for (int which = 0; which < 2; ++which)
-        all.push_back(rt.go([&, which] {
-            GetParam().play([&, which] {
-                const std::uint64_t work = which == 0 ? 100 : 100'000;
-                for (std::uint64_t i = 0; i < work; ++i) asm volatile("");
-                done[which].fetch_add(work, std::memory_order_relaxed);
+    const auto start = [&](std::size_t which, unsigned work) {
+        all.push_back(rt.go([&, which, work] {
+            kind.play([&, which, work] {
+                for (unsigned i = 0; i < work; ++i) asm volatile("");
+                turns[which].fetch_add(1, std::memory_order_relaxed);
                 return !over;
             });
         }));
-    // At last: in the beginning one of them has not begun. A thousand times the work, so that with equal shares a turn's own cost
-    // makes the ratio; with a sanitizer that is most of it.
-    constexpr std::uint64_t most = with_tsan ? 5'000 : with_asan ? 500 : 20;
-    const auto share = [&] {
-        const std::uint64_t few = done[0], many = done[1];
-        this_goroutine::sleep_for(100ms);
-        return (done[0] - few) * most > done[1] - many;
     };
-    EXPECT_EVENTUALLY(share());
+    if (with_short) start(0, 100);
+    if (with_long) start(1, 1'000'000);
+    std::this_thread::sleep_for(20ms);
+    const std::uint64_t before[] = {turns[0], turns[1]};
+    std::this_thread::sleep_for(100ms);
+    const std::array<double, 2> done = {static_cast<double>(turns[0] - before[0]), static_cast<double>(turns[1] - before[1])};
     over = true;
     for (auto& h : all) h.join();
+    return done;
+}
+
+// They share the processor by time, and not by turns: each has a good part of what it has alone. (After Go's TestPingPongHog.)
+TEST_P(slices, are_as_long_for_pairs_with_short_turns) {
+    const auto share = [] {
+        const double few = turns_within(GetParam(), true, false)[0], many = turns_within(GetParam(), false, true)[1];
+        const auto both = turns_within(GetParam(), true, true);
+        return both[0] / few * 5 > both[1] / many;
+    };
+    EXPECT_EVENTUALLY(share());   // at last: another process may have had the core
 }
 
 // Others that wait are let on one by one, and all of them when such a pair has had a slice.
