@@ -70,8 +70,8 @@ mutation(
 mutation(
     "next_is_never_put_back",
     "src/sched/schedule.cpp",
-    "    G* g = p->runq.pop();\n    G* next = p->runq.take_next();\n    if (!g) return next;",
-    "    G* g = p->runq.take_next();\n    G* next = nullptr;\n    if (!g) return p->runq.pop();",
+    "    if (!chain_lets_on(p))\n",
+    "    if (p->runq.has_next())\n",
     "yield.pairs_do_not_starve_others:*channel_lives.play_ping_pong_beside_a_hog*",
 )
 
@@ -1177,8 +1177,8 @@ mutation(
 mutation(
     "pairs_keep_the_processor",
     "src/sched/schedule.cpp",
-    "    G* g = p->runq.pop();\n    G* next = p->runq.take_next();\n    if (!g) return next;",
-    "    G* g = p->runq.take_next();\n    G* next = nullptr;\n    if (!g) return p->runq.pop();",
+    "    if (!chain_lets_on(p))\n",
+    "    if (p->runq.has_next())\n",
     "PingPong.*",
     target="handoff_stress_calls_test",
 )

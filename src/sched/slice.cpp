@@ -19,9 +19,9 @@
 // At a slice's end (end_slice) what is in `next` goes behind the ring. Then come: one whose timer is due; one of the spent, if
 // it is their turn; the rest as ever.
 //
-// The spent are those that used up a slice alone, or half of one: schedtick stayed the same altogether. They wait in the global queue behind
-// all others (global_queue.hpp), and are taken by who finds nothing else. While there are some, each P that is busy with others
-// takes one now and then: after a slice of the others, or more where more of the spent run elsewhere than wait (R run, W wait:
+// The spent are those that used up a slice alone, or half of one: schedtick stayed the same altogether. They wait in the global
+// queue behind all others (global_queue.hpp), and are taken by who finds nothing else. While there are some, each P that is busy
+// with others takes one now and then: after a slice of the others, or more where more of the spent run elsewhere than wait (R run, W wait:
 // after (R + 1) / W, so that each of them has as much as the others on this P together, if that is not less than half). The
 // monitor knows by P::spent_turns when the P did so last, and says in P::spent_due that it shall again. So those that wake each
 // other or give way share at least half of a P, and the spent get the other half if they want it, whatever the number of
