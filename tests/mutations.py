@@ -1410,8 +1410,8 @@ mutation(
 mutation(
     "asked_kinds_are_ignored",
     "src/sched/spawn.cpp",
-    "return o ? o->kind : 0;",
-    "return o ? 0 : 0;",
+    "asked_kind = o ? o->kind : 0;",
+    "asked_kind = 0;",
     "adaptive_guard.learns_of_the_kinds_that_the_program_tells",
 )
 mutation(

@@ -57,8 +57,6 @@ inline std::uint64_t kind_of(const task_ops& ops, std::uintptr_t asked, const vo
     return what * 0x9E3779B97F4A7C15u;
 }
 
-inline std::uintptr_t asked_kind(const spawn_options* o) noexcept { return o ? o->kind : 0; }
-
 // move_in moves the task into g, which is nobody else's yet. Not in a section unless ops.quiet: that may be the program's code.
 [[gnu::always_inline]] inline void move_in(G* g, const task_ops& ops, void* task) noexcept {
     if (ops.relocate) {
@@ -71,7 +69,8 @@ inline std::uintptr_t asked_kind(const spawn_options* o) noexcept { return o ? o
 }
 
 [[gnu::always_inline]] inline void fill(G* g, sched* s, const task_ops& ops, const spawn_site& site,
-                                        std::uintptr_t asked_kind) noexcept {
+                                        const spawn_options* o) noexcept {
+    const std::uintptr_t asked_kind = o ? o->kind : 0;
     g->s = s;
     g->ops = &ops;
     // Relaxed: the G is nobody else's before it is queued; a snapshot may see a mixture.
@@ -125,7 +124,7 @@ G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options*
         throw;
     }
     move_in(g, ops, task);
-    fill(g, s, ops, site, asked_kind(opts));
+    fill(g, s, ops, site, opts);
     launch_outside(s, g);
     return g;
 }
@@ -453,7 +452,7 @@ inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_o
     P* p = m->p.load(std::memory_order_relaxed);
     G* g = prepare_here(p, o);
     move_in(g, ops, task);
-    fill(g, this, ops, site, asked_kind(o));
+    fill(g, this, ops, site, o);
     if (detached) g->join_word.store(join_detached, std::memory_order_relaxed);
     launch_here(m, p, g);
     return g;
@@ -468,7 +467,7 @@ inline G* sched::spawn_here(M* m, const task_ops& ops, void* task, const spawn_o
         g = prepare_here(m->p.load(std::memory_order_relaxed), o);
     }
     move_in(g, ops, task);
-    fill(g, this, ops, site, asked_kind(o));
+    fill(g, this, ops, site, o);
     m = current_m();   // the move may have switched
     if (!enter_staying(m)) {
         launch_outside(this, g);
