@@ -21,8 +21,8 @@
 //
 // The spent are those that used up a slice alone, or half of one: schedtick stayed the same altogether. They wait in the global
 // queue behind all others (global_queue.hpp), and are taken by who finds nothing else. While there are some, each P that is busy
-// with others takes one now and then: after a slice of the others, or more where more of the spent run elsewhere than wait (R run, W wait:
-// after (R + 1) / W, so that each of them has as much as the others on this P together, if that is not less than half). The
+// with others takes one now and then: after a slice of the others, or more where more of the spent run elsewhere than wait
+// (R run, W wait: after (R + 1) / W, so that each of them has as much as the others on this P together, if that is not less than half). The
 // monitor knows by P::spent_turns when the P did so last, and says in P::spent_due that it shall again. So those that wake each
 // other or give way share at least half of a P, and the spent get the other half if they want it, whatever the number of
 // either. (In the ring a single loop of try_recv had 10 ms for each 61 picks of the others.) A goroutine whose P the monitor
