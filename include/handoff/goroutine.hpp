@@ -27,24 +27,24 @@ namespace detail {
 struct G;
 struct sched;
 
-// Where go() was called: a source location, or, where the argument list leaves no room for one (file is null), the
-// return address; functions that take that are not inlined, else it would be their caller's.
+// Where go() was called: a source location, or, if the parameter list leaves no room for one (then `file` is null), the
+// return address. Functions that take the return address are not inlined; it would be their caller's otherwise.
 struct spawn_site {
     call_site where{};
     const void* caller = nullptr;
 };
 
-// Starts a goroutine on `s` (null: the current goroutine's runtime, else the default one) from a task that it
-// relocates out of `task`, which points to task_inline_size bytes. Throws std::bad_alloc or usage_error, and then
-// leaves `task` alone.
+// Starts a goroutine on `s`; null: on the current goroutine's runtime or, off a goroutine, on the default one. The task is
+// relocated out of `task`, which points to task_inline_size bytes. Throws std::bad_alloc or usage_error; `task` is left as
+// it was then.
 HANDOFF_API G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site);
 
-HANDOFF_API bool join(G* g, std::int64_t deadline);            // waits until g ended; false: the time was over
+HANDOFF_API bool join(G* g, std::int64_t deadline);            // waits until g has ended; false: the deadline came first
 HANDOFF_API bool ended(const G* g) noexcept;
 HANDOFF_API goroutine_id id_of(const G* g) noexcept;
 HANDOFF_API std::exception_ptr take_exception(G* g) noexcept;  // after join
 HANDOFF_API void* task_of(G* g) noexcept;                      // after join
-HANDOFF_API void release(G* g) noexcept;                       // the handle is gone
+HANDOFF_API void release(G* g) noexcept;                       // g's handle is gone
 HANDOFF_API void sleep_until_ns(std::int64_t steady_ns, const std::stop_token* stop);
 HANDOFF_API sched* sched_of(runtime& rt) noexcept;
 
@@ -53,8 +53,8 @@ struct handle_access;
 
 }  // namespace detail
 
-// A handle on a goroutine, as std::thread is one on a thread, but dropping it detaches. Movable; one thread or
-// goroutine at a time may use it. It may outlive the runtime.
+// A handle to a goroutine, as std::thread is one to a thread; but dropping it detaches the goroutine. Movable. Only one
+// thread or goroutine at a time may use it. It may outlive the runtime.
 template <class R>
 class join_handle {
 public:
@@ -71,10 +71,10 @@ public:
     }
     ~join_handle() { detach(); }
 
-    // join waits until the goroutine ended, then returns its result or rethrows its exception. From a goroutine it
-    // parks, from any other thread it blocks that thread. Afterwards the handle is empty.
-    // Throws std::system_error: invalid_argument for an empty handle, resource_deadlock_would_occur for a goroutine
-    // that joins itself. A cancellation point: after `cancelled` the handle is as it was.
+    // join waits until the goroutine has ended, then returns its result or rethrows its exception; the handle is empty
+    // afterwards. A goroutine that calls it parks, any other thread blocks. Throws std::system_error: invalid_argument for
+    // an empty handle, resource_deadlock_would_occur for a goroutine that joins itself. A cancellation point: after
+    // `cancelled` the handle is as it was.
     R join() {
         detail::join(g_, detail::no_deadline);
         struct releaser {
@@ -88,8 +88,9 @@ public:
     // joinable says whether the handle holds a goroutine, running or ended.
     bool joinable() const noexcept { return g_ != nullptr; }
 
-    // wait_for and wait_until wait until the goroutine ended, but no longer than that: true if it has. Never early. The
-    // handle stays as it is. They throw as join() does, but not what the goroutine threw.
+    // wait_for and wait_until wait until the goroutine has ended or the time is over; they return true if the goroutine has
+    // ended, and never give up early. The handle stays as it is. They throw what join() throws by itself, but not what the
+    // goroutine threw.
     template <class Rep, class Period>
     bool wait_for(std::chrono::duration<Rep, Period> d) {
         return detail::join(g_, detail::deadline_after(d));
@@ -99,19 +100,19 @@ public:
         return detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return detail::join(g_, deadline); });
     }
 
-    // done says whether join() would return at once. Empty handle: false.
+    // done says whether join() would return at once. False for an empty handle.
     bool done() const noexcept {
         detail::interleave_point();
         return g_ && detail::ended(g_);
     }
 
-    // detach lets the goroutine run on its own; its result is destroyed when it ends, its exception goes to
+    // detach lets the goroutine run without a handle: its result is destroyed when it ends, its exception goes to
     // options::on_unhandled_exception. Does nothing on an empty handle. Does not switch.
     void detach() noexcept {
         if (g_) detail::release(std::exchange(g_, nullptr));
     }
 
-    // id, and get_id as std::thread has it, is the goroutine's, unique in the process; 0 for an empty handle.
+    // id, also called get_id as in std::thread, is the goroutine's number, unique in the process; 0 for an empty handle.
     goroutine_id id() const noexcept { return g_ ? detail::id_of(g_) : 0; }
     goroutine_id get_id() const noexcept { return id(); }
 
@@ -170,12 +171,15 @@ concept not_spawn_options = !std::is_same_v<std::remove_cvref_t<F>, spawn_option
 
 }  // namespace detail
 
-// go starts a goroutine that calls f(args...), all copied or moved as std::thread does (arguments once more), in the current
-// goroutine's runtime, or, from any other thread, in the process's default one (see runtime.hpp). Any thread may call it.
-// It does not switch, nor does dropping the handle: nothing else runs on the thread meanwhile. (A goroutine that has lost its
-// processor, by computing or blocking for long, has the new one queued for all.) Throws std::bad_alloc; from the first call
-// also what the start of the default runtime throws. Constant time; the closure lives in the goroutine up to 64 bytes, else on
-// the heap. Its move, which is the program's, may do anything.
+// go starts a goroutine that calls f(args...). f and the arguments are copied or moved as std::thread does; arguments are
+// moved once more than there. The goroutine starts in the current goroutine's runtime or, from any other thread, in the
+// process's default one (see runtime.hpp).
+//
+// Any thread may call it. Neither go nor dropping the handle switches: nothing else runs on the thread meanwhile. (If the
+// calling goroutine has lost its processor, by computing or blocking for long, the new goroutine goes to the queue that all
+// processors share.) Throws std::bad_alloc; the first call also what the start of the default runtime throws. Constant
+// time. A closure of up to 64 bytes is stored in the goroutine, a larger one on the heap. Moving the closure runs the
+// program's code, which may do anything, also call the library.
 template <detail::not_spawn_options F>
     requires std::invocable<std::decay_t<F>>
 auto go(F&& f, call_site site = call_site::current()) {
@@ -197,13 +201,15 @@ auto go(const spawn_options& opts, F&& f, Args&&... args) {
 
 namespace this_goroutine {
 
-// yield lets the other goroutines of this processor run first; returns at once if there are none, or if the goroutine has no
-// processor, back from a call, and blocks between its yields. On a thread that is no goroutine it is std::this_thread::yield.
-// Not noexcept: in a simulation that has failed it throws what unwinds the goroutine. Nowhere else does it throw.
+// yield lets the other goroutines of this processor run first; the goroutine may continue on another thread. It returns at
+// once if there are none. It also returns at once if the goroutine has no processor, as after a call that lost it, and has
+// blocked since its last yield: then there is no processor to give to others. On a thread that runs no goroutine it is
+// std::this_thread::yield. Not noexcept: in a simulation that has failed it throws the exception that unwinds the
+// goroutine. It throws nowhere else.
 HANDOFF_API void yield();
 
-// sleep_for and sleep_until park the goroutine, or block a thread that is none. Never early, sleep_until by whichever clock
-// it is given (clock.hpp). Cancellation points (cancellation.hpp).
+// sleep_for and sleep_until park the goroutine, or block a thread that runs none. They never return early; sleep_until is
+// not early by the clock that it is given (clock.hpp). Cancellation points (cancellation.hpp).
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> d) {
     if (d <= d.zero()) return yield();
@@ -218,35 +224,37 @@ void sleep_until(std::chrono::time_point<Clock, Duration> t) {
     });
 }
 
-// With a stop token the sleep ends early by `cancelled`.
+// With a stop token: a requested stop ends the sleep early, by the exception `cancelled`.
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> d, const std::stop_token& stop) {
     detail::sleep_until_ns(detail::deadline_after(d), &stop);
 }
 
-// interleave is a place where a simulation (simulation.hpp) may let other goroutines run: to be put between plain reads and
-// writes of data that goroutines share, where another processor might come in between. Elsewhere it does nothing, and
-// costs a load.
+// interleave marks a place where a simulation (simulation.hpp) may let other goroutines run. Put it between plain reads and
+// writes of data that goroutines share, where another processor could access the data in between. Outside of simulations it
+// does nothing and costs a load.
 inline void interleave() {
     if (detail::fast_ways::read(detail::fast.closed) != 0) [[unlikely]] detail::interleave_slow();
 }
 
-// id of the current goroutine; 0 on a thread that is none.
+// id returns the number of the current goroutine; 0 on a thread that runs none.
 HANDOFF_API goroutine_id id() noexcept;
 
 }  // namespace this_goroutine
 
-// lock_os_thread ties the current goroutine to its thread until as many unlock_os_thread calls: no other goroutine
-// runs on that thread meanwhile, and this one runs on no other. For code that keeps state in thread-locals, or changes what
-// the kernel knows of the thread: CPUs, niceness, namespaces. No other thread inherits that. A goroutine that ends locked
-// takes its thread with it, and one that has made such changes should, or undo them. A child with PR_SET_PDEATHSIG dies with
-// the thread that forked it, so its goroutine stays tied until it has waited for it (docs/thread-locals.md). Throws usage_error off a goroutine, and unlock_os_thread also
-// without a lock.
+// lock_os_thread ties the current goroutine to its thread until unlock_os_thread has been called as many times: no other
+// goroutine runs on that thread meanwhile, and this one runs on no other. It is for code that keeps state in thread-locals,
+// or that changes what the kernel knows of the thread: CPUs, niceness, namespaces. No other thread inherits such changes.
+//
+// If a goroutine ends while it is tied, its thread exits with it. A goroutine that has made such changes should end that
+// way, or undo them. A child with PR_SET_PDEATHSIG dies with the thread that forked it: keep the goroutine that forks it
+// tied until it has waited for the child (docs/thread-locals.md). Both functions throw usage_error off a goroutine,
+// unlock_os_thread also without a lock.
 HANDOFF_API void lock_os_thread();
 HANDOFF_API void unlock_os_thread();
 
-// last_errno reads errno on the thread that the goroutine runs on now. Plain `errno` may be looked up on the thread
-// that it ran on earlier in the same function, since compilers keep its address.
+// last_errno reads errno on the thread that the goroutine runs on now. Plain `errno` may be that of another thread, on
+// which the goroutine ran earlier in the same function, since compilers keep its address.
 HANDOFF_API int last_errno() noexcept;
 
 }  // namespace handoff

@@ -1,15 +1,15 @@
-// Brackets around calls that may block.
+// Brackets: a pair of functions to call before and after a call that may block.
 //
-// Between entersyscall() and exitsyscall() the goroutine needs no processor; if the call lasts, another thread takes
-// it over and runs the other goroutines. When nothing blocks, a pair costs a few plain stores.
+// Between entersyscall() and exitsyscall() the goroutine needs no processor. If the call lasts, another thread takes the
+// processor and runs the other goroutines. When nothing blocks, a pair costs a few plain stores.
 //
-// From when entersyscall() has returned to the goroutine's next call of the library after exitsyscall() it stays on its
-// thread. So what the call leaves behind for its thread is right after the pair: errno, OpenSSL's errors, git_error_last().
+// From the return of entersyscall() until its first library call after exitsyscall(), the goroutine stays on its thread. So
+// what the call leaves behind for its thread is right after the pair: errno, OpenSSL's errors, git_error_last().
 //
-// On a thread that is no goroutine all of these do nothing. The pair nests: only the outermost one counts. The code in
-// between may use the whole library, and wait in it (a callback that spawns, or sends): it then holds a processor for that
-// time, and its goroutine is tied to its thread, as by lock_os_thread(), until the outermost pair ends. It is not cancelled
-// by its task group before that.
+// On a thread that runs no goroutine, all of these functions do nothing. Pairs nest; only the outermost one counts. The
+// code in between may use the whole library, and wait in it (for example a callback that spawns or sends). The goroutine
+// then holds a processor while it is in the library, and it is tied to its thread, as by lock_os_thread(), until the
+// outermost pair ends. Its task group does not cancel it before that.
 #pragma once
 
 #include <handoff/detail/export.hpp>
@@ -22,29 +22,31 @@
 namespace handoff {
 
 enum class handoff_policy {
-    adaptive,   // `sysmon` for a goroutine whose calls return quickly, `immediate` for one whose calls lasted
+    adaptive,   // `sysmon` for a goroutine whose calls return quickly, `immediate` for one whose calls have lasted
     sysmon,     // keep the processor; the monitor takes it once the call lasts longer than options::syscall_grace
     immediate,  // hand the processor off before the call
 };
 
-// entersyscall: the calling goroutine is about to make a call that may block (adaptive). Switches, and may go on on another
-// thread, before the call begins, if the goroutine's time slice is over, or if it has no processor and threads are short;
-// options::on_unguarded_call may be called here. errno is kept.
+// entersyscall announces that the calling goroutine is about to make a call that may block. The default policy is adaptive.
+// Before the call begins it may switch, and the goroutine may continue on another thread: if its time slice is over, or if
+// it has no processor and threads are short. It may also call options::on_unguarded_call. errno is kept.
 HANDOFF_API void entersyscall() noexcept;
 HANDOFF_API void entersyscall(handoff_policy) noexcept;
 
-// entersyscallblock: as entersyscall with handoff_policy::immediate.
+// entersyscallblock is entersyscall with handoff_policy::immediate.
 HANDOFF_API void entersyscallblock() noexcept;
 
-// exitsyscall: the call is over. Goes on at once, on the same thread, with the processor if that is still there, else without
-// one: the goroutine gets one when it next enters the library, and may wait, and change threads, there. Does not switch
-// (in a simulation it is one of the places where another may go on). errno is kept.
+// exitsyscall says that the call is over. The goroutine continues at once, on the same thread, with its processor if nobody
+// took that, otherwise without one. In the latter case it gets a processor when it next enters the library; there it may
+// wait and change threads. exitsyscall itself does not switch (except in a simulation, where it is one of the places where
+// another goroutine may run). errno is kept.
 HANDOFF_API void exitsyscall() noexcept;
 
 // syscall_guard is the pair as a scope.
 //
-// After it errno is the call's, on the same thread. But a function that used errno before the guard, too, may have the
-// compiler remember where it was then, and the goroutine may have moved as the guard began: last_errno() always looks here.
+// After it, errno is the call's, on the same thread. But the goroutine may have changed threads as the guard began. If the
+// function has also used errno before the guard, the compiler may still use the address of the old thread's errno.
+// last_errno() always looks on the present thread.
 class [[nodiscard]] syscall_guard {
 public:
     explicit syscall_guard(handoff_policy policy = handoff_policy::adaptive) noexcept {
@@ -56,8 +58,8 @@ public:
     syscall_guard& operator=(const syscall_guard&) = delete;
 };
 
-// blocking_call calls f(args...) under a guard and returns what it returned; an exception passes through, errno is
-// the call's. It may switch as entersyscall does, before f, and not after it.
+// blocking_call calls f(args...) under a guard and returns what f returned; an exception passes through, errno is the
+// call's. It may switch before f, as entersyscall does, but not after f.
 template <class F, class... Args>
     requires std::invocable<F, Args...>
 decltype(auto) blocking_call(F&& f, Args&&... args) {
