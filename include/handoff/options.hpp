@@ -1,4 +1,4 @@
-// What a runtime and a goroutine can be told at their start.
+// Options that a runtime or a goroutine is started with.
 #pragma once
 
 #include <handoff/detail/export.hpp>
@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 using goroutine_id = std::uint64_t;
 
-// A place in the source, as std::source_location (which clang 14 lacks), without function and column.
+// A place in the source: std::source_location, which clang 14 lacks, without function and column.
 struct call_site {
     const char* file = nullptr;
     unsigned line = 0;
@@ -25,7 +25,7 @@ struct call_site {
     }
 };
 
-// Names a goroutine in a report.
+// Names a goroutine in reports.
 struct goroutine_name {
     goroutine_id id = 0;
     std::string name;      // spawn_options::name, may be empty
@@ -33,83 +33,90 @@ struct goroutine_name {
     HANDOFF_API std::string describe() const;   // `goroutine 7 "fetcher" (fetch.cc:31)`
 };
 
-// An unguarded call that kept its processor so long that the monitor took it away.
+// An unguarded call that lasted so long that the monitor took the goroutine's processor.
 struct unguarded_call {
     goroutine_name who;
     std::string call;                    // "read", "fsync", "page fault", "unknown call"
-    std::chrono::nanoseconds blocked{};  // from the monitor's first sight of it to the goroutine's next entry
+    std::chrono::nanoseconds blocked{};  // from the monitor's first look at it until the goroutine next entered the library
 };
 
 struct options {
-    // How many goroutines run at once. 0: HANDOFF_PROCS if set, else the CPUs that affinity and the cgroup's cpu.max
-    // leave to the process.
+    // The number of processors: how many goroutines run at once. 0: HANDOFF_PROCS if set, otherwise the number of CPUs that
+    // affinity and the cgroup's cpu.max leave to the process.
     unsigned procs = 0;
 
-    // Bytes of address space for each goroutine's stack; committed page by page as it is used. At least 16 KiB; rounded up to
-    // whole pages. A guard of 64 KiB lies below: who runs into it ends the process, with the goroutine's name on stderr. A
-    // function with a larger frame may step over it, unless it is compiled with -fstack-clash-protection.
+    // Bytes of address space for each goroutine's stack; memory is committed page by page as it is used. At least 16 KiB;
+    // rounded up to whole pages. A guard of 64 KiB lies below each stack: running into it ends the process, with the
+    // goroutine's name on stderr. A function with a larger frame may step over it, unless it is compiled with
+    // -fstack-clash-protection.
     std::size_t stack_size = 256 * 1024;
 
-    // The most OS threads, the monitor's included; at least 2. At the cap a processor waits, its work open to the others,
-    // until a thread comes back from its call, which serves all who wait before it goes on. So there should be more than
-    // goroutines that wait for others in a call, or are tied to their thread (lock_os_thread): those threads serve nobody.
+    // The maximum number of OS threads, including the monitor; at least 2. At the maximum, a processor that needs a thread
+    // stays idle, and its goroutines are left to the other processors, until a thread comes back from its call. That thread
+    // first runs the goroutines that wait already, then its own. So allow more threads than there are goroutines that wait
+    // for other goroutines in a call, or are tied to their thread (lock_os_thread): the threads of those run nothing else.
     unsigned max_threads = 10'000;
 
     // How long a guarded call may keep its processor while other goroutines wait for one.
     std::chrono::nanoseconds syscall_grace{20us};
 
-    // How long a guarded call may keep its processor while nobody waits for it.
+    // How long a guarded call may keep its processor while no goroutine waits for it.
     std::chrono::nanoseconds syscall_retake_after{20ms};
 
-    // How long a goroutine may stay blocked without a guard while other goroutines wait for its processor, before that goes
-    // on without it. The monitor asks the kernel what the thread does, at doubling intervals from then on; after a time in
-    // which it has found nothing to take it looks later by a 32nd part of that time, at most by 1 ms.
+    // How long a goroutine may stay blocked without a guard while other goroutines wait for its processor. After that the
+    // processor goes on without it. From this time on, the monitor asks the kernel at doubling intervals what the thread
+    // does. If the monitor has found nothing to take for a while, it looks later, by a 32nd part of that while, but by at
+    // most 1 ms.
     std::chrono::nanoseconds unguarded_grace{50us};
 
-    // How long a goroutine may compute while others wait for its processor, and stay blocked without a guard while none
-    // does, before its processor goes on without it. Also how long goroutines that wake each other go on ahead of others, and
-    // how long one may poll before it waits behind them.
+    // The time slice: how long a goroutine may compute while others wait for its processor, or stay blocked without a guard
+    // while no other waits, before its processor goes on without it. It is also how long goroutines that wake each other
+    // run ahead of the others, and how long a goroutine may poll before it has to wait behind the others.
     std::chrono::nanoseconds retake_running_after{10ms};
 
-    // Threads above `procs` that were idle for this long exit. (With them die children that they forked and that asked for
-    // it by PR_SET_PDEATHSIG: docs/thread-locals.md.)
+    // Threads above `procs` exit after they have been idle for this long. (A child that such a thread has forked dies with
+    // it if the child asked for that by PR_SET_PDEATHSIG: docs/thread-locals.md.)
     std::chrono::nanoseconds idle_thread_timeout{10s};
 
-    // The longest that a thread that ran out of work looks for more before it sleeps. How long it does follows how soon
-    // threads have been called lately; only while a core is free. Whoever waits for a timer also spends a 16th of that
-    // time at most on looking at the clock, so as to be in time. 0 turns both off.
+    // The longest time that a thread without work spins, looking for new work, before it sleeps. How long it really spins
+    // follows how soon threads have been needed lately, and it spins only while a core is free. A thread that waits for a
+    // timer also spends up to a 16th of its waiting time on watching the clock, to wake in time. 0 turns both off.
     std::chrono::nanoseconds spin_before_sleep{100us};
 
-    // Whether the runtime may install handlers for SIGSEGV and SIGBUS, which name the goroutine that has overflowed its stack, and
-    // pass everything else on to those that were there before. The first runtime of the process that may installs them, the last
-    // one restores what was there. They are never put over a handler that came later. false: this runtime installs none.
+    // Whether the runtime may install handlers for SIGSEGV and SIGBUS. They name the goroutine that has overflowed its
+    // stack, and pass every other fault on to the handlers that were there before. The first runtime of the process that
+    // may do so installs them; the last one restores what was there. They are never put over a handler that was installed
+    // later. false: this runtime installs none.
     bool fault_handlers = true;
 
-    // If not 0: a report when for that long every goroutine of the runtime has waited for another, none computes or is in
-    // a call, and no timer is set. Opt-in, since a thread outside the runtime may yet wake one. At least 1 ms.
+    // If not 0: report a deadlock when for this long every goroutine of the runtime has waited for another one, none has
+    // computed or been in a call, and no timer was set. Off by default, since a thread outside the runtime may still wake a
+    // goroutine. At least 1 ms.
     std::chrono::nanoseconds deadlock_after{0};
 
-    // Called once for each such standstill, on a thread of the runtime that runs no goroutine, with the report: who waits
-    // for what, since when, created where. It must not wait for goroutines of this runtime. Default: prints it to stderr.
+    // Called with the report, once for each such deadlock, on a thread of the runtime that runs no goroutine. The report
+    // says what each goroutine waits for, since when, and where it was created. The function must not wait for goroutines
+    // of this runtime. Default: prints the report to stderr.
     std::function<void(const std::string& report)> on_deadlock{};
 
-    // Called when an exception leaves a goroutine that nobody joins, on that goroutine's stack (or by the last
-    // handle, when it is dropped unjoined after the end). Default: a message with the goroutine's name, then
-    // std::terminate. An exception that this function throws terminates the process.
+    // Called when an exception leaves a goroutine that nobody joins, on that goroutine's stack. (If the last handle is
+    // dropped unjoined after the goroutine has ended: where it is dropped.) Default: a message with the goroutine's name,
+    // then std::terminate. If this function throws, the process is terminated.
     std::function<void(const goroutine_name&, std::exception_ptr)> on_unhandled_exception{};
 
-    // Called when an unguarded call is over whose processor was taken away, on the goroutine that made it. It should
-    // be quick. Default: nothing (HANDOFF_DEBUG=unguarded=1 prints a line for each).
+    // Called after an unguarded call whose processor was taken away, on the goroutine that made the call. It should be
+    // quick. Default: nothing (HANDOFF_DEBUG=unguarded=1 prints a line for each).
     std::function<void(const unguarded_call&)> on_unguarded_call{};
 };
 
-// Options of one goroutine. `site` is filled in where the braces stand: go(spawn_options{.name = "x"}, f).
+// Options of one goroutine. `site` is the place of the braces: go(spawn_options{.name = "x"}, f).
 struct spawn_options {
     std::string name{};
-    std::size_t stack_size = 0;   // bytes; 0: the runtime's
-    // Which goroutines are alike: what is learnt of one (its calls block, it computes for long) is expected of the others. 0:
-    // those with the same closure type that were started at the same place. For adaptors through which all goroutines of a
-    // program are started: what tells their work apart, the address of a function for example.
+    std::size_t stack_size = 0;   // bytes; 0: the runtime's stack_size
+    // Marks goroutines that do the same work: what is learnt of one (its calls block, it computes for long) is expected of
+    // the others. 0: goroutines with the same closure type that were started at the same place. For adaptors through which
+    // all goroutines of a program are started: give a value that tells their work apart, for example the address of a
+    // function.
     std::uintptr_t kind = 0;
     call_site site = call_site::current();
 };

@@ -1,4 +1,4 @@
-// runtime: processors, threads and goroutines that belong together.
+// runtime: a set of processors, threads and goroutines that belong together.
 #pragma once
 
 #include <handoff/goroutine.hpp>
@@ -14,18 +14,19 @@ namespace detail {
 struct runtime_access;
 }
 
-// A process may have any number of runtimes, started and stopped in any order. All functions may be called from any
-// thread and from any goroutine, of this runtime or another.
+// A process may have any number of runtimes, started and stopped in any order. All functions may be called from any thread
+// and from any goroutine, of this runtime or of another.
 class HANDOFF_API runtime {
 public:
-    // Starts the monitor and the first worker thread. All the runtime's threads have what the calling one has then of signal
-    // mask, CPUs, niceness, scheduling policy, namespaces, capabilities. Throws std::invalid_argument that names the bad option (or the
-    // bad HANDOFF_ variable), std::system_error if a thread or a mapping can't be had.
+    // Starts the monitor and the first worker thread. All threads of the runtime get the signal mask, CPUs, niceness,
+    // scheduling policy, namespaces and capabilities that the calling thread has at this time. Throws
+    // std::invalid_argument, which names the bad option (or the bad HANDOFF_ variable), and std::system_error if a thread
+    // or a mapping can't be had.
     explicit runtime(options = {});
 
-    // Waits until every goroutine of this runtime has ended, then joins its threads and returns its memory. A goroutine that
-    // never ends keeps it waiting, and so does the thread_local destructor of a thread of its own. It must not run on a goroutine of this runtime (std::terminate, with
-    // a message).
+    // Waits until every goroutine of this runtime has ended, then joins its threads and returns its memory. A goroutine
+    // that never ends keeps it waiting; so does a thread_local destructor that does not return on one of the runtime's
+    // threads. It must not run on a goroutine of this runtime (std::terminate, with a message).
     ~runtime();
 
     runtime(const runtime&) = delete;
@@ -60,16 +61,17 @@ public:
                                   std::forward<Args>(args)...);
     }
 
-    // The counters since the start. Each is exact once the runtime is quiet; while it runs they may be a moment
-    // apart. Linear in procs and threads.
+    // The counters since the start of the runtime. Each is exact once the runtime is quiet; while it runs, they may have
+    // been read at slightly different times. Linear in procs and threads.
     struct stats stats() const;
 
-    // Every goroutine, thread and processor as it stands. Not one instant: each entry is true of a moment during
-    // the call. Linear in goroutines; it keeps none of them waiting for longer than some microseconds.
+    // Every goroutine, thread and processor with its state. Not the state of one instant: each entry was true at some
+    // moment during the call. Linear in goroutines; it keeps none of them waiting for longer than some microseconds.
     scheduler_snapshot snapshot() const;
 
-    // Changes the number of processors, 1 to 1024. New ones are there on return; surplus ones go as they next pass
-    // the scheduler, their goroutines to the others. Throws std::invalid_argument, and std::bad_alloc; nothing has changed then.
+    // Changes the number of processors, 1 to 1024. New ones are there on return. A surplus one is retired when its thread
+    // next runs the scheduler; its goroutines go to the others. Throws std::invalid_argument, and std::bad_alloc; nothing
+    // has changed then.
     void set_procs(unsigned n);
     unsigned procs() const noexcept;
 
@@ -84,9 +86,10 @@ private:
     std::unique_ptr<detail::sched, deleter> impl_;
 };
 
-// default_runtime is where go() puts goroutines that are spawned off any goroutine. It starts at its first use, with
-// default options, and lives until the process ends: goroutines that still run then end with it. This call, or such a go(),
-// asks for it; task groups and timers that are made off a goroutine, and without naming a runtime, use it only after that.
+// default_runtime is the runtime of goroutines that go() starts off any goroutine. It starts at its first use, with default
+// options, and lives until the process ends: goroutines that still run then end with it. A program asks for it by calling
+// this function, or go() off a goroutine. Task groups and timers that are made off a goroutine, and without naming a
+// runtime, use it only after that.
 HANDOFF_API runtime& default_runtime();
 
 }  // namespace handoff
