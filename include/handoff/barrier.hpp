@@ -24,25 +24,27 @@ class barrier_base {
 public:
     explicit constexpr barrier_base(std::ptrdiff_t n) noexcept : expected_(n), left_(n) {}
 
-    // arrive returns the phase to wait for; `over` if this was the last to arrive, after which it may be destroyed.
+    // arrive returns the phase to wait for, or `over` if this arrival was the last of its phase; the barrier may have been
+    // destroyed by then.
     static constexpr std::uint64_t over = UINT64_MAX;
     HANDOFF_API std::uint64_t arrive(std::ptrdiff_t n, bool drop, void (*complete)(void*), void* arg);
     HANDOFF_API void wait(std::uint64_t phase, const std::stop_token* stop) const;
 
 private:
-    base::atomic<std::uint64_t> phase_{0};              // grows at the end of each; waited for
-    base::atomic<std::ptrdiff_t> expected_;             // of the phases to come
-    base::atomic<std::ptrdiff_t> left_;                 // of this one
+    base::atomic<std::uint64_t> phase_{0};              // incremented at the end of each phase; waiters wait for that
+    base::atomic<std::ptrdiff_t> expected_;             // arrivals in each of the phases to come
+    base::atomic<std::ptrdiff_t> left_;                 // arrivals still expected in this phase
 };
 
 }  // namespace detail
 
-// With the members of its std namesake. The completion function runs on the last that arrives, before the others go on;
-// if it throws the process ends by std::terminate. Waits are cancellation points: a goroutine that is cancelled has arrived all the same. Any thread.
+// Has the members of its std namesake. The last participant that arrives runs the completion function, before the others go
+// on; if that throws, std::terminate ends the process. Waits are cancellation points: a goroutine that is cancelled in one
+// still counts as arrived. Any thread.
 template <class Completion = detail::no_completion>
 class barrier {
 public:
-    // Says for which phase to wait.
+    // Says which phase to wait for.
     class arrival_token {
         friend barrier;
         explicit arrival_token(std::uint64_t p) noexcept : phase_(p) {}
@@ -57,7 +59,7 @@ public:
     barrier(const barrier&) = delete;
     barrier& operator=(const barrier&) = delete;
 
-    // arrive throws usage_error if n is not positive, or more than are still expected in this phase.
+    // arrive throws usage_error if n is not positive, or greater than the number of arrivals still expected in this phase.
     [[nodiscard]] arrival_token arrive(std::ptrdiff_t n = 1) { return arrival_token(base_.arrive(n, false, run, &complete_)); }
     void wait(arrival_token&& t) const { base_.wait(t.phase_, nullptr); }
     void wait(arrival_token&& t, const std::stop_token& stop) const { base_.wait(t.phase_, &stop); }

@@ -1,4 +1,4 @@
-// mutex: mutual exclusion between goroutines, and threads that are none.
+// mutex: mutual exclusion between goroutines and threads.
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
@@ -15,13 +15,13 @@
 
 namespace handoff {
 
-// A goroutine that waits parks; its processor runs others. It may be unlocked on another thread, and by another
-// goroutine, than it was locked. Not recursive. Satisfies Lockable and TimedLockable, so std::unique_lock, std::lock_guard
-// and std::scoped_lock take it. Four bytes; may be destroyed as soon as nobody holds it or waits for it, by the last
-// owner too, right after its unlock() has let it go.
+// A goroutine that waits for the mutex parks; its processor runs others. The goroutine and the thread that unlock it may be
+// others than those that locked it. Not recursive. Satisfies Lockable and TimedLockable, so std::unique_lock,
+// std::lock_guard and std::scoped_lock take it. Four bytes. It may be destroyed as soon as nobody holds it or waits for it;
+// its last owner may do so right after its own unlock().
 //
-// Whoever comes may take a free mutex, also past others that wait, since that is fastest; but one who has waited for
-// 1 ms gets it handed over at the next unlock. lock() is no cancellation point. Any thread.
+// A newcomer may barge in: it takes a free mutex even if others wait, since that is fastest. After 1 ms a waiter is handed
+// the mutex at the next unlock. lock() is no cancellation point. Any thread.
 class HANDOFF_CAPABILITY("mutex") mutex {
 public:
     constexpr mutex() noexcept = default;
@@ -29,9 +29,9 @@ public:
     mutex& operator=(const mutex&) = delete;
 
     void lock() HANDOFF_ACQUIRE {
-        // A bit that is set already stays as it is, and the lock may be taken before those that are parked or woken, as in
-        // lock_slow(). acquire: with the release of unlock(). A compare-and-exchange for it would take contended locks
-        // twice as long.
+        // Setting the bit changes nothing if it was set already. If it was not, the lock is ours, also ahead of waiters
+        // that are parked or woken, as in lock_slow(). acquire: pairs with the release of unlock(). A compare-and-exchange
+        // here would make contended locks take twice as long.
         if (detail::preempts() || (word_.fetch_or(locked, std::memory_order_acquire) & locked) != 0) [[unlikely]]
             lock_slow(detail::no_deadline);
     }
@@ -44,7 +44,7 @@ public:
         return false;
     }
 
-    // Never early. Throw std::bad_alloc.
+    // try_lock_for and try_lock_until never give up early. They throw std::bad_alloc.
     template <class Rep, class Period>
     bool try_lock_for(std::chrono::duration<Rep, Period> d) HANDOFF_TRY_ACQUIRE {
         return try_lock() || lock_slow(detail::deadline_after(d));
@@ -54,14 +54,14 @@ public:
         return try_lock() || detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return lock_slow(deadline); });
     }
 
-    // unlock: of a mutex that is not locked it is a bug that would let two in at once later on; the process is ended
-    // with a message that says so.
+    // Unlocking a mutex that is not locked is a bug that would later let two owners in at once. It ends the process with a
+    // message that says so.
     void unlock() noexcept HANDOFF_RELEASE {
-        // In a simulation what has all bits takes neither way. acquire: mutex.cpp.
+        // In a simulation `seen` has all bits set, so that neither of the two ways below is taken. acquire: mutex.cpp.
         std::uint32_t seen = detail::or_never(word_.load(std::memory_order_relaxed));
         if (seen == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {
-            word_.store(0, std::memory_order_release);   // for the next owner: what was done under the lock
-            base::compiler_fence();                      // the processor's: a watcher's membarrier
+            word_.store(0, std::memory_order_release);   // what was done under the lock happens before the next owner's use
+            base::compiler_fence();                      // the processor's fence is a watcher's membarrier
             if (detail::plain.watching_for(this).load(std::memory_order_relaxed) != 0) [[unlikely]] detail::wake_watchers(this);
             return;
         }
@@ -71,9 +71,9 @@ public:
     }
 
 private:
-    // locked: somebody has it. parked: somebody waits in the parking lot; set and cleared under its bucket's lock.
-    // woken: one of those was woken to try again, so that nobody else need be; cleared by him. contended: an owner has seen
-    // that somebody waited; never cleared.
+    // locked: the mutex has an owner. parked: a waiter is in the parking lot; set and cleared under the lock of its bucket.
+    // woken: one of the waiters was woken to try again, so no other needs to be; that waiter clears it. contended: an owner
+    // has seen a waiter; never cleared.
     static constexpr std::uint32_t locked = detail::plain_unlocks::locked, parked = 2, woken = 4, contended = 8;
 
     HANDOFF_API bool lock_slow(std::int64_t deadline);

@@ -27,10 +27,11 @@ public:
         interleave_point();
         return take_quickly(one);
     }
-    // `least` is what the word must be at least: `one`, or what it never is.
+    // `least` is the least value of the word with which a permit can be taken: `one`, or (in a simulation) one that it
+    // never reaches.
     bool take_quickly(std::uint64_t least = or_never(one)) noexcept {
         std::uint64_t seen = word_.load(std::memory_order_relaxed);
-        // acquire: with give's release.
+        // acquire: pairs with give's release.
         while (seen >= least)
             if (word_.compare_exchange_weak(seen, seen - one, std::memory_order_acquire, std::memory_order_relaxed)) return true;
         return false;
@@ -41,15 +42,16 @@ public:
 private:
     static constexpr std::uint64_t parked = 1, one = 2;
 
-    // The permits, doubled, and whether somebody waits (then there are none; changed under his bucket's lock).
+    // Twice the number of permits, plus `parked` if somebody waits (then there are no permits; that bit changes under the
+    // lock of the waiters' bucket).
     base::atomic<std::uint64_t> word_;
 };
 
 }  // namespace detail
 
-// With the members of its std namesake. Permits go to those that wait in the order of coming. acquire() and its timed
-// forms are cancellation points. Eight bytes; may be destroyed by who has acquired the last permit that is ever released.
-// Any thread, threads and goroutines that did not acquire included.
+// Has the members of its std namesake. Waiters get permits first come, first served. acquire() and its timed forms are
+// cancellation points. Eight bytes. Whoever has acquired the last permit that is ever released may destroy it. Any thread
+// or goroutine may release, also one that has not acquired.
 template <std::ptrdiff_t Max = std::numeric_limits<std::ptrdiff_t>::max()>
 class counting_semaphore {
     static_assert(Max >= 0);
@@ -61,9 +63,10 @@ public:
 
     static constexpr std::ptrdiff_t max() noexcept { return Max; }
 
-    // release adds n permits; if many wait, some after the other. Throws usage_error if n is negative or there would be
-    // more than max(); nothing has changed then, unless others release at the same time: then of more than 64 that
-    // waited some may have got theirs. Linear in those that it wakes.
+    // release adds n permits; if many wait, they are woken in rounds, one after the other. Throws usage_error if n is
+    // negative or there would be more than max() permits. Nothing has changed then, with one exception: if others release
+    // at the same time and more than 64 waited, some of the waiters may have been given a permit. Linear in the waiters
+    // that it wakes.
     void release(std::ptrdiff_t n = 1) { base_.give(static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(Max)); }
 
     void acquire() {

@@ -13,10 +13,11 @@
 
 namespace handoff {
 
-// Satisfies SharedTimedLockable: std::shared_lock and std::unique_lock take it. Who waits is served in the order of
-// coming, readers that stand next to each other together: once a writer waits, readers that come later stand behind it,
-// so neither starves. (A goroutine must therefore not take a second shared lock while it holds one.) It is handed over,
-// not fought for. Not recursive; no upgrade. Four bytes. No cancellation points. Any thread.
+// Satisfies SharedTimedLockable: std::shared_lock and std::unique_lock take it. Waiters are served first come, first
+// served; readers next to each other in the queue are served together. Once a writer waits, later readers queue behind it,
+// so neither side starves. (A goroutine must therefore not take a second shared lock while it holds one: it may end up
+// behind a writer that waits for it.) The lock is handed over to a waiter; newcomers can't barge in. Not recursive; no
+// upgrade. Four bytes. No cancellation points. Any thread.
 class HANDOFF_CAPABILITY("shared_mutex") shared_mutex {
 public:
     constexpr shared_mutex() noexcept = default;
@@ -26,7 +27,7 @@ public:
     void lock() HANDOFF_ACQUIRE {
         if (!take(detail::or_never(0u))) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
     }
-    // May fail although nobody has the lock, if a reader comes just then.
+    // May fail although nobody holds the lock, if a reader comes at the same moment.
     bool try_lock() noexcept HANDOFF_TRY_ACQUIRE {
         detail::interleave_point();
         return take(0);
@@ -39,7 +40,7 @@ public:
     bool try_lock_until(std::chrono::time_point<Clock, Duration> t) HANDOFF_TRY_ACQUIRE {
         return try_lock() || detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return lock_slow(exclusive, deadline); });
     }
-    // unlock and unlock_shared end the process with a message if it is not locked in that way.
+    // unlock and unlock_shared end the process with a message if the mutex is not locked in that mode.
     void unlock() noexcept HANDOFF_RELEASE {
         std::uint32_t mine = detail::or_never(writer);
         if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
@@ -51,7 +52,8 @@ public:
             lock_slow(shared, detail::no_deadline);
             return;
         }
-        // Counted first and asked afterwards, so that readers on several processors do not make each other try again.
+        // The reader counts itself first and tests afterwards, so that readers on several processors do not make each other
+        // retry.
         const std::uint32_t before = word_.fetch_add(reader, std::memory_order_acquire);
         if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow();
     }
@@ -72,20 +74,22 @@ public:
     }
     void unlock_shared() noexcept HANDOFF_RELEASE_SHARED {
         detail::interleave_point();
-        // Given away before it is known whether somebody waits for it: it may be gone by then, see shared_mutex.cpp.
+        // The lock is released before it is known whether somebody waits for it. The mutex may be gone by then, see
+        // shared_mutex.cpp.
         const std::uint32_t before = word_.fetch_sub(reader, std::memory_order_release);
         if (before == (reader | parked) || before < reader) [[unlikely]] unlock_shared_slow(this, before);
     }
 
 private:
-    // writer: one has it. parked: somebody waits; set and cleared under his bucket's lock. reader: counts those who have it,
-    // and those who came beside writer or parked and have not taken back that they came.
+    // writer: a writer holds it. parked: somebody waits; set and cleared under the lock of the waiters' bucket. reader: the
+    // unit in which readers are counted: those that hold it, and those that counted themselves while writer or parked was
+    // set and have not taken that back yet.
     static constexpr std::uint32_t writer = 1, parked = 2, reader = 4;
-    static constexpr std::uint32_t exclusive = 3, shared = 4;   // kinds of waiters: no other's
+    static constexpr std::uint32_t exclusive = 3, shared = 4;   // kinds of waiters in the parking lot: no other lock's
 
-    // `free` is what the word is expected to be: 0, or what it never is.
+    // `free` is the value that the word must have: 0, or (in a simulation) one that it never has.
     bool take(std::uint32_t free) noexcept {
-        // acquire: with the releases of both unlocks.
+        // acquire: pairs with the releases of both unlocks.
         return word_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
     }
 
