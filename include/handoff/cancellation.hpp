@@ -1,11 +1,11 @@
 // Cancellation: how a goroutine of a task group learns that it should end.
 //
-// A cancelled goroutine is not stopped; its next cancellation point throws `cancelled`, which unwinds it like any
-// exception. Cancellation points are the functions that wait for others or for time: sleeps, sending to, receiving from and
-// selecting among channels, join, waits of condition variables, semaphores, wait groups, latches and barriers. One that is
-// waiting when the cancellation comes ends at once; one that need not wait may go through. Locking a mutex is none, nor is
-// a system call under a guard. While an exception unwinds the stack nothing is cancelled, nor under a
-// cancellation_blocker, so that clean-up code can wait.
+// A cancelled goroutine is not ended by force. Its next cancellation point throws `cancelled`, which unwinds its stack like
+// any exception. Cancellation points are the functions that wait for others or for time: sleeps, sending to, receiving from
+// and selecting among channels, join, waits of condition variables, semaphores, wait groups, latches and barriers. A wait
+// that is under way when the cancellation comes ends at once. A function that need not wait may succeed instead of
+// throwing. Locking a mutex is no cancellation point, nor is a system call under a guard. While an exception unwinds the
+// stack nothing is cancelled, nor under a cancellation_blocker, so that clean-up code can wait.
 #pragma once
 
 #include <handoff/detail/export.hpp>
@@ -20,32 +20,35 @@ namespace handoff {
 
 namespace this_goroutine {
 
-// cancelled says whether the current goroutine's task group is; false off a group, and off a goroutine. A blocker does
-// not change it.
+// cancelled says whether the current goroutine's task group is cancelled. False for a goroutine without a group, and off a
+// goroutine. A blocker does not change the answer.
 HANDOFF_API bool cancelled() noexcept;
 
 // check_cancelled is a cancellation point that does not wait.
 HANDOFF_API void check_cancelled();
 
-// stop_token is the token of the current goroutine's task group, for code that knows std::stop_token; without a group one
-// that never stops. Callbacks on it run where the group is cancelled: see request_stop. They should not wait.
+// stop_token returns the stop token of the current goroutine's task group, for code that uses std::stop_token; without a
+// group, a token that never stops. Callbacks on it run on the goroutine or thread that cancels the group: see request_stop.
+// They should not wait.
 HANDOFF_API std::stop_token stop_token();
 
 }  // namespace this_goroutine
 
-// request_stop is source.request_stop() as a goroutine may call it if callbacks use the library. The standard library tells by
-// the thread's id whether a callback destroys its own std::stop_callback, which then returns at once, or another thread does,
-// which waits for the callback's end. So while callbacks run the goroutine must not be switched away: here, and where the
-// library itself requests a stop (task groups), it stays on its thread, where nothing else runs, and gives way to nobody. A
-// callback that waits keeps the thread for as long; in a simulation it must not.
+// request_stop does the same as source.request_stop(). A goroutine has to use it if callbacks use the library. The standard
+// library compares thread ids to find out whether a callback destroys its own std::stop_callback, which then returns at
+// once, or another thread does, which then waits until the callback has ended. So the goroutine must not be switched away
+// while callbacks run. Here, and where the library itself requests a stop (task groups), it stays on its thread, nothing
+// else runs there, and it does not yield to others. A callback that waits keeps the thread blocked for that time; in a
+// simulation it must not wait.
 //
-// Calling source.request_stop() itself is right on a thread that is no goroutine, and on a goroutine if no callback calls the
-// library, or each that does is a handoff::stop_callback: the library is not told of it.
+// Calling source.request_stop() directly is right on a thread that runs no goroutine. On a goroutine it is right if no
+// callback calls the library, or if each callback that does is a handoff::stop_callback: the library does not see a direct
+// call.
 HANDOFF_API bool request_stop(std::stop_source& source) noexcept;
 
 namespace detail {
 
-// What keeps a goroutine on its thread in a callback (src/sched/pinned.hpp).
+// Keeps a goroutine on its thread while it runs a callback (src/sched/pinned.hpp).
 class callback_pin {
 public:
     HANDOFF_API callback_pin() noexcept;
@@ -68,14 +71,14 @@ struct pinned_call {
 
 }  // namespace detail
 
-// stop_callback is std::stop_callback for callbacks that call the library: whoever requests the stop, and however, the
-// goroutine that does stays on its thread while f runs, as under handoff::request_stop.
+// stop_callback is a std::stop_callback for callbacks that call the library. Whoever requests the stop, and in whatever
+// way: the goroutine that requests it stays on its thread while f runs, as under handoff::request_stop.
 template <std::invocable F>
 class stop_callback {
 public:
     using callback_type = F;
 
-    // Calls f at once if the stop has been requested. f must not throw.
+    // Calls f at once if a stop has been requested already. f must not throw.
     template <class C>
         requires std::constructible_from<F, C>
     stop_callback(const std::stop_token& token, C&& f) noexcept(std::is_nothrow_constructible_v<F, C>)
@@ -90,8 +93,9 @@ private:
 template <class F>
 stop_callback(std::stop_token, F) -> stop_callback<F>;
 
-// cancellation_blocker keeps the current goroutine's cancellation points from throwing while it lives. Blockers nest. On a
-// goroutine of no group, and on a thread, it does nothing. To be destroyed by the goroutine that made it.
+// While a cancellation_blocker lives, the current goroutine's cancellation points do not throw. Blockers nest. On a
+// goroutine without a group, and on a thread that runs no goroutine, a blocker does nothing. It must be destroyed by the
+// goroutine that made it.
 class cancellation_blocker {
 public:
     HANDOFF_API cancellation_blocker() noexcept;

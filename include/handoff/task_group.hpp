@@ -49,19 +49,20 @@ private:
     group_state* g_ = nullptr;
 };
 
-// run_child is what a goroutine of a group runs: f(arg), in the group's cancellation scope.
+// run_child is what a goroutine of a group executes: f(arg), in the group's cancellation scope.
 HANDOFF_API void run_child(group_state& g, void (*f)(void*), void* arg) noexcept;
 
-// A goroutine that has been counted into its group.
+// Counts a goroutine of a group as running, from its construction to its destruction.
 class group_member {
 public:
     using moves_quietly = std::true_type;
 
-    // Counts in. `where`: the runtime to start it in; null: the caller's, which is the group's. Throws usage_error if that
-    // has ended.
+    // Adds one to the group's running goroutines. Sets `where` to the group's runtime if the goroutine has to be started
+    // there; leaves it null if the caller runs in that runtime already. Throws usage_error if that runtime has ended, or if
+    // the group runs nothing any more.
     HANDOFF_API group_member(const group_ref& g, sched*& where);
     group_member(group_member&&) noexcept = default;
-    HANDOFF_API ~group_member();                                         // counts out
+    HANDOFF_API ~group_member();                                         // subtracts it again
     group_state& group() const noexcept { return *g_; }
 
 private:
@@ -70,25 +71,26 @@ private:
 
 }  // namespace detail
 
-// A task_group starts goroutines and waits for all of them: they live no longer than it does. The first exception that
-// leaves one of them cancels the others (cancellation.hpp) and comes out of wait(). Groups nest: a group that a goroutine
-// of another group makes is cancelled with it.
+// A task_group starts goroutines and waits for all of them: none lives longer than the group. The first exception that
+// leaves one of them cancels the others (cancellation.hpp) and is thrown by wait(). Groups nest: a group that is made by a
+// goroutine of another group is cancelled with that group.
 //
-// All its goroutines run in one runtime: that which the constructor names, else that of the goroutine that makes it. Off a
-// goroutine, with none named, that is the default runtime if the program has asked for it (default_runtime() in runtime.hpp);
-// else the constructor throws usage_error.
+// All its goroutines run in one runtime: the one that the constructor names, otherwise that of the goroutine that makes the
+// group. Off a goroutine, with none named, it is the default runtime if the program has asked for that (default_runtime()
+// in runtime.hpp); otherwise the constructor throws usage_error.
 //
 //     task_group g(2s);                        // all within two seconds
 //     for (auto& url : urls) g.go([&] { fetch(url); });
 //     g.wait();
 //
-// go, cancel and stop_token may be called from any thread, by the group's goroutines too; the others by the owner.
+// go, cancel and stop_token may be called from any thread, also by the group's goroutines; the other functions only by its
+// owner.
 class task_group {
 public:
     task_group() : task_group(static_cast<detail::sched*>(nullptr)) {}
     explicit task_group(runtime& rt) : task_group(detail::sched_of(rt)) {}
 
-    // With a deadline, after which it is cancelled and wait() throws deadline_exceeded.
+    // With a deadline: when it passes, the group is cancelled, and wait() throws deadline_exceeded.
     template <class Rep, class Period>
     explicit task_group(std::chrono::duration<Rep, Period> limit) : task_group(nullptr, detail::limit_after(limit)) {}
     template <detail::clock_type Clock, class Duration>
@@ -100,20 +102,21 @@ public:
     task_group(runtime& rt, std::chrono::time_point<Clock, Duration> t)
         : task_group(detail::sched_of(rt), detail::limit_at(t)) {}
 
-    // Cancelled when a stop is requested; wait() then throws `cancelled`.
+    // With a stop token: when a stop is requested, the group is cancelled, and wait() throws `cancelled`.
     explicit task_group(std::stop_token stop) : task_group(nullptr, std::move(stop)) {}
     task_group(runtime& rt, std::stop_token stop) : task_group(detail::sched_of(rt), std::move(stop)) {}
 
-    // If wait() has not been called since the last go(): cancels the group if any of its goroutines still runs, then waits, and
-    // is no cancellation point. An exception that nobody has seen goes to options::on_unhandled_exception, unless another one is
-    // just unwinding the stack.
+    // If wait() has not been called since the last go(): cancels the group if any of its goroutines still runs, then waits
+    // for them. That wait is no cancellation point. An exception that nobody has seen goes to
+    // options::on_unhandled_exception, unless another exception is unwinding the stack.
     HANDOFF_API ~task_group();
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;
 
-    // go starts f() as a goroutine of the group; its result is dropped. In a group that is cancelled f is not called. Does not
-    // switch. Throws std::bad_alloc, and usage_error once wait() has returned, or thrown, for a group that failed or that
-    // cancel() ended: it runs nothing any more; and if the group's runtime has ended.
+    // go starts f() as a goroutine of the group; its result is discarded. In a group that is already cancelled, f is not
+    // called. Does not switch. Throws std::bad_alloc; usage_error if the group's runtime has ended; and usage_error for a
+    // group that has failed or was ended by cancel(), once its wait() has returned or thrown: such a group runs nothing any
+    // more.
     template <detail::not_spawn_options F>
         requires std::invocable<std::decay_t<F>>
     void go(F&& f, call_site site = call_site::current()) {
@@ -130,21 +133,24 @@ public:
         detail::spawn_callable(where, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, &opts, {opts.site, nullptr});
     }
 
-    // wait returns once all goroutines have ended. Rethrows the first exception that left one of them; else throws
-    // deadline_exceeded, or `cancelled` if the group was cancelled from outside, by the enclosing group or a stop token,
-    // while one of them ran or before it began: not if all had ended by then, nor for cancel(). Then it may be used again, if
-    // it was not cancelled.
+    // wait returns once all goroutines of the group have ended. If an exception has left any of them, it rethrows the
+    // first. Otherwise it throws deadline_exceeded after the deadline, or `cancelled` if the group was cancelled from
+    // outside, by the enclosing group or a stop token; but only if a goroutine was still running at that time, or was added
+    // afterwards: not if all had ended by then. After cancel() it throws neither. The group may be used again afterwards,
+    // if it was not cancelled.
     HANDOFF_API void wait();
 
-    // cancel asks all goroutines of the group, and of groups that they have made, to end, and calls the callbacks on its stop
-    // token. Does not wait. Linear in them; takes no more stack for deeper groups.
+    // cancel asks all goroutines of the group, and of groups that they have made, to end, and calls the callbacks on its
+    // stop token. Does not wait. Linear in these goroutines and groups; nested groups take no additional stack, however
+    // deep.
     HANDOFF_API void cancel() noexcept;
 
     HANDOFF_API bool cancelled() const noexcept;
     HANDOFF_API std::stop_token stop_token() const noexcept;
 
 private:
-    // A null runtime: the maker's. `later` returns the deadline to try next, or at_once if the time is over; null: it is.
+    // A null runtime: the maker's. `later` is called at the deadline. It returns the deadline to try next, or at_once if
+    // the time is over; with a null `later` it is over.
     using look_again = std::function<std::int64_t()>;
     HANDOFF_API explicit task_group(detail::sched* of);
     HANDOFF_API task_group(detail::sched* of, std::int64_t deadline, look_again later);
@@ -158,7 +164,7 @@ private:
     template <class F>
     struct child {
         using moves_quietly = std::bool_constant<detail::quiet_move<F>>;
-        detail::group_member member;   // goes last
+        detail::group_member member;   // destroyed last
         std::optional<F> f;
         void operator()() {
             detail::run_child(member.group(), [](void* arg) {

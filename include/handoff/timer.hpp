@@ -1,4 +1,4 @@
-// Timers that are objects: timer, ticker, after. For waiting with a limit see the timed forms of every wait.
+// Timers as objects: timer, ticker, after. To wait with a time limit, use the timed form of the wait.
 #pragma once
 
 #include <handoff/channel.hpp>
@@ -17,7 +17,7 @@ struct timer_state;
 
 struct timer_handle {
     timer_handle() noexcept = default;
-    // A null function: the timer sends the time to `ch`. period 0: once. A null runtime: the maker's. Starts it.
+    // Starts a timer. A null function: it sends the time to `ch`. period 0: it fires once. A null runtime: the maker's.
     HANDOFF_API timer_handle(channel<std::chrono::steady_clock::time_point> ch, std::function<void()> f, std::int64_t when,
                              std::int64_t period, sched* of = nullptr);
     timer_handle(timer_handle&& other) noexcept : s(std::exchange(other.s, nullptr)) {}
@@ -36,20 +36,20 @@ struct timer_handle {
     timer_state* s = nullptr;
 };
 
-// start_owned_timer gives c a timer of its own. A null runtime: the maker's.
+// start_owned_timer gives c a timer that c owns. A null runtime: the maker's.
 HANDOFF_API void start_owned_timer(channel_of<std::chrono::steady_clock::time_point>& c, std::int64_t when, sched* of = nullptr);
 
 }  // namespace detail
 
-// timer does something once, later: it sends the time to its channel, or calls a function in a goroutine of its own. It
-// belongs to the runtime that is named first, else to that of the goroutine that makes it. Off a goroutine, with none
-// named, it belongs to the default runtime if the program has asked for that (default_runtime() in runtime.hpp); else its
-// constructor throws usage_error. It does not keep a runtime alive, and one whose runtime has ended never fires. Movable;
-// dropping it stops it. Nanosecond deadlines on the steady clock, never early. A timer takes no goroutine and no thread
-// while it waits.
+// timer does something once, later: it sends the time to its channel, or calls a function in a new goroutine. It belongs to
+// the runtime that is named as the first argument, otherwise to that of the goroutine that makes it. Made off a goroutine,
+// with no runtime named, it belongs to the default runtime if the program has asked for that (default_runtime() in
+// runtime.hpp); otherwise its constructor throws usage_error. It does not keep a runtime alive, and never fires once its
+// runtime has ended. Movable; dropping it stops it. Deadlines are in nanoseconds of the steady clock; it never fires early.
+// While it waits it uses no goroutine and no thread.
 //
-// Functions may be called from any thread, by one at a time. The constructors and reset throw std::bad_alloc, and
-// usage_error if the runtime has ended.
+// Its functions may be called from any thread, but only by one at a time. The constructors and reset throw std::bad_alloc,
+// and usage_error if the runtime has ended.
 class timer {
 public:
     using time_point = std::chrono::steady_clock::time_point;
@@ -69,15 +69,16 @@ public:
     timer(runtime& rt, std::chrono::duration<Rep, Period> d, std::function<void()> f)
         : handle_({}, std::move(f), detail::deadline_after(d), 0, detail::sched_of(rt)) {}
 
-    // Where the time is sent; never ready if the timer calls a function.
+    // The channel to which the time is sent; never ready if the timer calls a function.
     channel<time_point> chan() const noexcept { return ch_; }
 
-    // stop, as in Go since 1.23: true if nobody gets to know of this timer any more: it had not fired, or nobody had
-    // received the time, which is taken back. False if somebody has received it, if the function has been started, or if
-    // it had been stopped before. After it nothing old is left in the channel.
+    // stop works as in Go since 1.23. It returns true if nobody will notice this timer any more: it had not fired yet, or
+    // nobody had received the time, which stop takes back. It returns false if somebody has received the time, if the
+    // function has been started, or if the timer had been stopped before. After stop() the channel is empty: no time from
+    // before is left in it. stop may switch.
     bool stop() noexcept { return handle_.stop(); }
 
-    // reset starts it anew; it returns what stop() would.
+    // reset starts the timer again, to fire after d. It returns what stop() would.
     template <class Rep, class Period>
     bool reset(std::chrono::duration<Rep, Period> d) {
         return handle_.start(detail::deadline_after(d), 0);
@@ -88,8 +89,8 @@ private:
     detail::timer_handle handle_;
 };
 
-// ticker sends the time to its channel again and again. A receiver that is slow misses ticks: one lies ready at most. The
-// times are start + n * period. Its runtime, and all else, as timer's.
+// ticker sends the time to its channel once every period: at start + n * period. At most one time lies ready in the
+// channel, so a slow receiver misses ticks. Its runtime, and everything else, is as for timer.
 class ticker {
 public:
     using time_point = std::chrono::steady_clock::time_point;
@@ -121,9 +122,9 @@ private:
     detail::timer_handle handle_;
 };
 
-// after returns a channel on which the time is sent once, after d. Its runtime as timer's. The last handle on it takes the timer along, so one that
-// is not waited for any longer, as in a loop around a select, costs nothing; dropping that handle may switch, as stopping a
-// timer may.
+// after returns a channel to which the time is sent once, after d. Its runtime is chosen as for timer. When the last handle
+// to the channel goes, the timer goes too; so an after() that nobody waits for any longer, as in a loop around a select,
+// costs nothing. Dropping that handle may switch, as stopping a timer may.
 template <class Rep, class Period>
 channel<std::chrono::steady_clock::time_point> after(std::chrono::duration<Rep, Period> d) {
     channel<std::chrono::steady_clock::time_point> ch(1);
