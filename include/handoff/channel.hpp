@@ -1,4 +1,4 @@
-// channel<T>: a queue through which goroutines, and threads that are none, hand each other values.
+// channel<T>: a queue through which goroutines and threads pass values to each other.
 #pragma once
 
 #include <handoff/detail/channel_base.hpp>
@@ -52,14 +52,14 @@ struct value_slot {
 struct timer_state;
 HANDOFF_API void stop_owned_timer(timer_state* t) noexcept;
 
-// What belongs to a channel beside its values: to that of after() its timer (timer.hpp).
+// What a channel owns beside its values: the channel of after() owns its timer (timer.hpp).
 template <class T>
 struct owned_by_channel {
     void end() noexcept {}
 };
 template <>
 struct owned_by_channel<std::chrono::steady_clock::time_point> {
-    timer_state* timer = nullptr;   // written before anybody else has a handle
+    timer_state* timer = nullptr;   // written before anybody else has a handle to the channel
     void end() noexcept {
         if (timer) stop_owned_timer(timer);
     }
@@ -73,7 +73,7 @@ struct channel_of final : channel_base, owned_by_channel<T> {
     explicit channel_of(std::size_t capacity)
         : channel_base(ops, capacity, capacity == 0 ? nullptr : std::allocator<value_slot<T>>().allocate(capacity)->bytes) {}
     ~channel_of() {
-        this->end();   // before the ring goes, to which it may send
+        this->end();   // before the ring is freed: the timer may send to it
         for (std::size_t n = count.load(std::memory_order_relaxed); n > 0; --n) {
             std::destroy_at(&at(head).get());
             head = next(head);
@@ -84,8 +84,9 @@ struct channel_of final : channel_base, owned_by_channel<T> {
     value_slot<T>& at(std::size_t i) noexcept { return reinterpret_cast<value_slot<T>*>(ring)[i]; }
     std::size_t next(std::size_t i) const noexcept { return i + 1 == cap ? 0 : i + 1; }
 
-    // The ways through the ring that wake nobody and wait for nobody; false, with nothing done, if this is not one.
-    // The first look, without the lock, spares it where that is clear; relaxed: the second look decides.
+    // The fast paths through the ring: they neither wake nor wait for anybody. They return false, and have done nothing, if
+    // that is not possible. The first test, without the lock, avoids locking where the answer is clear. Relaxed: the second
+    // test, under the lock, decides.
     bool push_quietly(stored<T>& value) noexcept {
         if (count.load(std::memory_order_relaxed) >= or_zero(cap) || !receivers.empty()) return false;
         spin_guard hold(lock);
@@ -132,23 +133,24 @@ struct channel_access;
 
 }  // namespace detail
 
-// channel<T> is a handle on a channel; copies refer to the same one, which lives as long as one of them, or somebody
-// waits on it. One object of this class is used by one thread or goroutine at a time, as with std::shared_ptr; give each
+// channel<T> is a handle to a channel. Copies refer to the same channel, which lives as long as any handle to it does, or
+// somebody waits on it. As with std::shared_ptr, one handle object is used by one thread or goroutine at a time; give each
 // its own copy.
 //
-// With capacity 0 a sender waits until a receiver takes the value from its hands; with n > 0 up to n values lie ready.
-// Values come out in the order in which they went in. T is movable, move-only types included, and destroyed without
-// exceptions. A default-constructed channel is never ready: sending and receiving wait forever.
+// With capacity 0 a sender waits until a receiver takes the value directly from it. With capacity n > 0 the channel buffers
+// up to n values. Values come out in the order in which they went in. T must be movable, move-only types included, and its
+// destructor must not throw. A default-constructed channel is never ready: sending and receiving wait forever.
 //
-// Values are moved, and what was moved from is destroyed, while the channel is locked. A move or destructor of T that calls
-// the library there (to yield, wait, lock what is taken, start a goroutine) ends the process with a message that names T; send
-// a std::unique_ptr<T> then. Values whose move may throw are kept in such boxes anyway.
+// Values are moved, and moved-from values are destroyed, while the channel is locked. If a move or destructor of T calls
+// the library there (to yield, to wait, to lock what is taken, to start a goroutine), the process ends with a message that
+// names T; send a std::unique_ptr<T> in that case. Values whose move may throw are kept in such boxes anyway.
 //
-// A handle is const like a pointer: its constness does not extend to the channel.
+// A handle is const as a pointer is: its constness does not extend to the channel.
 //
-// All functions may be called from any thread and from any goroutine of any runtime; those that wait park a goroutine
-// and block a thread. Those that wait, and have to, are cancellation points (cancellation.hpp), and take a
-// std::stop_token, which ends them by the exception `cancelled`. Constant time, but for close.
+// All functions may be called from any thread and from any goroutine of any runtime. A function that waits parks a
+// goroutine and blocks a thread. The functions that wait are cancellation points (cancellation.hpp) if they have to wait.
+// They take a std::stop_token; a requested stop ends the wait by the exception `cancelled`. Constant time, except for
+// close.
 template <class T>
 class channel {
 public:
@@ -161,7 +163,7 @@ public:
     // Throws std::bad_alloc, std::bad_array_new_length.
     explicit channel(std::size_t capacity) : c_(new detail::channel_of<T>(capacity)) {}
 
-    // relaxed: who copies a handle has one, so the channel stays.
+    // relaxed: whoever copies a handle holds one, so the channel stays alive.
     channel(const channel& other) noexcept : c_(other.c_) {
         if (c_) c_->refs.fetch_add(1, std::memory_order_relaxed);
     }
@@ -171,29 +173,30 @@ public:
         return *this;
     }
     ~channel() {
-        // release: what this handle's owner did with it; acquire: what the others' did, before it goes.
+        // release: for what this handle's owner did with the channel. acquire: for what the others did, before it is
+        // destroyed.
         if (c_ && c_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete c_;
     }
 
-    // send waits until the value is in the channel, or with a receiver. Throws channel_closed if the channel is closed,
-    // before or while it waits; the value is then destroyed.
+    // send waits until the value is in the channel, or with a receiver. Throws channel_closed if the channel is closed
+    // before the call or during the wait; the value is destroyed then.
     void send(T value) const { send_slow(std::move(value), nullptr); }
     void send(T value, const std::stop_token& stop) const { send_slow(std::move(value), &stop); }
 
-    // recv waits for a value. Empty once the channel is closed and drained.
+    // recv waits for a value. It returns empty once the channel is closed and drained.
     std::optional<T> recv() const { return recv_slow(nullptr); }
     std::optional<T> recv(const std::stop_token& stop) const { return recv_slow(&stop); }
 
-    // try_send sends if that takes no waiting; false, with `value` as it was, if it would. (A value whose move throws
+    // try_send sends if it need not wait. Otherwise it returns false, with `value` as it was. (A value whose move may throw
     // is moved to a box first, and assigned back if it can be.) Throws channel_closed.
     bool try_send(T&& value) const { return send_if(std::move(value), detail::steady_limit(detail::at_once)); }
     bool try_send(const T& value) const { return send_if(T(value), detail::steady_limit(detail::at_once)); }
 
-    // try_recv receives if that takes no waiting; empty if it would, or if the channel is closed and drained.
+    // try_recv receives if it need not wait. It returns empty if it would have to, or if the channel is closed and drained.
     std::optional<T> try_recv() const { return recv_within(detail::steady_limit(detail::at_once)); }
 
-    // send_for and send_until wait no longer than that; false, with `value` as it was, if the time is over. Never early.
-    // Throw channel_closed.
+    // send_for and send_until wait until the value is sent or the time is over. In the latter case they return false, with
+    // `value` as it was. Never early. They throw channel_closed.
     template <class Rep, class Period>
     bool send_for(T&& value, std::chrono::duration<Rep, Period> d) const {
         return send_if(std::move(value), detail::limit_after(d));
@@ -211,8 +214,8 @@ public:
         return send_if(T(value), detail::limit_at(t));
     }
 
-    // recv_for and recv_until wait no longer than that. Empty if the time is over, or if the channel is closed and
-    // drained: if closed() said so before, it is the latter.
+    // recv_for and recv_until wait for a value until the time is over. They return empty if the time is over, or if the
+    // channel is closed and drained. If closed() was true before the call, it is the latter.
     template <class Rep, class Period>
     std::optional<T> recv_for(std::chrono::duration<Rep, Period> d) const {
         return recv_within(detail::limit_after(d));
@@ -222,16 +225,18 @@ public:
         return recv_within(detail::limit_at(t));
     }
 
-    // close says that nothing more will be sent. Receivers get what is left, then nothing; senders that wait get
-    // channel_closed. Throws usage_error if it is closed already, or default-constructed. Linear in those that wait.
+    // close says that nothing more will be sent. Receivers get the values that are left, then empty ones; senders that wait
+    // get channel_closed. Throws usage_error if the channel is closed already, or default-constructed. Linear in the
+    // waiters.
     void close() const { detail::channel_close(c_); }
 
-    // closed, len (values that lie ready) and cap: as of a moment ago, if others use the channel.
+    // closed, len (the number of buffered values) and cap. If others use the channel, the answer may be out of date
+    // already.
     bool closed() const noexcept { return c_ && c_->closed.load(std::memory_order_relaxed); }
     std::size_t len() const noexcept { return c_ ? c_->count.load(std::memory_order_relaxed) : 0; }
     std::size_t cap() const noexcept { return c_ ? c_->cap : 0; }
 
-    // True of all but default-constructed and moved-from ones.
+    // False for default-constructed and moved-from handles, otherwise true.
     explicit operator bool() const noexcept { return c_ != nullptr; }
     friend bool operator==(const channel& a, const channel& b) noexcept { return a.c_ == b.c_; }
 
@@ -299,7 +304,7 @@ private:
         return false;
     }
 
-    // By assignment, if that can't fail: `value` may be the base of an object that has to stay whole.
+    // Moves back by assignment if that can't fail: `value` may be the base of an object that has to stay whole.
     static void give_back(T& value, detail::value_slot<T>& slot) {
         if constexpr (!detail::boxed<T> && std::is_nothrow_move_assignable_v<T>) {
             value = std::move(slot.get());
