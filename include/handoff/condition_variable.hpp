@@ -1,4 +1,4 @@
-// condition_variable: wait until another says that something has changed.
+// condition_variable: wait until another goroutine or thread says that something has changed.
 #pragma once
 
 #include <handoff/cancellation.hpp>
@@ -18,21 +18,22 @@
 
 namespace handoff {
 
-// With any lock, as std::condition_variable_any; std::unique_lock<handoff::mutex> is the usual one. Those that wait are
-// woken in the order of coming; a notification goes to somebody who waits already, never to one who comes later. No
-// spurious wake-ups, but for one: where a wait until the time of another clock than the steady one ends by the steady clock
-// and the other one is late, it returns no_timeout. So use the forms with a predicate. wait() is a cancellation point:
-// `cancelled` is thrown with the lock held again. If locking it throws, which none of the library's locks does, the process
-// ends by std::terminate, as with the standard's. Four bytes; may be destroyed once all that wait are notified. Any thread.
+// Works with any lock, as std::condition_variable_any does; std::unique_lock<handoff::mutex> is the usual one. Waiters are
+// woken first come, first served. A notification goes to a waiter that is there already, never to one that comes later.
+// There are no spurious wake-ups, with one exception: a wait until a time of another clock than the steady one ends by the
+// steady clock, and returns no_timeout if the other clock is late. So use the forms with a predicate. wait() is a
+// cancellation point: it throws `cancelled` with the lock held again. If locking it again throws, which none of the
+// library's locks does, the process ends by std::terminate, as with the standard's. Four bytes; may be destroyed once all
+// waiters have been notified. Any thread.
 class condition_variable {
 public:
     constexpr condition_variable() noexcept = default;
     condition_variable(const condition_variable&) = delete;
     condition_variable& operator=(const condition_variable&) = delete;
 
-    // Linear in those that wait, for notify_all.
+    // notify_one wakes one waiter, notify_all wakes all of them; the latter is linear in the number of waiters.
     void notify_one() noexcept {
-        // Relaxed: who changed the condition did so under the lock, after the waiter counted itself.
+        // Relaxed: the condition was changed under the lock, which the waiter released only after it had counted itself.
         if (detail::or_never(waiters_.load(std::memory_order_relaxed)) != 0) notify(false);
     }
     void notify_all() noexcept {
@@ -47,7 +48,7 @@ public:
     void wait(Lock& lock, Predicate holds) {
         while (!holds()) wait(lock);
     }
-    // Returns what the predicate says; a requested stop ends the wait.
+    // Returns what the predicate says. A requested stop ends the wait.
     template <class Lock, class Predicate>
     bool wait(Lock& lock, std::stop_token stop, Predicate holds) {
         while (!holds()) {
@@ -57,7 +58,7 @@ public:
         return true;
     }
 
-    // Never early. The forms with a predicate return what it says in the end.
+    // The timed forms never return early. Those with a predicate return what it says in the end.
     template <class Lock, detail::clock_type Clock, class Duration>
     std::cv_status wait_until(Lock& lock, std::chrono::time_point<Clock, Duration> t) {
         const auto limit = detail::limit_at(t);
@@ -87,7 +88,7 @@ public:
 private:
     enum class end { notified, timed_out, stopped, cancelled, no_memory };
 
-    // park queues itself, calls unlock(lock), and waits.
+    // park puts the caller into the queue, calls unlock(lock), and waits.
     HANDOFF_API end park(void* lock, void (*unlock)(void*), std::int64_t deadline, const std::stop_token* stop);
     HANDOFF_API void notify(bool all) noexcept;
     [[noreturn]] HANDOFF_API static void fail(end how);
@@ -98,7 +99,8 @@ private:
     HANDOFF_NO_TSA static void unlock_it(void* lock) {
         static_cast<Lock*>(lock)->unlock();
     }
-    // As in the standard: no wait ends without the lock. So where locking is a cancellation point it is done once more.
+    // As in the standard, no wait ends without the lock. So if locking it is a cancellation point and throws `cancelled`,
+    // it is locked a second time, with cancellation blocked.
     template <class Lock>
     HANDOFF_NO_TSA static void lock_again(Lock& lock) {
         try {
@@ -132,7 +134,7 @@ private:
         return true;
     }
 
-    base::atomic<std::uint32_t> waiters_{0};   // in the queue; changed under its bucket's lock
+    base::atomic<std::uint32_t> waiters_{0};   // number of waiters in the queue; changed under its bucket's lock
 };
 
 }  // namespace handoff

@@ -1,4 +1,4 @@
-// call_once: something that is done by the first who needs it, while the others wait.
+// call_once: the first caller runs a function, the others wait until that is done.
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
@@ -16,7 +16,7 @@ class once_flag;
 template <class F, class... Args>
 void call_once(once_flag& flag, F&& f, Args&&... args);
 
-// One byte's worth of state in four. Any thread.
+// Four bytes, one of which would hold the state. Any thread.
 class once_flag {
 public:
     constexpr once_flag() noexcept = default;
@@ -27,19 +27,20 @@ private:
     template <class F, class... Args>
     friend void call_once(once_flag& flag, F&& f, Args&&... args);
 
-    static constexpr std::uint32_t fresh = 0, running = 1, contended = 2, done = 3;   // contended: and others wait
+    static constexpr std::uint32_t fresh = 0, running = 1, contended = 2, done = 3;   // contended: running, and others wait
 
-    HANDOFF_API bool begin();                        // true: the caller shall do it
+    HANDOFF_API bool begin();                        // true: the caller has to run the function
     HANDOFF_API void end(std::uint32_t state) noexcept;
 
     base::atomic<std::uint32_t> state_{fresh};
 };
 
-// call_once calls f(args...) if nobody has with this flag, and returns once somebody has, successfully: if f throws, the
-// exception goes to that caller, and the next one tries. The function may park. No cancellation point.
+// call_once calls f(args...) unless a call with this flag has succeeded already, and returns once one has. While one is
+// running, other callers wait. If f throws, the exception goes to its caller, and the next caller tries. f may park. No
+// cancellation point.
 template <class F, class... Args>
 void call_once(once_flag& flag, F&& f, Args&&... args) {
-    // acquire: what the function did.
+    // acquire: pairs with the release in end(), for what the function did.
     if (flag.state_.load(std::memory_order_acquire) == detail::or_never(once_flag::done)) [[likely]] return;
     if (!flag.begin()) return;
     struct ender {

@@ -26,22 +26,22 @@ namespace detail {
 
 enum class case_kind : std::uint8_t { recv, send, timeout, stop, otherwise };
 
-// One case, as select's algorithm (src/sync/select.cpp) sees it.
+// One case as select's algorithm (src/sync/select.cpp) sees it.
 struct case_base {
     explicit case_base(case_kind k, channel_base* c = nullptr) noexcept : kind(k), base(c) {}
     case_base(case_base&&) noexcept = default;
     virtual ~case_base() = default;
 
-    // slot: the value to send, or raw memory for the one received.
+    // slot returns the value to send, or raw memory for the value to receive.
     virtual void* slot() noexcept { return nullptr; }
 
-    // try_quietly does the transfer if that concerns nobody who waits: no runtime section is needed for it.
+    // try_quietly does the transfer if no waiter is concerned; no runtime section is needed for that.
     virtual bool try_quietly() noexcept { return false; }
 
-    // over says whether the time of a timeout is over, by the clock that it was given by, and sets `deadline` anew if not.
+    // over says whether the time of a timeout is over, by the clock that it was given in; if not, it sets `deadline` anew.
     virtual bool over() { return true; }
 
-    // fire calls the program's function. `moved`: the value was moved; else the channel is closed.
+    // fire calls the program's function. `moved`: the value was moved; otherwise the channel is closed.
     virtual void fire(bool moved) = 0;
 
     case_kind kind;
@@ -66,10 +66,10 @@ struct do_nothing {
 template <class T, class F>
 class recv_case final : public case_base {
 public:
-    // `kept` is ch, or empty if somebody else keeps it alive.
+    // `kept` is ch if the case has to keep the channel alive, otherwise empty.
     recv_case(const channel<T>& ch, channel<T> kept, F f)
         : case_base(case_kind::recv, channel_access::of(ch)), kept_(std::move(kept)), f_(std::move(f)) {}
-    // Before it has fired.
+    // Only before it has fired.
     recv_case(recv_case&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
         : case_base(std::move(other)), kept_(std::move(other.kept_)), f_(std::move(other.f_)) {}
 
@@ -116,7 +116,7 @@ public:
         std::invoke(f_);
     }
 
-    // value gives back what was not sent; empty if it was.
+    // value returns the value that was not sent; empty if it was sent.
     std::optional<T> value() {
         if (!std::exchange(full_, false)) return std::nullopt;
         return slot_.take();
@@ -159,10 +159,10 @@ private:
 
 }  // namespace detail
 
-// The cases. Each is one operation, for one select; it can be moved before. A case refers to its channel, which must
-// outlive it; given a temporary, it keeps that alive.
+// The cases. Each is one operation, for one select; it can be moved before that. A case refers to its channel, which must
+// outlive it; but if it is given a temporary handle, it keeps the channel alive.
 
-// on_recv: f(std::optional<T>) gets what was received, empty if the channel is closed and drained.
+// on_recv: f(std::optional<T>) is called with what was received; empty if the channel is closed and drained.
 template <class T, std::invocable<std::optional<T>> F>
 auto on_recv(const channel<T>& ch, F f) {
     return detail::recv_case<T, F>(ch, {}, std::move(f));
@@ -171,7 +171,7 @@ template <class T, std::invocable<std::optional<T>> F>
 auto on_recv(channel<T>&& ch, F f) {
     return detail::recv_case<T, F>(ch, ch, std::move(f));
 }
-// Without a function the value goes to `to`, or nowhere.
+// Without a function, the value is stored in `to`, or dropped.
 template <class T>
 auto on_recv(const channel<T>& ch, std::optional<T>& to) {
     auto store = [&to](std::optional<T> v) {
@@ -189,8 +189,8 @@ auto on_recv(channel<T>&& ch) {
     return detail::recv_case<T, detail::do_nothing>(ch, ch, {});
 }
 
-// on_send: f() is called once the value, copied or moved from, is sent. select throws channel_closed if it chooses this
-// case and the channel is closed. A value that was not sent is destroyed with the case, or taken back from it by value().
+// on_send: f() is called once the value, copied or moved from, has been sent. select throws channel_closed if it chooses
+// this case and the channel is closed. A value that was not sent is destroyed with the case, unless value() takes it back.
 template <class T, class V, std::invocable F = detail::do_nothing>
     requires std::constructible_from<T, V&&>
 auto on_send(const channel<T>& ch, V&& value, F f = {}) {
@@ -202,7 +202,7 @@ auto on_send(channel<T>&& ch, V&& value, F f = {}) {
     return detail::send_case<T, F>(ch, ch, std::forward<V>(value), std::move(f));
 }
 
-// on_timeout and on_deadline: f() is called if no other case was ready in time; d counts from the making of the case.
+// on_timeout and on_deadline: f() is called if no other case was ready in time. d counts from when the case is made.
 template <class Rep, class Period, std::invocable F = detail::do_nothing>
 auto on_timeout(std::chrono::duration<Rep, Period> d, F f = {}) {
     return detail::timeout_case<F, detail::steady_limit>(detail::limit_after(d), std::move(f));
@@ -225,11 +225,13 @@ auto otherwise(F f = {}) {
 }
 
 // select waits until one of the cases is ready, carries out that one and no other, calls its function, and returns its
-// index. Among several that are ready it chooses at random, all with the same chance. The function runs after the
-// operation, and may do anything; what it throws comes out of select. The same channel may stand in several cases; a
-// select never receives what it sends itself. Without a case it waits forever. A cancellation point, if it waits.
-// Any thread. Linear in the cases; those ready at once are found without a lock on the others. Values are moved as channel's
-// send and receive do, by moves that don't call the library.
+// index. Among several ready cases it chooses at random, all with the same chance. The function runs after the operation,
+// and may do anything; an exception of it comes out of select. The same channel may stand in several cases; a select never
+// receives what it sends itself. Without any case it waits forever.
+//
+// A cancellation point, if it waits. Any thread. Linear in the cases; a case that is ready at once is found without locking
+// the others' channels. Values are moved as a channel's send and receive move them, by moves that must not call the
+// library.
 template <class... Cases>
     requires(std::derived_from<std::remove_reference_t<Cases>, detail::case_base> && ...)
 std::size_t select(Cases&&... cases) {
@@ -239,7 +241,7 @@ std::size_t select(Cases&&... cases) {
     return chosen.index;
 }
 
-// select_case holds any case, for a number of them that is known only at run time:
+// select_case holds any case. It is for a number of cases that is known only at run time:
 //
 //     std::vector<select_case> cases;
 //     for (auto& ch : channels) cases.push_back(on_recv(ch, f));
@@ -254,7 +256,7 @@ private:
     std::unique_ptr<detail::case_base> c_;
 };
 
-// As above; every case may be used again only if it was not the one that fired.
+// As above. A case may be used again if it is not the one that fired.
 inline std::size_t select(std::span<select_case> cases) {
     std::vector<detail::case_base*> all;
     all.reserve(cases.size());
