@@ -1,4 +1,4 @@
-// clock: the time that sleeps, timers and timed waits go by.
+// clock: the clock that sleeps, timers and timed waits use.
 #pragma once
 
 #include <handoff/detail/time.hpp>
@@ -7,11 +7,12 @@
 
 namespace handoff {
 
-// The steady clock, by which all waits go; in a simulation (simulation.hpp) the virtual one. Its time points are those of
-// std::chrono::steady_clock, so they can be mixed with them, and given to every function of the library that takes one.
+// The steady clock, which all waits use; in a simulation (simulation.hpp) the virtual clock. Its time points are those of
+// std::chrono::steady_clock, so the two can be mixed, and passed to every function of the library that takes a time point.
 //
-// Such a function also takes the time points of any other clock of the standard's form, and is not early by that clock:
-// docs/synchronisation.md tells what follows. It calls that clock's now() twice or more; what now() throws comes out.
+// Such a function also takes time points of any other clock that has the form that the standard asks for. It is not early
+// by that clock; docs/synchronisation.md says what follows from that. It calls that clock's now() two or more times; an
+// exception from now() passes through.
 struct clock {
     using duration = std::chrono::steady_clock::duration;
     using rep = duration::rep;

@@ -1,4 +1,4 @@
-// Errors that the library throws. Operating-system errors are std::system_error.
+// Exceptions that the library throws. Errors of the operating system are thrown as std::system_error.
 #pragma once
 
 #include <handoff/detail/export.hpp>
@@ -13,8 +13,8 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-// A function was called from a place or in a state where it can't work: unlock_os_thread() without a lock, the runtime
-// used in a forked child, close() of a closed channel, a wait group counted below zero.
+// A function was called in a place or state in which it can't work: unlock_os_thread() without a lock, the runtime used in
+// a forked child, close() of a closed channel, a wait group counted below zero.
 class HANDOFF_API usage_error : public error {
 public:
     using error::error;
@@ -26,8 +26,8 @@ public:
     channel_closed() : error("handoff: send on a closed channel") {}
 };
 
-// The goroutine's task group was cancelled, or the std::stop_token of a wait was triggered. Thrown by cancellation
-// points (cancellation.hpp); let it pass.
+// The goroutine's task group was cancelled, or a stop was requested through the std::stop_token of a wait. Thrown by
+// cancellation points (cancellation.hpp); do not swallow it.
 class HANDOFF_API cancelled : public error {
 public:
     cancelled() : error("handoff: cancelled") {}

@@ -1,7 +1,7 @@
-/* The C interface: goroutines, sleep, the syscall brackets, and the runtime's life. C99 and later.
+/* The C interface: goroutines, sleep, the syscall brackets, and starting and ending a runtime. C99 and later.
  *
- * Functions that can fail return 0 or an errno value; errno itself may change. No exception comes out of them; one that
- * leaves a goroutine's function (C++ code that is called from it) is treated as handoff::options says. */
+ * Functions that can fail return 0 or an errno value; they may also change errno. They throw no exceptions. An exception that
+ * leaves a goroutine's function (from C++ code that it calls) is treated as handoff::options says. */
 #ifndef HANDOFF_HANDOFF_H
 #define HANDOFF_HANDOFF_H
 
@@ -23,45 +23,47 @@ extern "C" {
 
 typedef struct handoff_runtime handoff_runtime;
 
-/* What a runtime can be told; 0 stands for the default of each, which is that of handoff::options. */
+/* Options of a runtime. 0 stands for the default of each, which is that of handoff::options. */
 typedef struct handoff_options {
-    unsigned procs;         /* goroutines that run at once */
+    unsigned procs;         /* processors: how many goroutines run at once */
     size_t stack_size;      /* bytes of address space of each goroutine's stack */
-    unsigned max_threads;   /* OS threads, the monitor's included */
+    unsigned max_threads;   /* the most OS threads, including the monitor */
 } handoff_options;
 
-/* Starts a runtime; `options` may be null. EINVAL for a bad option, else what the system said. Any thread. */
+/* Starts a runtime; `options` may be null. EINVAL for a bad option, otherwise the system's error. Any thread. */
 HANDOFF_C_API int handoff_runtime_create(handoff_runtime** created, const handoff_options* options) HANDOFF_C_NOEXCEPT;
 
-/* Waits until every goroutine of the runtime has ended, and ends it. Null: does nothing. Not on one of its goroutines. */
+/* Waits until every goroutine of the runtime has ended, then ends it. Null: does nothing. Not to be called on one of its
+ * goroutines. */
 HANDOFF_C_API void handoff_runtime_destroy(handoff_runtime* runtime) HANDOFF_C_NOEXCEPT;
 
-/* Starts a goroutine that calls f(arg). `runtime` null: the current goroutine's, else the process's default one. Does not
- * switch. ENOMEM. Any thread. */
+/* Starts a goroutine that calls f(arg). If `runtime` is null: in the current goroutine's runtime or, off a goroutine, in the
+ * process's default one. Does not switch. ENOMEM. Any thread. */
 HANDOFF_C_API int handoff_go(handoff_runtime* runtime, void (*f)(void*), void* arg) HANDOFF_C_NOEXCEPT;
 
-/* The same, and waits until it has ended: a goroutine parks, any other thread blocks. ENOMEM; ECANCELED if the calling
- * goroutine's task group is cancelled meanwhile: then f(arg) may still run. */
+/* Does the same, and waits until the goroutine has ended: a calling goroutine parks, any other thread blocks. ENOMEM;
+ * ECANCELED if the calling goroutine's task group is cancelled meanwhile: f(arg) may still run then. */
 HANDOFF_C_API int handoff_run(handoff_runtime* runtime, void (*f)(void*), void* arg) HANDOFF_C_NOEXCEPT;
 
 /* Lets the other goroutines of this processor run first. On a thread that runs no goroutine: sched_yield. */
 HANDOFF_C_API void handoff_yield(void) HANDOFF_C_NOEXCEPT;
 
-/* Sleeps, never for less. Parks a goroutine, blocks any other thread. ENOMEM, ECANCELED. */
+/* Sleeps, never for less than that. Parks a goroutine, blocks any other thread. ENOMEM, ECANCELED. */
 HANDOFF_C_API int handoff_sleep_ns(int64_t nanoseconds) HANDOFF_C_NOEXCEPT;
 
 /* The current goroutine's number, unique in the process; 0 on any other thread. */
 HANDOFF_C_API uint64_t handoff_goroutine_id(void) HANDOFF_C_NOEXCEPT;
 
-/* The brackets around a call that may block, as in syscall.hpp: within them the processor may go to others. They nest,
- * keep errno, and do nothing on a thread that runs no goroutine. The beginning may switch; from then on to the next call of
- * the library after the end the goroutine stays on its thread. `block`: the call will block; hand off at once. */
+/* The brackets: to be called before and after a call that may block, as in syscall.hpp. Between them other goroutines may get
+ * the processor. They nest, keep errno, and do nothing on a thread that runs no goroutine. The beginning may switch. From its
+ * return until the first library call after the end, the goroutine stays on its thread. handoff_entersyscallblock: the call
+ * will block; hands the processor off at once. */
 HANDOFF_C_API void handoff_entersyscall(void) HANDOFF_C_NOEXCEPT;
 HANDOFF_C_API void handoff_entersyscallblock(void) HANDOFF_C_NOEXCEPT;
 HANDOFF_C_API void handoff_exitsyscall(void) HANDOFF_C_NOEXCEPT;
 
-/* errno of the thread that the goroutine runs on now. After a call that may switch, the compiler may read that of the
- * thread it ran on before. */
+/* errno of the thread that the goroutine runs on now. After a call that may switch, plain errno may be that of the thread that
+ * the goroutine ran on before. */
 HANDOFF_C_API int handoff_last_errno(void) HANDOFF_C_NOEXCEPT;
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 // handoff: goroutines for C++ whose processor is handed off when they block.
 //
-// Includes every part of the library; each part also has a header of its own.
+// Includes every part of the library. Each part also has a header of its own.
 #pragma once
 
 #include <handoff/barrier.hpp>
