@@ -1,7 +1,7 @@
 // simulation: runs goroutines on one thread, in virtual time, in an order that a seed decides. For testing concurrent code.
 //
-// A race that one run in a million meets on real processors is found in some hundreds of simulated runs, and its seed
-// brings it back as often as one likes. docs/simulation.md shows how to use it.
+// A race that shows up in one of a million runs on real processors is found within some hundreds of simulated runs, and its
+// seed reproduces it as often as you like. docs/simulation.md shows how to use it.
 #pragma once
 
 #include <handoff/clock.hpp>
@@ -23,7 +23,7 @@
 
 namespace handoff {
 
-// The base of what a simulation finds by itself.
+// The base of the errors that a simulation itself detects.
 class HANDOFF_API simulation_error : public error {
 public:
     simulation_error(const std::string& what, std::uint64_t seed) : error(what), seed_(seed) {}
@@ -33,8 +33,8 @@ private:
     std::uint64_t seed_;
 };
 
-// All goroutines of a simulation wait for each other, and no timer is pending that would wake one. what() lists them: what
-// each waits for, since when, and where it was created.
+// All goroutines of a simulation wait for each other, and no timer is pending that would wake one. what() lists the
+// goroutines: what each waits for, since when, and where it was created.
 class HANDOFF_API deadlock : public simulation_error {
 public:
     using simulation_error::simulation_error;
@@ -46,10 +46,11 @@ public:
     using simulation_error::simulation_error;
 };
 
-// What explore() throws: the run of a seed has failed. nested_ptr() is the exception of that run, and what() has its text.
+// What explore() throws: the run with this seed has failed. nested_ptr() is the exception of that run; what() contains its
+// text.
 class HANDOFF_API simulation_failed : public simulation_error, public std::nested_exception {
 public:
-    // To be made while the exception is handled.
+    // To be constructed while the exception of the run is being handled.
     simulation_failed(const std::string& what, std::uint64_t seed, std::uint64_t trace_hash, std::uint64_t steps)
         : simulation_error(what, seed), trace_hash_(trace_hash), steps_(steps) {}
     std::uint64_t trace_hash() const noexcept { return trace_hash_; }
@@ -61,33 +62,33 @@ private:
 
 // How the next goroutine is chosen.
 enum class simulation_policy {
-    mixed,         // either of the others, and how often they preempt: decided by the seed
-    random,        // any that can run, each with the same chance; preempted now and then
-    priorities,    // the one with the highest priority; priorities are random, and fall now and then. Finds what needs one
-                   // goroutine to be far behind the others (Burckhardt et al., "A randomized scheduler with probabilistic
-                   // guarantees of finding bugs", 2010).
+    mixed,         // one of the other two; the seed decides which, and how often it preempts
+    random,        // any goroutine that can run, each with the same chance; preempted now and then
+    priorities,    // the goroutine with the highest priority; priorities are random, and fall now and then. Finds bugs for
+                   // which one goroutine must be far behind the others (Burckhardt et al., "A randomized scheduler with
+                   // probabilistic guarantees of finding bugs", 2010).
 };
 
 struct simulation_options {
-    // The run fails with step_limit_exceeded after so many steps: switches, places where there could have been one, and
-    // times that the clock was moved on.
+    // The run fails with step_limit_exceeded after this many steps. Steps are switches, places where there could have been
+    // a switch, and advances of the clock.
     std::uint64_t max_steps = 1'000'000;
 
-    // Virtual time that each step takes. With 0 no time passes while any goroutine can run; with more a deadline can pass
-    // while its goroutine works, and a loop that looks at the clock comes to an end.
+    // Virtual time that each step takes. With 0, no time passes while any goroutine can run. With more than 0, a deadline
+    // can pass while the goroutine with that deadline works, and a loop that polls the clock comes to an end.
     std::chrono::nanoseconds time_per_step{0};
 
     simulation_policy policy = simulation_policy::mixed;
 
-    // options::stack_size, of its goroutines.
+    // options::stack_size of its goroutines.
     std::size_t stack_size = 256 * 1024;
 };
 
-// What explore() shall try.
+// What explore() tries.
 struct exploration {
     std::uint64_t first_seed = 1;
-    std::uint64_t count = 1000;                    // seeds, one after the other
-    std::chrono::nanoseconds time_budget{0};       // no new seed is begun after so much (real) time; 0: no such limit
+    std::uint64_t count = 1000;                    // how many seeds, first_seed and those that follow it
+    std::chrono::nanoseconds time_budget{0};       // after this (real) time no new seed is begun; 0: no such limit
     simulation_options each{};
 };
 
@@ -114,45 +115,46 @@ struct simulated_call {
 
 }  // namespace detail
 
-// A simulation runs what run() is given as a goroutine, and all goroutines that this one starts, on the calling thread.
+// A simulation runs the function that is given to run() as a goroutine, and all goroutines that this one starts, on the
+// calling thread.
 //
-// - Which goroutine runs next follows from the seed, at each switch. Each call of the library by a goroutine is also a place
-//   where it may be preempted, as is interleave(). In between a goroutine runs alone.
-// - Time is virtual. It stands still while any goroutine can run, and moves on to the next timer when all wait; so sleeping
-//   for an hour takes none. clock::now() tells it. The clocks of the standard library go on as ever. It ends 292 years after
-//   its begin.
-// - What is due at the same instant happens in an order that follows from the seed, too: timers, the ends of sleeps and of
-//   timed waits, and what goroutines do at that instant. None of it is late.
-// - Calls under a guard (syscall.hpp) simply run, and everybody waits for them.
+// - The seed decides which goroutine runs next, at each switch. Each library call by a goroutine is also a place where it
+//   may be preempted; so is interleave(). Between these places a goroutine runs alone.
+// - Time is virtual. It stands still while any goroutine can run; when all wait, it moves on to the next timer, so sleeping
+//   for an hour takes no real time. clock::now() returns it. The clocks of the standard library are not affected. Virtual
+//   time ends 292 years after its begin.
+// - Events that are due at the same instant happen in an order that the seed decides, too: timers, the ends of sleeps and
+//   of timed waits, and what goroutines do at that instant. None of them is late.
+// - A call under a guard (syscall.hpp) simply runs, and all goroutines wait for it.
 // - Goroutines are numbered from 1 in the order of their start.
-// - Nothing depends on addresses or on the machine. So the same seed gives the same schedule, if the code under test
-//   repeats itself too: no real clocks, no random_device, no order of pointers, no other threads.
+// - Nothing depends on addresses or on the machine. So the same seed gives the same schedule, provided that the code under
+//   test is deterministic too: no real clocks, no random_device, no order of pointers, no other threads.
 //
-// Failure. A run has failed once its first goroutine or one that nobody joins ends by an exception, in a deadlock, or at
-// the step limit. After a deadlock or at the step limit its goroutines are ended one by one, the youngest first: each one's
-// present wait (locks too) throws an exception derived from `cancelled`, whose text is the report, and so do its later
-// cancellation points, yield() and interleave(). This unwinds what can be unwound. Nobody hears of an exception of a younger
-// goroutine, by a join or a group, before it is its own turn, so what its older children refer to stays. What then still
-// hangs, since it waits in a destructor during unwinding, under a cancellation_blocker, or swallows each exception, can't be
-// helped: the process is ended with the report.
+// Failure. A run has failed once its first goroutine, or one that nobody joins, ends by an exception, or in a deadlock, or
+// at the step limit. After a deadlock or at the step limit, its goroutines are ended one by one, the youngest first.
+// When it is a goroutine's turn, its present wait (in a lock, too) throws an exception derived from `cancelled`, whose text
+// is the report; so do its later cancellation points, yield() and interleave(). This unwinds what can be unwound. Until its
+// own turn, a goroutine does not get the exceptions of younger ones, by a join or a group; so what its older children refer
+// to stays. A goroutine may still hang after its turn, because it waits in a destructor during unwinding or under a
+// cancellation_blocker, or swallows each exception. Then the process is ended with the report.
 //
-// Not simulated, and refused with usage_error: goroutines of other runtimes (starting them, joining them), other clocks than
-// the steady one in sleep_until and timed waits, lock_os_thread. Threads are not part of the schedule: what waits for one
-// alone is taken for a deadlock.
+// Not simulated, and refused with usage_error: goroutines of other runtimes (starting them, joining them), other clocks
+// than the steady one in sleep_until and timed waits, lock_os_thread. Threads are not part of the schedule: a wait for
+// something that only a thread can do is taken for a deadlock.
 //
 // One thread at a time may use an object of this class. Any number of simulations may run in a process, beside runtimes.
 class HANDOFF_API simulation {
 public:
-    // Throws std::invalid_argument that names the bad option. With HANDOFF_SIM_TRACE=1 in the environment each switch is
+    // Throws std::invalid_argument, which names the bad option. With HANDOFF_SIM_TRACE=1 in the environment, each switch is
     // printed to stderr.
     explicit simulation(std::uint64_t seed, const simulation_options& = {});
     ~simulation();
     simulation(const simulation&) = delete;
     simulation& operator=(const simulation&) = delete;
 
-    // run calls f(args...) as a goroutine, and returns once it and all others have ended: its result; or throws what made
-    // the run fail first. Run again, it goes on with time and choices where it has ended. It must not run itself. Throws
-    // std::system_error if a mapping can't be had.
+    // run calls f(args...) as a goroutine, and waits until it and all other goroutines have ended. It returns the result of
+    // f, or throws what made the run fail first. If it is called again, time and random choices continue where the last run
+    // ended. It must not be called within a run of the same simulation. Throws std::system_error if a mapping can't be had.
     template <class F, class... Args>
         requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
     [[gnu::noinline]] std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...> run(F&& f, Args&&... args) {
@@ -167,25 +169,25 @@ public:
 
     std::uint64_t seed() const noexcept;
 
-    // now is the virtual time, and elapsed how much of it has passed. It begins at the same time in each simulation.
+    // now is the virtual time; elapsed is how much of it has passed. It begins at the same time in each simulation.
     clock::time_point now() const noexcept;
     std::chrono::nanoseconds elapsed() const noexcept;
 
-    // steps so far, see simulation_options::max_steps; and a hash of all that was decided in them. Runs of the same code
-    // with the same seed have the same, in whichever process.
+    // steps is the number of steps so far (see simulation_options::max_steps); trace_hash is a hash of all decisions made
+    // in them. Both are the same in all runs of the same code with the same seed, in whichever process.
     std::uint64_t steps() const noexcept;
     std::uint64_t trace_hash() const noexcept;
 
-    // settle returns once all other goroutines of the simulation that the caller is one of wait, or settle as well, and
-    // nothing is left that is due at the present instant. No virtual time passes. For tests: what was set in motion has come
-    // to rest. Throws usage_error elsewhere. Where several settle, they go on one after the other, in an order that follows
-    // from the seed, each once all has come to rest again.
+    // settle is for tests: it lets what was set in motion come to rest. It returns once all other goroutines of the
+    // caller's simulation wait, or settle as well, and nothing is left that is due at the present instant. No virtual time
+    // passes. If several goroutines settle, they continue one after the other, in an order that the seed decides, each once
+    // everything has come to rest again. Throws usage_error off a simulation's goroutine.
     static void settle();
 
-    // explore runs f() in one simulation after the other, each with its own seed; f(seed), if it takes one. Throws
-    // simulation_failed with the first that fails. Returns how many there were.
+    // explore runs f(), or f(seed) if it takes one, in one simulation after the other, each with its own seed. At the first
+    // run that fails it throws simulation_failed. Otherwise it returns the number of runs.
     //
-    // The environment variable HANDOFF_SIM_SEED, if set, is the only seed; std::invalid_argument if it is no number.
+    // If the environment variable HANDOFF_SIM_SEED is set, that is the only seed; std::invalid_argument if it is no number.
     template <class F>
         requires std::invocable<F&> || std::invocable<F&, std::uint64_t>
     static std::uint64_t explore(const exploration& e, F&& f) {
@@ -202,7 +204,7 @@ public:
     }
 
 private:
-    // What there is while run() runs.
+    // Exists while run() runs.
     class HANDOFF_API running {
     public:
         explicit running(simulation& s);

@@ -16,10 +16,10 @@ namespace handoff {
 
 namespace detail {
 
-// Which of the two waits, for reports.
+// Which of the two is waited for, for reports.
 enum class countdown_kind : std::uint8_t { wait_group, latch };
 
-// A counter that others wait for to become zero: wait_group and latch.
+// What wait_group and latch are made of: a counter, and waiting until it is zero.
 class countdown {
 public:
     // 0 <= n < 2^62
@@ -29,13 +29,14 @@ public:
 
     std::int64_t count() const noexcept { return word_.load(std::memory_order_acquire) >> 1; }
 
-    // add changes the count by n, and wakes those that wait if it is zero then; false, with nothing changed, if it
-    // would be negative or too large.
+    // add changes the count by n, and wakes all waiters if the count is zero then. It returns false, with nothing changed,
+    // if the count would be negative or too large.
     bool add(std::int64_t n) noexcept {
         std::int64_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & parked) == 0 || n > -(seen >> 1)) {
             if (n > most || (seen >> 1) + n < 0 || (seen >> 1) + n > or_never(most)) return add_slow(n);
-            // release: what was done, for those that wait; acquire: what others did, for who brings it to zero.
+            // release: for the waiters, what was done before. acquire: for whoever brings the count to zero, what others
+            // did.
             if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
         }
         return add_slow(n);
@@ -51,7 +52,7 @@ private:
     HANDOFF_API bool add_slow(std::int64_t n) noexcept;
     bool add_more(std::int64_t n) noexcept;
 
-    // The count, doubled, and whether somebody waits (changed under his bucket's lock).
+    // Twice the count, plus `parked` if somebody waits (that bit changes under the lock of the waiters' bucket).
     mutable base::atomic<std::int64_t> word_;
 };
 
@@ -59,14 +60,14 @@ private:
 template <countdown_kind who>
 class countdown_waits {
 public:
-    // try_wait says whether all is done.
+    // try_wait says whether the count is zero.
     bool try_wait() const noexcept {
         interleave_point();
         return count_.done();
     }
     void wait() const { wait(no_deadline, nullptr); }
     void wait(const std::stop_token& stop) const { wait(no_deadline, &stop); }
-    // wait_for and wait_until return false if the time was over first. Never early.
+    // wait_for and wait_until return false if the time was over first. They never give up early.
     template <class Rep, class Period>
     bool wait_for(std::chrono::duration<Rep, Period> d) const {
         return wait(deadline_after(d), nullptr);
@@ -90,15 +91,15 @@ private:
 
 }  // namespace detail
 
-// As Go's sync.WaitGroup: add() before what is to be waited for begins, done() at its end, wait() for all. It may be used
-// again once wait() has returned, and destroyed by whoever returned from it. Eight bytes. wait is a cancellation point.
-// Any thread.
+// As Go's sync.WaitGroup: call add() before the work that is to be waited for begins, done() at its end, and wait() to wait
+// for all of it. It may be used again once wait() has returned, and destroyed by whoever returned from wait(). Eight bytes.
+// wait is a cancellation point. Any thread.
 class wait_group : public detail::countdown_waits<detail::countdown_kind::wait_group> {
 public:
     constexpr wait_group() noexcept : countdown_waits(0) {}
 
-    // add and done throw usage_error if the count would become negative; nothing has changed then. Linear in those that
-    // it wakes. add of n > 0 does not switch.
+    // add and done throw usage_error if the count would become negative or too large; nothing has changed then. Linear in
+    // the waiters that they wake. add of n > 0 does not switch.
     void add(std::ptrdiff_t n = 1) {
         if (!count_.add(n)) detail::bad_count("a wait_group is counted below zero, or too far");
     }
