@@ -57,7 +57,8 @@ public:
     // Unlocking a mutex that is not locked is a bug that would later let two owners in at once. It ends the process with a
     // message that says so.
     void unlock() noexcept HANDOFF_RELEASE {
-        // In a simulation `seen` has all bits set, so that neither of the two ways below is taken. acquire: mutex.cpp.
+        // While the fast paths are closed (fast_ways.hpp), `seen` has all bits set, so that neither of the two ways below
+        // is taken. acquire: mutex.cpp.
         std::uint32_t seen = detail::or_never(word_.load(std::memory_order_relaxed));
         if (seen == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {
             word_.store(0, std::memory_order_release);   // what was done under the lock happens before the next owner's use

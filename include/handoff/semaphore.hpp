@@ -27,8 +27,8 @@ public:
         interleave_point();
         return take_quickly(one);
     }
-    // `least` is the least value of the word with which a permit can be taken: `one`, or (in a simulation) one that it
-    // never reaches.
+    // `least` is the least value of the word with which a permit can be taken: `one`, or (while the fast paths are closed)
+    // one that it never reaches.
     bool take_quickly(std::uint64_t least = or_never(one)) noexcept {
         std::uint64_t seen = word_.load(std::memory_order_relaxed);
         // acquire: pairs with give's release.

@@ -87,7 +87,7 @@ private:
     static constexpr std::uint32_t writer = 1, parked = 2, reader = 4;
     static constexpr std::uint32_t exclusive = 3, shared = 4;   // kinds of waiters in the parking lot: no other lock's
 
-    // `free` is the value that the word must have: 0, or (in a simulation) one that it never has.
+    // `free` is the value that the word must have: 0, or (while the fast paths are closed) one that it never has.
     bool take(std::uint32_t free) noexcept {
         // acquire: pairs with the releases of both unlocks.
         return word_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);

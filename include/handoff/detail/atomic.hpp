@@ -1,4 +1,4 @@
-// The library's atomics, behind one name each, so that a checked build can put its own in their place.
+// The library's atomics, under names of the library, so that a checked build can replace them by its own.
 #pragma once
 
 #include <atomic>
@@ -8,7 +8,7 @@ namespace handoff::base {
 template <class T>
 using atomic = std::atomic<T>;
 
-// compiler_fence keeps the compiler from moving accesses across it; the processor may.
+// compiler_fence keeps the compiler from moving memory accesses across it; the processor may still move them.
 inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
 inline void cpu_relax() noexcept {

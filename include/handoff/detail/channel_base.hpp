@@ -1,4 +1,4 @@
-// What a channel is, but for the type of its values. The algorithm is in src/sync/channel.cpp.
+// The part of a channel that does not depend on the type of its values. The algorithm is in src/sync/channel.cpp.
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
@@ -15,7 +15,7 @@ struct wait_node;
 
 // A queue of waiting goroutines and threads (src/sync/wait.hpp).
 struct wait_list {
-    base::atomic<wait_node*> first{nullptr};   // written under the owner's lock, relaxed; read without as a hint
+    base::atomic<wait_node*> first{nullptr};   // written under the owner's lock, relaxed; without the lock it is read as a hint
     wait_node* last = nullptr;
 
     bool empty() const noexcept { return first.load(std::memory_order_relaxed) == nullptr; }
@@ -24,9 +24,9 @@ struct wait_list {
 // How values of a channel are moved. noexcept: values whose move may throw are kept in boxes.
 struct value_ops {
     std::size_t size;
-    // Moves from `from` into raw memory, and destroys `from`; null: a copy of `size` bytes does.
+    // Moves from `from` into raw memory at `to`, and destroys `from`. Null: copying `size` bytes is enough.
     void (*relocate)(void* to, void* from) noexcept;
-    // type_text() of what relocate() moves by code that may call the library; else null.
+    // Not null if moving the value runs code that may call the library: then type_text() of the moved type.
     const char* loud;
 };
 
@@ -37,21 +37,21 @@ struct channel_base {
     channel_base& operator=(const channel_base&) = delete;
 
     spin_lock lock;
-    base::atomic<bool> closed{false};      // under lock; read without as a hint
-    base::atomic<std::size_t> count{0};    // values in the ring; likewise
+    base::atomic<bool> closed{false};      // written under lock; without it read as a hint
+    base::atomic<std::size_t> count{0};    // values in the ring; as closed
     const value_ops* const ops;
     const std::size_t cap;
     std::byte* const ring;
     std::size_t head = 0, tail = 0;        // under lock
     wait_list receivers, senders;          // under lock
-    base::atomic<std::size_t> refs{1};     // handles
+    base::atomic<std::size_t> refs{1};     // number of handles
 };
 
 enum class channel_result : std::uint8_t { done, closed, not_now };
 
-// channel_send and channel_recv move *value into the channel, or the next value to *slot, raw memory. `deadline`: see
-// time.hpp. A null channel is never ready. Unless the result is `done` *value stays as it was, and *slot raw.
-// Throw `cancelled` and std::bad_alloc.
+// channel_send moves *value into the channel; channel_recv moves the next value to *slot, which is raw memory. `deadline`:
+// see time.hpp. A null channel is never ready. Unless the result is `done`, *value is as it was, and *slot is still raw.
+// They throw `cancelled` and std::bad_alloc.
 HANDOFF_API channel_result channel_send(channel_base* c, void* value, std::int64_t deadline, const std::stop_token* stop);
 HANDOFF_API channel_result channel_recv(channel_base* c, void* slot, std::int64_t deadline, const std::stop_token* stop);
 

@@ -1,4 +1,4 @@
-// Counts that a program gives: of latches, semaphores, barriers, wait groups.
+// Checks of counts that a program passes to latches, semaphores, barriers and wait groups.
 #pragma once
 
 #include <handoff/detail/export.hpp>

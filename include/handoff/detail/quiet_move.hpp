@@ -1,6 +1,6 @@
-// quiet_move: the types whose move, and whose destructor once they are moved from, are known not to call the library, since
-// no code of the program's is part of them. Others are moved where that is right for any code: closures outside of runtime
-// sections, values of channels under a mark by which such calls are found (src/sched/pinned.hpp).
+// quiet_move: true for types whose move, and whose destructor after a move, are known not to call the library, since they
+// contain none of the program's code. Values of other types are moved only where any code may run: closures outside of
+// runtime sections, and values of channels under a mark by which calls of the library are detected (src/sched/pinned.hpp).
 #pragma once
 
 #include <handoff/detail/export.hpp>
@@ -17,14 +17,14 @@
 
 namespace handoff::detail {
 
-// A class of ours says it by itself.
+// A class of this library declares it itself.
 template <class T>
 concept says_it_moves_quietly = requires { requires T::moves_quietly::value; };
 
 template <class T>
 inline constexpr bool quiet_move = std::is_trivially_copyable_v<T> || says_it_moves_quietly<T>;
 
-// Of the standard library those that hand on a pointer.
+// Of the standard library, the types whose move hands over a pointer.
 template <class C>
 inline constexpr bool quiet_move<std::basic_string<C, std::char_traits<C>, std::allocator<C>>> = true;
 template <class T>
@@ -42,7 +42,7 @@ inline constexpr bool quiet_move<std::stop_token> = true;
 template <>
 inline constexpr bool quiet_move<std::stop_source> = true;
 
-// And those that are what their parts are.
+// And those that move quietly if their parts do.
 template <class T>
 inline constexpr bool quiet_move<std::optional<T>> = quiet_move<T>;
 template <class A, class B>
@@ -52,10 +52,10 @@ inline constexpr bool quiet_move<std::tuple<Ts...>> = (quiet_move<Ts> && ...);
 
 struct M;
 
-// move_mark: while it lives a channel that is locked moves a value whose move may call the library.
+// move_mark: lives while a locked channel moves a value whose move may call the library.
 class move_mark {
 public:
-    HANDOFF_API explicit move_mark(const char* type) noexcept;   // what type_text() gives
+    HANDOFF_API explicit move_mark(const char* type) noexcept;   // type: from type_text()
     HANDOFF_API ~move_mark();
     move_mark(const move_mark&) = delete;
     move_mark& operator=(const move_mark&) = delete;
@@ -64,7 +64,7 @@ private:
     M* const m_;
 };
 
-// type_text has the name of T in it.
+// type_text returns a text that contains the name of T.
 template <class T>
 constexpr const char* type_text() noexcept {
     return __PRETTY_FUNCTION__;

@@ -1,10 +1,10 @@
-// spin_lock: for a few instructions at a time, in objects that goroutines and foreign threads share.
+// spin_lock: a lock that is held for a few instructions at a time, in objects that goroutines and foreign threads share.
 //
-// A goroutine may take it outside a runtime section, and then lose its P, or its core, while it holds it; who waits
-// spins for a moment, then yields, then sleeps (os/backoff.hpp). Nothing may park, block, allocate, take a mutex or run user
-// code under it, but for moves and destructors of values in channels, which must not call the library
-// (src/sched/pinned.hpp). It may be unlocked by another thread than locked it: a goroutine
-// that parks leaves that to the context it switches to.
+// A goroutine may take it outside of a runtime section, and then lose its P, or its core, while it holds it. A waiter spins
+// for a moment, then yields, then sleeps (os/backoff.hpp). Under the lock nothing may park, block, allocate, take a mutex
+// or run user code, except for moves and destructors of a channel's values, which must not call the library
+// (src/sched/pinned.hpp). It may be unlocked by another thread than locked it: a goroutine that parks leaves the unlocking
+// to the context to which it switches.
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
@@ -21,7 +21,7 @@ public:
     spin_lock& operator=(const spin_lock&) = delete;
 
     void lock() noexcept {
-        // acquire: with unlock's release.
+        // acquire: pairs with unlock's release.
         if (word_.exchange(1, std::memory_order_acquire) != 0) [[unlikely]] lock_slow();
     }
     void unlock() noexcept { word_.store(0, std::memory_order_release); }

@@ -1,7 +1,7 @@
-// task: what a goroutine runs, and where its result goes.
+// task: what a goroutine runs, and where its result is stored.
 //
-// A task is built on the spawner's stack and relocated into the G, or, if it is large or its move may throw, kept on
-// the heap with a pointer to it in the G. The runtime sees it only through a task_ops.
+// A task is built on the spawner's stack and then relocated into the G. If it is large, or its move may throw, it is on the
+// heap instead, and the G contains a pointer to it. The runtime sees it only through a task_ops.
 #pragma once
 
 #include <handoff/detail/quiet_move.hpp>
@@ -19,8 +19,8 @@ inline constexpr std::size_t task_inline_align = 16;
 
 struct task_ops {
     void (*run)(void* task);                                      // calls the closure, then destroys it; may throw
-    void (*relocate)(void* to, void* from) noexcept;              // null: copy `size` bytes
-    void (*destroy)(void* task, bool has_result) noexcept;        // after run(); null: nothing to do
+    void (*relocate)(void* to, void* from) noexcept;              // null: copying `size` bytes is enough
+    void (*destroy)(void* task, bool has_result) noexcept;        // after run(); null: there is nothing to destroy
     unsigned short size;                                          // bytes in the G, at most task_inline_size
     bool on_heap;                                                 // the G holds a pointer to the task
     bool quiet;                                                   // relocate() is known not to call the library
@@ -61,8 +61,8 @@ struct result_slot<void> {
     static constexpr bool trivial = true;
 };
 
-// The closure and the result side by side, so that a result is built in place and need not be movable. The result
-// comes first: a join_handle<R> finds it without knowing F.
+// The closure and the result side by side, so that the result is built in place and need not be movable. The result comes
+// first, so that a join_handle<R> finds it without knowing F.
 template <class F, class R>
 struct task {
     result_slot<R> result;
@@ -84,7 +84,7 @@ struct task {
         result.emplace_from([this]() -> R { return std::move(closure)(); });
     }
 
-    // sizeof(task), which is not known yet here.
+    // Computes sizeof(task), which is not known yet here.
     static constexpr std::size_t layout_align =
         alignof(F) > alignof(result_slot<R>) ? alignof(F) : alignof(result_slot<R>);
     static constexpr std::size_t layout_size =
@@ -110,7 +110,7 @@ struct task {
         if (has_result) t.result.destroy();
         if constexpr (!fits_inline) delete std::addressof(t);
     }
-    // Undoes a construction whose goroutine could not be spawned.
+    // Destroys a task whose goroutine could not be spawned.
     static void abandon(void* where) noexcept {
         task& t = at(where);
         t.closure.~F();

@@ -1,4 +1,4 @@
-// The attributes that clang's -Wthread-safety checks; nothing elsewhere.
+// The attributes that clang's -Wthread-safety checks; empty for other compilers.
 #pragma once
 
 #if defined(__clang__)

@@ -1,5 +1,5 @@
-// Points in time as the library keeps them: nanoseconds of the steady clock. And how what waits until a point in time of
-// any clock goes by them: deadline_after, limit_after and limit_at are what all timed waits use.
+// How the library represents points in time: as nanoseconds of the steady clock. And how a wait until a point in time of
+// any clock is based on them: all timed waits use deadline_after, limit_after and limit_at.
 #pragma once
 
 #include <handoff/detail/export.hpp>
@@ -16,11 +16,11 @@ struct clock;
 
 namespace detail {
 
-inline constexpr std::int64_t no_deadline = INT64_MAX;        // wait for as long as it takes
-inline constexpr std::int64_t last_deadline = INT64_MAX - 1;  // what is later than this comes to: 292 years
+inline constexpr std::int64_t no_deadline = INT64_MAX;        // wait without limit
+inline constexpr std::int64_t last_deadline = INT64_MAX - 1;  // 292 years; stands for everything later than this
 inline constexpr std::int64_t at_once = 0;                    // do not wait
 
-// clock_now is the time of handoff::clock, in nanoseconds.
+// clock_now returns the time of handoff::clock, in nanoseconds.
 HANDOFF_API std::int64_t clock_now() noexcept;
 
 // refuse_other_clock throws usage_error in a simulation, which has no clock but its own.
@@ -29,18 +29,20 @@ HANDOFF_API void refuse_other_clock();
 // refuse_nan throws usage_error.
 [[noreturn]] HANDOFF_API void refuse_nan();
 
-// What the standard calls a clock. Only its points in time can be waited for (std::chrono::local_t is none).
+// What the standard calls a clock. Only a clock's points in time can be waited for (those of std::chrono::local_t can't).
 template <class C>
 concept clock_type = std::chrono::is_clock_v<C>;
 
-// Counts of integers are calculated with in twice their width, since two points in time that can be told apart may be
-// further apart than their own type can say, unsigned counts may go below zero, and hours may be more than nanoseconds.
+// Integer counts are computed with twice their width. Two points in time that can be told apart may be further apart than
+// their own type can express; differences of unsigned counts may be negative; and hours may have to be expressed as
+// nanoseconds.
 __extension__ using wide = __int128;
 
 template <class Rep>
 inline constexpr bool is_integer = std::is_integral_v<Rep> && sizeof(Rep) <= sizeof(std::int64_t);
 
-// in_nanoseconds rounds `count` units of `Period` up; what is more than 292 years, either way, is that long.
+// in_nanoseconds returns `count` units of `Period` in nanoseconds, rounded up, and limited to 292 years in either
+// direction.
 template <class Period>
 constexpr std::chrono::nanoseconds in_nanoseconds(wide count) noexcept {
     using unit = std::ratio_divide<Period, std::nano>;
@@ -51,7 +53,7 @@ constexpr std::chrono::nanoseconds in_nanoseconds(wide count) noexcept {
     return std::chrono::nanoseconds(static_cast<std::int64_t>(n / unit::den + (n % unit::den > 0)));
 }
 
-// in_range does that with any duration. Throws usage_error for one that is not a number.
+// in_range does the same for any duration. Throws usage_error for one that is not a number.
 template <class Rep, class Period>
 constexpr std::chrono::nanoseconds in_range(std::chrono::duration<Rep, Period> d) {
     using namespace std::chrono;
@@ -66,8 +68,8 @@ constexpr std::chrono::nanoseconds in_range(std::chrono::duration<Rep, Period> d
     }
 }
 
-// time_between returns what is left of the way from `now` to t, both since the same epoch: more than zero if, and only if,
-// t is later. It subtracts before it rounds.
+// time_between returns the time from `now` to t, both since the same epoch. It is positive if, and only if, t is later. It
+// subtracts before it rounds.
 template <class Rep, class Period, class NowRep, class NowPeriod>
 constexpr std::chrono::nanoseconds time_between(std::chrono::duration<NowRep, NowPeriod> now, std::chrono::duration<Rep, Period> t) {
     if constexpr (is_integer<Rep> && is_integer<NowRep>) {
@@ -78,13 +80,13 @@ constexpr std::chrono::nanoseconds time_between(std::chrono::duration<NowRep, No
         if (__builtin_sub_overflow(to, from, &way)) return to > from ? std::chrono::nanoseconds::max() : -std::chrono::nanoseconds::max();
         return in_nanoseconds<unit>(way);
     } else {
-        // What holds either count exactly, or as exactly as it is given.
+        // A type that holds either count exactly, or as exactly as it is given.
         using real = std::common_type_t<Rep, NowRep, long double>;
         return in_range(std::chrono::duration<real, Period>(t) - std::chrono::duration<real, NowPeriod>(now));
     }
 }
 
-// deadline_in is the steady clock's time after so long; no deadline is at_once or no_deadline.
+// deadline_in returns the steady clock's time after d. The result is never at_once or no_deadline.
 inline std::int64_t deadline_in(std::chrono::nanoseconds d) noexcept {
     const std::int64_t now = std::max<std::int64_t>(clock_now(), 1), wait = std::max<std::int64_t>(d.count(), 0);
     return wait < last_deadline - now ? now + wait : last_deadline;
@@ -95,7 +97,7 @@ std::int64_t deadline_after(std::chrono::duration<Rep, Period> d) {
     return deadline_in(in_range(d));
 }
 
-// A limit is what a timed wait goes by: it waits until deadline() at most, and again if the time is not over() then.
+// A timed wait gets a limit. It waits until deadline() at most, and again if the time is not over() then.
 class steady_limit {
 public:
     explicit constexpr steady_limit(std::int64_t deadline) noexcept : deadline_(deadline) {}
@@ -106,7 +108,7 @@ private:
     std::int64_t deadline_;
 };
 
-// Another clock may be slower than the steady one, or be set back, so it is asked again.
+// A limit by another clock. That clock may be slower than the steady one, or be set back, so it is read again each time.
 template <class Clock, class Duration>
 class clock_limit {
 public:
@@ -135,8 +137,8 @@ auto limit_at(const std::chrono::time_point<Clock, Duration>& t) {
     else return clock_limit<Clock, Duration>(t);
 }
 
-// wait_within calls f(deadline), which waits until then at most and returns whether it has what it waits for, until it has
-// or the time is over.
+// wait_within calls f(deadline), which waits until `deadline` at most and returns whether it got what it waits for. It
+// repeats this until f returns true or the time is over.
 template <class Limit, class F>
 bool wait_within(const Limit& limit, F f) {
     do {
