@@ -9,7 +9,8 @@ import sys
 sys.dont_write_bytecode = True
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 BENCH = os.path.join(ROOT, "bench")
-sys.path.insert(0, BENCH)
+DRIVER = os.path.join(BENCH, "driver")
+sys.path.insert(0, DRIVER)
 
 
 def entry(work, subject="handoff", value=100.0, low=None, high=None, unit="ns", rounds=5, **further):

@@ -1,4 +1,4 @@
-"""bench/measure.py: what it makes of programs that measure nothing, and of its arguments."""
+"""bench/driver/measure.py: what it makes of programs that measure nothing, and of its arguments."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import tempfile
 import time
 import unittest
 
-from support import BENCH, call, prints, write_program
+from support import DRIVER, call, prints, write_program
 
 import measure
 import works
@@ -26,7 +26,7 @@ class Driver(unittest.TestCase):
         """Runs the driver on programs that are given as the shell's commands."""
         arguments = [f"--program={subject}={write_program(self.directory, subject, body)}"
                      for subject, body in programs.items()]
-        return call("python3", os.path.join(BENCH, "measure.py"), "--root", self.directory, *arguments, *options)
+        return call("python3", os.path.join(DRIVER, "measure.py"), "--root", self.directory, *arguments, *options)
 
     def load(self, name):
         with open(self.path(name), encoding="utf-8") as source:

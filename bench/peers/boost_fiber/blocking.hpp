@@ -1,13 +1,13 @@
 // The works that block, in Boost.Fiber. It has no way to take other fibers off a thread that blocks, so the calls are
 // handed to a plain pool of 64 threads, and the fiber waits for a fibers::future, as Boost.Fiber's documentation has it
 // for asynchronous calls. The fibers are on two threads with the default scheduler, half of them on each. The pool is
-// there before the clock starts. See storms.cpp, beside_blocking.cpp, file_reads.cpp, getaddrinfo.cpp, recovery.cpp for
-// what is timed.
+// there before the clock starts. See storms.cpp, beside_blocking.cpp, file_reads.cpp, getaddrinfo.cpp and recovery.cpp in
+// workloads/ for what is timed.
 #pragma once
 
-#include "../../blocking_works.hpp"
-#include "../../process_stats.hpp"
-#include "../../tasks.hpp"
+#include "../../workloads/blocking_works.hpp"
+#include "../../workloads/process_stats.hpp"
+#include "../threads/tasks.hpp"
 #include "subject.hpp"
 
 #include <array>

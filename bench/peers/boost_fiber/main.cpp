@@ -1,6 +1,6 @@
 // The works of handoff_bench in Boost.Fiber, as far as it has them. Here: its default round-robin scheduler on one
 // thread, or on two that share a channel or a mutex, but no fibers. What blocks is in blocking.hpp, what two threads
-// steal from each other in stealing.hpp. See the .cpp file of each work in bench/ for what is timed.
+// steal from each other in stealing.hpp. See the .cpp file of each work in bench/workloads/ for what is timed.
 
 #include "blocking.hpp"
 #include "stealing.hpp"
@@ -25,7 +25,7 @@ namespace {
 namespace fibers = boost::fibers;
 using peer::pooled_stacks;
 
-// yield: see ../../yield.cpp.
+// yield: see workloads/yield.cpp.
 void yield_pair(std::size_t n) {
     const auto half = [n] {
         for (std::size_t i = 0; i < n / 2; ++i) boost::this_fiber::yield();
@@ -36,7 +36,7 @@ void yield_pair(std::size_t n) {
     b.join();
 }
 
-// spawn: see ../../spawn.cpp. The pooled stacks are the fastest that Boost.Fiber offers.
+// spawn: see workloads/spawn.cpp. The pooled stacks are the fastest that Boost.Fiber offers.
 void spawn_batches(std::size_t n) {
     constexpr std::size_t batch = 128;
     static fibers::pooled_fixedsize_stack stacks;
@@ -52,7 +52,7 @@ void spawn_batches(std::size_t n) {
     }
 }
 
-// chan_unbuffered, chan_buffered, chan_buffered_2p: see ../../channels.cpp.
+// chan_unbuffered, chan_buffered, chan_buffered_2p: see workloads/channels.cpp.
 void round_trips(std::size_t n) {
     fibers::unbuffered_channel<std::int64_t> there, back;
     fibers::fiber echo(fibers::launch::post, [&] {
@@ -97,7 +97,7 @@ void produce_and_consume_2p(std::size_t n) {
     producer.join();
 }
 
-// mutex_uncontended, mutex_contended: see ../../locks.cpp.
+// mutex_uncontended, mutex_contended: see workloads/locks.cpp.
 void lock_pairs(std::size_t n) {
     fibers::mutex m;
     for (std::size_t i = 0; i < n; ++i) {
@@ -136,7 +136,7 @@ void contend(std::size_t n) {
     if (shared.pairs != n) throw std::runtime_error("pairs were lost");
 }
 
-// wait_group: see ../../wait_group.cpp. There is none; the batch is joined.
+// wait_group: see workloads/wait_group.cpp. There is none; the batch is joined.
 void join_batches(std::size_t n) {
     constexpr std::size_t batch = 1000;
     std::vector<fibers::fiber> all(batch);
@@ -146,8 +146,8 @@ void join_batches(std::size_t n) {
     }
 }
 
-// skynet: see ../../skynet.cpp. A child runs as soon as it is launched, so that leaves end before more of them start;
-// launched with `post`, all million would be there at once.
+// skynet: see workloads/skynet.cpp. A child runs as soon as it is launched, so that leaves end before more of them
+// start; launched with `post`, all million would be there at once.
 void skynet_node(item_channel& to, std::int64_t number, std::int64_t leaves) {
     if (leaves == 1) {
         to.push(number);
@@ -173,7 +173,7 @@ void skynet() {
     bench::check_sum(result.value_pop(), leaves);
 }
 
-// sleep_100k: see ../../timers.cpp.
+// sleep_100k: see workloads/timers.cpp.
 void sleep_all() {
     std::vector<fibers::fiber> all;
     all.reserve(100'000);

@@ -1,10 +1,11 @@
 // The works that spread over two threads by themselves, in Boost.Fiber: on its work_stealing scheduler, as it comes (a
-// thread without work looks for some, and does not sleep). See fork_join.cpp and scale.cpp for what is timed.
+// thread without work looks for some, and does not sleep). See fork_join.cpp and scale.cpp in workloads/
+// for what is timed.
 #pragma once
 
-#include "../../fork_join_works.hpp"
-#include "../../process_stats.hpp"
-#include "../../scale_works.hpp"
+#include "../../workloads/fork_join_works.hpp"
+#include "../../workloads/process_stats.hpp"
+#include "../../workloads/scale_works.hpp"
 #include "subject.hpp"
 
 #include <boost/context/stack_context.hpp>

@@ -1,7 +1,7 @@
 // What the files of Boost.Fiber's program share.
 #pragma once
 
-#include "../../figures.hpp"
+#include "../../workloads/figures.hpp"
 
 #include <boost/fiber/all.hpp>
 

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// ---- page_faults: see ../../page_faults.cpp. Go doesn't know that an access waits for the device, either: its P waits
-// with it.
+// ---- page_faults: see workloads/page_faults.cpp. Go doesn't know that an access waits for the device, either: its P
+// waits with it.
 
 const (
 	walkers      = 64

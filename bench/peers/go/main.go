@@ -1,5 +1,5 @@
-// The works of handoff_bench in Go, of the same shape and size: see ../../figures.hpp for the rules, and the .cpp file
-// of each work for what is timed.
+// The works of handoff_bench in Go, of the same shape and size: see workloads/figures.hpp for the rules, and the
+// .cpp file of each work there for what is timed.
 package main
 
 import (

@@ -9,7 +9,8 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * What all works share: settings, samples, and a figure printed as a line of JSON. See ../../figures.hpp for the rules.
+ * What all works share: settings, samples, and a figure printed as a line of JSON. See workloads/figures.hpp for the
+ * rules.
  *
  * One thing is different: the virtual machine compiles while it runs. So the one sample that is thrown away elsewhere
  * is here as many as fit a second (--quick: 0.3 s), at least one.

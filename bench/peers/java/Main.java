@@ -5,9 +5,9 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 
 /**
- * The works of handoff_bench in Java's virtual threads, of the same shape and size: see ../../figures.hpp for the
- * rules, and the .cpp file of each work for what is timed; Figures.java says how compilation is kept out, Blocking.java
- * what becomes of calls that block.
+ * The works of handoff_bench in Java's virtual threads, of the same shape and size: see workloads/figures.hpp for the
+ * rules, and the .cpp file of each work there for what is timed; Figures.java says how compilation is kept out,
+ * Blocking.java what becomes of calls that block.
  *
  * jdk.virtualThreadScheduler.parallelism is the work's number of processors; all else is as it comes. What is timed
  * runs in a virtual thread. Needs a JDK >= 22: the foreign function interface.

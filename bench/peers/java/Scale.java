@@ -8,7 +8,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 /**
  * Cost as the number of virtual threads grows: parked_memory and scale_*.
  *
- *   parked_memory    see ../../parked_memory.cpp; the threads wait for a latch. Before each reading the garbage is
+ *   parked_memory    see workloads/parked_memory.cpp; the threads wait for a latch. Before each reading the garbage is
  *                    collected, but the virtual machine keeps some of the memory that this frees: `heap` is the growth
  *                    of what is in use of the heap, a thread.
  *   scale_parked     N threads wait at a semaphore without permits; when all have come to it, N permits are added. From
@@ -17,7 +17,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  *   scale_ready      N threads yield 3 times and end
  *   scale_sleeping   N threads sleep; until all have ended, less one sleep's length, divided by N
  *
- * N = --goroutines. How often what is repeated: see ../../scale_works.hpp.
+ * N = --goroutines. How often what is repeated: see workloads/scale_works.hpp.
  */
 final class Scale {
     private static final int PROCS = 2;

@@ -7,8 +7,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 
 /**
- * chan_*, mutex_*, rwmutex_read: see ../../channels.cpp and ../../locks.cpp. Java's channels are its blocking queues,
- * of boxed numbers; they can't be closed, so the last item is a mark. It has nothing that selects between two.
+ * chan_*, mutex_*, rwmutex_read: see workloads/channels.cpp and workloads/locks.cpp. Java's channels are its blocking
+ * queues, of boxed numbers; they can't be closed, so the last item is a mark. It has nothing that selects between two.
  */
 final class Sync {
     private static final int CAPACITY = 128;

@@ -10,7 +10,7 @@ final class Tasks {
         for (Thread t : all) t.join();
     }
 
-    // ---- yield: see ../../yield.cpp.
+    // ---- yield: see workloads/yield.cpp.
 
     static void yieldPair(int n) throws InterruptedException {
         Runnable half = () -> {
@@ -21,7 +21,7 @@ final class Tasks {
         b.join();
     }
 
-    // ---- spawn: see ../../spawn.cpp.
+    // ---- spawn: see workloads/spawn.cpp.
 
     static final int SPAWN_BATCH = 128;
 
@@ -34,7 +34,7 @@ final class Tasks {
         }
     }
 
-    // ---- wait_group: see ../../wait_group.cpp. What Java has for it is the CountDownLatch.
+    // ---- wait_group: see workloads/wait_group.cpp. What Java has for it is the CountDownLatch.
 
     static void waitForBatches(int n) throws InterruptedException {
         final int batch = 1000;
@@ -45,7 +45,7 @@ final class Tasks {
         }
     }
 
-    // ---- skynet: see ../../skynet.cpp.
+    // ---- skynet: see workloads/skynet.cpp.
 
     private static void skynetNode(ArrayBlockingQueue<Long> to, long number, long leaves) {
         try {
@@ -73,7 +73,7 @@ final class Tasks {
         Figures.checkSum(result.take(), leaves);
     }
 
-    // ---- sleep_100k: see ../../timers.cpp.
+    // ---- sleep_100k: see workloads/timers.cpp.
 
     static void sleep(long ms) {
         try {

@@ -5,7 +5,7 @@
 //! but handoff_* and call_not_blocking, which ask what happens to the worker. The other way is the key
 //! `block_in_place`, measured after it in a runtime of its own. The pool is left at its default of 512 threads.
 //!
-//!   handoff_*_immediate      see ../../../handoff_latency.cpp: from just before the task's block_in_place, in which it
+//!   handoff_*_immediate      see workloads/handoff_latency.cpp: from just before the task's block_in_place, in which it
 //!                            reads from an empty pipe, until the next task of the only worker runs. Without an infix,
 //!                            the task computes for 0 to 100 µs between rounds; `cold`: each round in a new runtime, a
 //!                            thread has to be created; `parked`: it computes for 2 ms; `warm`: rounds back to back.

@@ -1,4 +1,4 @@
-//! chan_*, select2: see ../../../channels.cpp and ../../../select.cpp. Tokio has no channel without a buffer; the
+//! chan_*, select2: see workloads/channels.cpp and workloads/select.cpp. Tokio has no channel without a buffer; the
 //! smallest holds one item.
 
 use crate::figures::check_sum;

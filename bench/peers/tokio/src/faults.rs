@@ -1,6 +1,6 @@
-//! page_faults: see ../../../page_faults.cpp. Tokio doesn't know that an access waits for the device, so the tasks touch
-//! the pages on the workers. The key `spawn_blocking` and the pages with it are of a program that does know: each 16
-//! pages are touched under spawn_blocking, in a runtime of its own.
+//! page_faults: see workloads/page_faults.cpp. Tokio doesn't know that an access waits for the device, so the tasks
+//! touch the pages on the workers. The key `spawn_blocking` and the pages with it are of a program that does know: each
+//! 16 pages are touched under spawn_blocking, in a runtime of its own.
 
 use crate::blocking::both_compute;
 use crate::figures::*;

@@ -1,4 +1,4 @@
-//! What all works share: settings, samples, and a figure printed as a line of JSON. See ../../../figures.hpp for the
+//! What all works share: settings, samples, and a figure printed as a line of JSON. See workloads/figures.hpp for the
 //! rules.
 
 use std::future::Future;

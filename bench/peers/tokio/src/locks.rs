@@ -1,4 +1,4 @@
-//! mutex_*, rwmutex_read: see ../../../locks.cpp. The locks are Tokio's own, which a task may hold across an await.
+//! mutex_*, rwmutex_read: see workloads/locks.cpp. The locks are Tokio's own, which a task may hold across an await.
 
 use crate::figures::xorshift;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! The works of handoff_bench in Tokio, of the same shape and size: see ../../../figures.hpp for the rules, and the
-//! .cpp file of each work for what is timed; blocking.rs, echo.rs, faults.rs, files.rs and scale.rs say where Tokio differs.
+//! The works of handoff_bench in Tokio, of the same shape and size: see workloads/figures.hpp for the rules, and the
+//! .cpp file of each work there for what is timed; blocking.rs, echo.rs, faults.rs, files.rs and scale.rs say where
+//! Tokio differs.
 //!
 //! The runtime is the multi-threaded one, with its drivers, as `#[tokio::main]` makes it, and with one worker or two.
 //! What is timed runs in a task, on a worker.

@@ -1,13 +1,13 @@
 //! Cost as the number of tasks grows: parked_memory and scale_*, on two workers.
 //!
-//!   parked_memory    see ../../../parked_memory.cpp; the tasks wait on a semaphore, which is closed at the end
+//!   parked_memory    see workloads/parked_memory.cpp; the tasks wait on a semaphore, which is closed at the end
 //!   scale_parked     N tasks wait on a semaphore without permits; when all have come to it, N permits are added. From
 //!                    the first spawn until all have ended, divided by N, the median of several rounds;
 //!                    `bytes` is VmRSS's growth a task in one more before them
 //!   scale_ready      N tasks yield 3 times and end
 //!   scale_sleeping   N tasks sleep; until all have ended, less one sleep's length, divided by N
 //!
-//! N = --goroutines. How often what is repeated: see ../../../scale_works.hpp.
+//! N = --goroutines. How often what is repeated: see workloads/scale_works.hpp.
 
 use crate::figures::*;
 use std::future::Future;

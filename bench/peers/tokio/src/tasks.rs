@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, yield_now};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-// ---- yield: see ../../../yield.cpp.
+// ---- yield: see workloads/yield.cpp.
 
 pub async fn yield_pair(n: usize) {
     let half = move || async move {
@@ -24,7 +24,7 @@ pub async fn yield_pair(n: usize) {
     b.await.unwrap();
 }
 
-// ---- spawn: see ../../../spawn.cpp.
+// ---- spawn: see workloads/spawn.cpp.
 
 pub const SPAWN_BATCH: usize = 128;
 
@@ -45,7 +45,7 @@ pub async fn spawn_batches(n: usize) {
     }
 }
 
-// ---- wait_group: see ../../../wait_group.cpp. What Tokio has for it is the JoinSet.
+// ---- wait_group: see workloads/wait_group.cpp. What Tokio has for it is the JoinSet.
 
 pub async fn wait_for_batches(n: usize) {
     const BATCH: usize = 1000;
@@ -60,7 +60,7 @@ pub async fn wait_for_batches(n: usize) {
     }
 }
 
-// ---- skynet: see ../../../skynet.cpp.
+// ---- skynet: see workloads/skynet.cpp.
 
 fn skynet_node(to: mpsc::Sender<i64>, number: i64, leaves: i64) -> Boxed<()> {
     Box::pin(async move {
@@ -87,7 +87,7 @@ pub async fn skynet() {
     check_sum(result.recv().await.unwrap(), LEAVES);
 }
 
-// ---- sleep_100k: see ../../../timers.cpp.
+// ---- sleep_100k: see workloads/timers.cpp.
 
 pub async fn sleep_all() {
     let all: Vec<_> =

@@ -319,9 +319,9 @@ begins anew. A figure is the median over the rounds of what the processes say; t
 largest of them. When time runs short, the longest works get fewer rounds. A quick run leaves out {", ".join(left)}.
 
 **ratio** is how many times better handoff is in the same run: above 1x handoff is better, below 1x the peer is. \
-What each work does, and what is timed, stands at the head of its file in `bench/`; all programs follow the rules of \
-`bench/figures.hpp`, each in the idiom of its users. These figures as JSON: `figures.json` in the directory beside \
-this page."""
+What each work does, and what is timed, stands at the head of its file in `bench/workloads/`; all programs follow the \
+rules of `bench/workloads/figures.hpp`, each in the idiom of its users. These figures as JSON: `figures.json` in the \
+directory beside this page."""
 
 
 def subjects_section(run, found):

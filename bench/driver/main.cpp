@@ -1,7 +1,7 @@
 // handoff_bench: all works under Google Benchmark, or a single one, once, for bench/run.
 
-#include "echo_works.hpp"
-#include "works.hpp"
+#include "../workloads/echo_works.hpp"
+#include "../workloads/works.hpp"
 
 #include <benchmark/benchmark.h>
 

@@ -3,20 +3,20 @@
 // are there before the clock starts, as a program has its pool from the start on.
 //
 //   blocking_storm, blocking_storm_warm, blocking_storm_busy, storm_*, unguarded_storm, file_reads, getaddrinfo
-//                            see storms.cpp, file_reads.cpp, getaddrinfo.cpp. A reader is a task; the time for which it
-//                            waits for a thread is no part of a read's p99_us.
+//                            see storms.cpp, file_reads.cpp and getaddrinfo.cpp in workloads/. A reader is a task; the
+//                            time for which it waits for a thread is no part of a read's p99_us.
 //   compute_beside_blocking  the blockers have the pool of 64 threads, those who compute a second one of two. Where a
 //                            goroutine would yield, and after each blocking call, a pool's task posts itself again.
-//   page_faults              see page_faults.cpp; with the two pools of compute_beside_blocking
+//   page_faults              see workloads/page_faults.cpp; with the two pools of compute_beside_blocking
 //   call_not_blocking        a task that calls getppid, until its result has come through a future, less a bare getppid,
 //                            in turns; the median of the differences. A thread per call is std::async's.
 //   recovery                 a pool keeps its threads, so that its process is at once what it was before the storm:
 //                            see threads_after.
 
-#include "fault_works.hpp"
-#include "process_stats.hpp"
+#include "../../workloads/fault_works.hpp"
+#include "../../workloads/process_stats.hpp"
 #include "tasks.hpp"
-#include "works.hpp"
+#include "../../workloads/works.hpp"
 
 #include <benchmark/benchmark.h>
 

@@ -1,10 +1,10 @@
-// The echo server without coroutines: see echo.cpp. std_thread has a thread for each connection. thread_pool is the pool
-// of 64 threads that the other works that block have. A socket that blocks keeps its thread from the first message to
-// the last, so the pool serves no more connections than it has threads, and does not take part with 500.
+// The echo server without coroutines: see workloads/echo.cpp. std_thread has a thread for each connection. thread_pool
+// is the pool of 64 threads that the other works that block have. A socket that blocks keeps its thread from the first
+// message to the last, so the pool serves no more connections than it has threads, and does not take part with 500.
 
-#include "echo_works.hpp"
+#include "../../workloads/echo_works.hpp"
 #include "tasks.hpp"
-#include "works.hpp"
+#include "../../workloads/works.hpp"
 
 #include <functional>
 

@@ -10,7 +10,7 @@
 // A task must not throw, nor wait for another task: in a pool that other task may be queued behind those that wait.
 #pragma once
 
-#include "figures.hpp"
+#include "../../workloads/figures.hpp"
 
 #include <atomic>
 #include <condition_variable>

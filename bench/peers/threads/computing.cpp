@@ -16,11 +16,11 @@
 //   scale_parked, scale_sleeping
 //                    std_thread alone. The threads wait for a latch.
 
-#include "fork_join_works.hpp"
-#include "process_stats.hpp"
-#include "scale_works.hpp"
+#include "../../workloads/fork_join_works.hpp"
+#include "../../workloads/process_stats.hpp"
+#include "../../workloads/scale_works.hpp"
 #include "tasks.hpp"
-#include "works.hpp"
+#include "../../workloads/works.hpp"
 
 #include <atomic>
 #include <chrono>

@@ -1,5 +1,5 @@
 // floor_*: what the processor and the kernel take, whatever the runtime (the subject `linux`). The goals in nanoseconds
-// were set on a machine that had these prices, too (bench/works.py): by them a figure of another machine can be judged.
+// were set on a machine that had these prices, too (driver/works.py): by them a figure of another machine can be judged.
 //
 //   floor_switch   from one stack to another and back by Boost.Context, halved.
 //   floor_cas      a compare-and-exchange of a word in the own cache.
