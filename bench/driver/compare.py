@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from figures import BadFile, amount, better_by, by_work_and_subject, load, overlap, spread
 from report import text_table
-from works import all_figures
+from workloads import all_figures
 
 
 class Change(NamedTuple):

@@ -12,7 +12,7 @@ and sample_max are the extremes over all rounds; any further key (p99, threads) 
 import json
 import statistics
 
-from works import HIGHER_IS_BETTER
+from workloads import HIGHER_IS_BETTER
 
 REQUIRED = {"work": str, "subject": str, "unit": str, "value": (int, float), "min": (int, float), "max": (int, float),
             "rounds": int}

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from figures import amount, better_by
-from works import BEST_PEER, HIGHER_IS_BETTER, PEERS, Rival, counterpart, goal_of, unit_of
+from workloads import BEST_PEER, HIGHER_IS_BETTER, PEERS, Rival, counterpart, goal_of, unit_of
 
 
 class Verdict(NamedTuple):

@@ -1,7 +1,7 @@
 // handoff_bench: all works under Google Benchmark, or a single one, once, for bench/run.
 
-#include "../workloads/echo_works.hpp"
-#include "../workloads/works.hpp"
+#include "../workloads/echo.hpp"
+#include "../workloads/registry.hpp"
 
 #include <benchmark/benchmark.h>
 
@@ -16,8 +16,8 @@
 
 namespace bench {
 
-std::vector<work>& works() {
-    static std::vector<work> all;
+std::vector<workload>& workloads() {
+    static std::vector<workload> all;
     return all;
 }
 
@@ -42,7 +42,7 @@ bool parse(std::string_view text, std::size_t& value) {
 }
 
 int list() {
-    for (const work& w : works()) {
+    for (const workload& w : workloads()) {
         for (std::string_view f : w.figures)
             std::printf("%.*s %.*s\n", static_cast<int>(f.size()), f.data(), static_cast<int>(w.subject.size()),
                         w.subject.data());
@@ -51,7 +51,7 @@ int list() {
 }
 
 int measure(std::string_view name, std::string_view subject, const settings& s) {
-    for (const work& w : works()) {
+    for (const workload& w : workloads()) {
         if (w.subject != subject || std::ranges::find(w.figures, name) == w.figures.end()) continue;
         try {
             for (const figure& f : w.measure(s)) print(f);

@@ -13,7 +13,7 @@ import time
 import figures
 import machine
 import report
-from works import COUNTERPARTS, IN_HANDOFF_BENCH, MOST_PARKED, PARKED, QUICK_PARKED, SUBJECTS, all_figures, turns
+from workloads import COUNTERPARTS, IN_HANDOFF_BENCH, MOST_PARKED, PARKED, QUICK_PARKED, SUBJECTS, all_figures, turns
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 # Seconds after which no further round begins of anything, counted from the start of bench/run: with what is under way
@@ -140,7 +140,7 @@ class Progress:
 # ---- Measuring -----------------------------------------------------------------------------------------------------
 
 
-class NoSuchWork(Exception):
+class NoSuchWorkload(Exception):
     """The program does not have the work."""
 
 
@@ -174,7 +174,7 @@ def command_of(run, programs, quick, parked):
 
 
 def output_of(command):
-    """What the process prints. Raises NoSuchWork, or RuntimeError with the reason if it fails."""
+    """What the process prints. Raises NoSuchWorkload, or RuntimeError with the reason if it fails."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -183,7 +183,7 @@ def output_of(command):
     if done.returncode < 0:
         raise RuntimeError(f"died of {signal.Signals(-done.returncode).name}{said}")
     if done.returncode == 2:   # all programs end so when they don't know the work
-        raise NoSuchWork(f"ended with status 2{said}")
+        raise NoSuchWorkload(f"ended with status 2{said}")
     if done.returncode:
         raise RuntimeError(f"ended with status {done.returncode}{said}")
     return done.stdout
@@ -253,7 +253,7 @@ class Measurement:
             output = output_of(command_of(run, self.programs, self.quick, self.parked))
             for f in figures_in(output, run):
                 self.printed.setdefault((f["work"], run.subject), []).append(f)
-        except NoSuchWork as e:
+        except NoSuchWorkload as e:
             if run.subject == "handoff":
                 self.fail(run, e, progress)
             else:

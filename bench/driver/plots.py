@@ -5,7 +5,7 @@ import subprocess
 from typing import NamedTuple
 
 from figures import by_work_and_subject
-from works import SIZES, SUBJECTS, sized
+from workloads import SIZES, SUBJECTS, sized
 
 # Colours that also those tell apart who see few (Okabe and Ito's), the same for a subject in each plot.
 COLOURS = {
@@ -126,12 +126,12 @@ def decade_below(value):
 # ---- Cost as work grows --------------------------------------------------------------------------------------------
 
 
-def growth_plot(found, work, title):
+def growth_plot(found, workload, title):
     """A line for each subject over the number of goroutines, both scales logarithmic."""
     blocks, parts = [], []
     for subject in COLOURS:
-        rows = [(size, found[sized(work, size), subject]["value"]) for size in SIZES
-                if found.get((sized(work, size), subject), {}).get("value", 0) > 0]
+        rows = [(size, found[sized(workload, size), subject]["value"]) for size in SIZES
+                if found.get((sized(workload, size), subject), {}).get("value", 0) > 0]
         if rows:
             blocks.append(block(subject, rows))
             parts.append(f'${subject} with linespoints pt 7 ps 0.6 lw {3 if subject == "handoff" else 1.5} '
@@ -140,7 +140,7 @@ def growth_plot(found, work, title):
         return None
     script = "\n".join([*blocks, "set logscale xy", 'set format x "10^{%L}"', 'set xlabel "goroutines"',
                         'set ylabel "ns per goroutine"', f"plot {', '.join(parts)}"])
-    return Plot("growth", work.replace("_", "-"), title, script)
+    return Plot("growth", workload.replace("_", "-"), title, script)
 
 
 def all_plots(run):

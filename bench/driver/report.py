@@ -7,8 +7,8 @@ import shutil
 import goals
 import plots
 from figures import amount, better_by, by_work_and_subject, overlap, plain, save, spread
-from works import (ALL_WORKS, DETAILS, FLOORS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKS, PEERS, SIZES, SUBJECTS,
-                   THEMES, all_figures, counterpart, echo_works, sized, unit_of)
+from workloads import (ALL_WORKLOADS, DETAILS, FLOORS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKLOADS, PEERS, SIZES,
+                       SUBJECTS, THEMES, all_figures, counterpart, echo_workloads, sized, unit_of)
 
 NOTHING = "–"
 
@@ -94,20 +94,21 @@ def wide_table(found, labelled, first_column):
                           [(label, *(cell(name, s) for s in subjects)) for label, name in labelled])
 
 
-def work_label(name, works):
-    w = next(w for w in works if name in (w.name, *w.also))
+def workload_label(name, workloads):
+    w = next(w for w in workloads if name in (w.name, *w.also))
     return f"{w.what} (`{name}`)" if name == w.name else f"`{name}`"
 
 
-def plain_works_table(found, works):
-    return wide_table(found, [(work_label(name, works), name) for w in works for name in w.figures()], "work")
+def plain_workloads_table(found, workloads):
+    return wide_table(found, [(workload_label(name, workloads), name) for w in workloads for name in w.figures()],
+                      "work")
 
 
-def details_table(found, works):
+def details_table(found, workloads):
     rows = []
     for d in DETAILS:
         ours, go = found.get((d.work, "handoff"), {}), found.get((d.go_work, "go"), {})
-        if d.work in [w.name for w in works] and d.key in ours and d.go_key in go:
+        if d.work in [w.name for w in workloads] and d.key in ours and d.go_key in go:
             rows.append((d.label, value_text(ours, d.key), value_text(go, d.go_key),
                          ratio_text(better_by(ours[d.key], go[d.go_key], ours["unit"]))))
     return markdown_table(("in detail", "handoff", "go", "ratio"), rows) if rows else ""
@@ -164,7 +165,7 @@ FURTHER_KEYS = {
 }
 
 
-def work_with_further_keys(found, name):
+def workload_with_further_keys(found, name):
     subjects = present(found, [name])
     if not subjects:
         return ""
@@ -176,7 +177,7 @@ def work_with_further_keys(found, name):
         rows.append((subject, value, spread(entry), ratio_text(ratio_to_ours(found, name, subject)),
                      *(value_text(entry, key) for key in keys)))
     note = "\n\nA pool keeps its threads: it is at once what it was before." if name == "recovery" else ""
-    what = next(w.what for w in ALL_WORKS if w.name == name)
+    what = next(w.what for w in ALL_WORKLOADS if w.name == name)
     key_heads = [re.sub("_(mib|us)$", "", key).replace("_", " ") for key in keys]
     head = ("subject", "figure", "spread", "ratio", *key_heads)
     return f"### {what[0].upper()}{what[1:]} (`{name}`)\n\n{markdown_table(head, rows)}{note}"
@@ -184,7 +185,7 @@ def work_with_further_keys(found, name):
 
 def echo_table(found):
     rows = []
-    for w in echo_works():
+    for w in echo_workloads():
         for subject in present(found, [w.name]):
             entry = found[w.name, subject]
             rows.append((f"{w.what} (`{w.name}`)", subject, value_text(entry), spread(entry),
@@ -205,7 +206,7 @@ def blocking_section(found):
     if storms:
         parts.append("### Storms of blocking calls\n\n"
                      "In a fresh process, from the first spawn until all are joined, on 2 Ps.\n\n" + storms)
-    parts += filter(None, (work_with_further_keys(found, name) for name in FURTHER_KEYS))
+    parts += filter(None, (workload_with_further_keys(found, name) for name in FURTHER_KEYS))
     if echo:
         parts.append("### Echo servers\n\n"
                      "From before a message is written by a client, which is the same for all and a process of its "
@@ -213,9 +214,9 @@ def blocking_section(found):
     return "\n\n".join(parts)
 
 
-def growth_section(found, works):
-    parts = [plain_works_table(found, [w for w in works if not w.grows])]
-    for w in works:
+def growth_section(found, workloads):
+    parts = [plain_workloads_table(found, [w for w in workloads if not w.grows])]
+    for w in workloads:
         if w.grows:
             table = wide_table(found, [(f"{size:,}", sized(w.name, size)) for size in SIZES], "N")
             if table:
@@ -266,11 +267,11 @@ def theme_section(found, key, pictures):
         body, rest = floors_section(found), ""
     elif key == "blocking":
         body = blocking_section(found)
-        rest = details_table(found, theme.works)
+        rest = details_table(found, theme.workloads)
     elif key == "growth":
-        body, rest = growth_section(found, theme.works), ""
+        body, rest = growth_section(found, theme.workloads), ""
     else:
-        body, rest = plain_works_table(found, theme.works), details_table(found, theme.works)
+        body, rest = plain_workloads_table(found, theme.workloads), details_table(found, theme.workloads)
     shown = "\n\n".join(f"![{p.title}]({p.link})" for p in pictures if p.theme == key)
     text = "\n\n".join(filter(None, (body, rest, shown)))
     return f"## {theme.title}\n\n{text}" if text else ""
@@ -304,7 +305,7 @@ def machine_section(run):
 
 def repeat_section(run):
     command = "bench/run --quick" if run["quick"] else "bench/run"
-    left = [f"`{name}`" for name in sorted(NOT_QUICK_WORKS)]
+    left = [f"`{name}`" for name in sorted(NOT_QUICK_WORKLOADS)]
     left += [f"`{name}` of {subject}" for name, subject in sorted(NOT_QUICK)]
     return f"""## How to repeat it
 

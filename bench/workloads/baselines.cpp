@@ -1,6 +1,6 @@
 // What the kernel charges for waking a thread (the subject `linux`).
 
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <benchmark/benchmark.h>
 
@@ -87,7 +87,7 @@ std::vector<bench::figure> measure_futex(const bench::settings& s) {
     return {f};
 }
 
-const bench::register_work futex({{"futex_wake"}, "linux", measure_futex});
+const bench::register_workload futex({{"futex_wake"}, "linux", measure_futex});
 
 void futex_wake(benchmark::State& state) {
     futex_pair pair;

@@ -8,7 +8,7 @@
 
 #include "computing.hpp"
 #include "process_stats.hpp"
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -49,6 +49,6 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     });
 }
 
-const bench::register_work registered({{"compute_beside_blocking"}, "handoff", measure});
+const bench::register_workload registered({{"compute_beside_blocking"}, "handoff", measure});
 
 }  // namespace

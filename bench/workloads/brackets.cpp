@@ -8,7 +8,7 @@
 // call_not_blocking is that `around_getppid` on 2 Ps: what it costs a call that returns at once to be announced as one
 // that may block.
 
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -67,8 +67,8 @@ std::vector<bench::figure> measure_call(const bench::settings& s) {
     return {{"call_not_blocking", "handoff", 2, rt.run(around_getppid, s), "ns"}};
 }
 
-const bench::register_work registered({{"brackets"}, "handoff", measure});
-const bench::register_work registered_call({{"call_not_blocking"}, "handoff", measure_call});
+const bench::register_workload registered({{"brackets"}, "handoff", measure});
+const bench::register_workload registered_call({{"call_not_blocking"}, "handoff", measure_call});
 
 void brackets(benchmark::State& state) {
     handoff::runtime rt({.procs = 1});

@@ -56,9 +56,9 @@ std::vector<bench::figure> measure_buffered_2p(const bench::settings& s) {
     return bench::operations_on(2, "chan_buffered_2p", s, 1'000'000, produce_and_consume);
 }
 
-const bench::register_work unbuffered({{"chan_unbuffered"}, "handoff", measure_unbuffered});
-const bench::register_work buffered({{"chan_buffered"}, "handoff", measure_buffered});
-const bench::register_work buffered_2p({{"chan_buffered_2p"}, "handoff", measure_buffered_2p});
+const bench::register_workload unbuffered({{"chan_unbuffered"}, "handoff", measure_unbuffered});
+const bench::register_workload buffered({{"chan_buffered"}, "handoff", measure_buffered});
+const bench::register_workload buffered_2p({{"chan_buffered_2p"}, "handoff", measure_buffered_2p});
 
 void chan_unbuffered(benchmark::State& state) { bench::batches_on(1, state, 10'000, round_trips); }
 BENCHMARK(chan_unbuffered)->MeasureProcessCPUTime()->UseRealTime();

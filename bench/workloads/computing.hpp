@@ -1,7 +1,7 @@
 // The goroutines that compute in compute_beside_blocking and page_faults.
 #pragma once
 
-#include "blocking_works.hpp"
+#include "blocking.hpp"
 
 #include <handoff/handoff.hpp>
 

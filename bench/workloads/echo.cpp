@@ -9,8 +9,8 @@
 // of the same times. `cpu_us` is the processor time that the server's process took in these 2 s for each answer,
 // `threads` how many threads it had at their end, `requests` how many messages were measured.
 
-#include "echo_works.hpp"
-#include "works.hpp"
+#include "echo.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -50,13 +50,13 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {server.figure_of("handoff", procs)};
 }
 
-const bench::register_work few({{"echo_blocking_50"}, "handoff", measure<guarded, bench::echo_50>});
-const bench::register_work many({{"echo_blocking_500"}, "handoff", measure<guarded, bench::echo_500>});
-const bench::register_work few_unguarded({{"echo_blocking_unguarded_50"},
-                                          "handoff",
-                                          measure<unguarded, bench::echo_unguarded_50>});
-const bench::register_work many_unguarded({{"echo_blocking_unguarded_500"},
-                                           "handoff",
-                                           measure<unguarded, bench::echo_unguarded_500>});
+const bench::register_workload few({{"echo_blocking_50"}, "handoff", measure<guarded, bench::echo_50>});
+const bench::register_workload many({{"echo_blocking_500"}, "handoff", measure<guarded, bench::echo_500>});
+const bench::register_workload few_unguarded({{"echo_blocking_unguarded_50"},
+                                              "handoff",
+                                              measure<unguarded, bench::echo_unguarded_50>});
+const bench::register_workload many_unguarded({{"echo_blocking_unguarded_500"},
+                                               "handoff",
+                                               measure<unguarded, bench::echo_unguarded_500>});
 
 }  // namespace

@@ -1,10 +1,10 @@
-// The client of the works echo_*: see echo_works.hpp. One thread with epoll, whatever the server is.
+// The client of the works echo_*: see echo.hpp. One thread with epoll, whatever the server is.
 //
 // It opens all connections, and sends a message on each and waits until all are answered, so that each has its goroutine
 // or thread. From then on each connection pauses and sends, for a while that is not measured and one that is. The pauses
 // are drawn from 0 to 40 ms by a fixed seed, the same in each run.
 
-#include "echo_works.hpp"
+#include "echo.hpp"
 
 #include "process_stats.hpp"
 

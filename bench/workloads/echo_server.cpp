@@ -1,6 +1,6 @@
-// What the echo servers in C++ share: see echo_works.hpp.
+// What the echo servers in C++ share: see echo.hpp.
 
-#include "echo_works.hpp"
+#include "echo.hpp"
 
 #include <cerrno>
 #include <csignal>

@@ -5,9 +5,9 @@
 // The value is the time from the first spawn until all are joined per read, in microseconds. `p99_us` is of the time of
 // one pread with its guard, `threads` the most threads that the process had. The file is in $TMPDIR, else /tmp.
 
-#include "blocking_works.hpp"
+#include "blocking.hpp"
 #include "process_stats.hpp"
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -41,6 +41,6 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {bench::reads_figure("handoff", procs, all, times, sampler.stop().threads)};
 }
 
-const bench::register_work registered({{"file_reads"}, "handoff", measure});
+const bench::register_workload registered({{"file_reads"}, "handoff", measure});
 
 }  // namespace

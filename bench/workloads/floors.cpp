@@ -1,5 +1,5 @@
 // floor_*: what the processor and the kernel take, whatever the runtime (the subject `linux`). The goals in nanoseconds
-// were set on a machine that had these prices, too (driver/works.py): by them a figure of another machine can be judged.
+// were set on a machine that had these prices, too (driver/workloads.py): by them a figure of another machine can be judged.
 //
 //   floor_switch   from one stack to another and back by Boost.Context, halved.
 //   floor_cas      a compare-and-exchange of a word in the own cache.
@@ -7,7 +7,7 @@
 //   floor_call     getppid(2).
 //   floor_page     the first touch of a page of fresh memory.
 
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <benchmark/benchmark.h>
 #include <boost/context/detail/fcontext.hpp>
@@ -91,8 +91,8 @@ void under_google_benchmark(benchmark::State& state, const floor& f) {
     while (state.KeepRunningBatch(batch)) f.run(batch);
 }
 
-bench::work all_floors() {
-    bench::work w{{}, "linux", measure};
+bench::workload all_floors() {
+    bench::workload w{{}, "linux", measure};
     for (const floor& f : floors) {
         w.figures.push_back(f.name);
         benchmark::RegisterBenchmark(f.name, [&f](benchmark::State& state) { under_google_benchmark(state, f); });
@@ -100,6 +100,6 @@ bench::work all_floors() {
     return w;
 }
 
-const bench::register_work registered(all_floors());
+const bench::register_workload registered(all_floors());
 
 }  // namespace

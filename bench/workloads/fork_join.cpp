@@ -5,7 +5,7 @@
 //   nqueens   the ways to place 10 queens: each placement of a queen in one of the first 4 rows is a goroutine, which
 //             starts those of the next row and joins them; from there on they are counted one after the other.
 
-#include "fork_join_works.hpp"
+#include "fork_join.hpp"
 #include "on_runtime.hpp"
 
 namespace {
@@ -38,8 +38,8 @@ std::vector<bench::figure> measure_queens(const bench::settings& s) {
                             [n = bench::queens_of(s)] { bench::check_queens(n, queens({.n = n})); });
 }
 
-const bench::register_work registered_fib({{"fib"}, "handoff", measure_fib});
-const bench::register_work registered_queens({{"nqueens"}, "handoff", measure_queens});
+const bench::register_workload registered_fib({{"fib"}, "handoff", measure_fib});
+const bench::register_workload registered_queens({{"nqueens"}, "handoff", measure_queens});
 
 void fib_24(benchmark::State& state) {
     bench::repeat_on(procs, state, [] { bench::check_fib(24, fib(24)); });

@@ -1,8 +1,8 @@
 // getaddrinfo: 200 goroutines on 2 Ps look up "localhost" five times each, under the default guard. The value is the
 // time until all are joined per call, in microseconds: the median of several such rounds.
 
-#include "blocking_works.hpp"
-#include "works.hpp"
+#include "blocking.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -27,7 +27,7 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {bench::lookups_figure("handoff", procs, rt.run([&] { return bench::per_round(s, look_up_all); }))};
 }
 
-const bench::register_work registered({{"getaddrinfo"}, "handoff", measure});
+const bench::register_workload registered({{"getaddrinfo"}, "handoff", measure});
 
 void getaddrinfo(benchmark::State& state) {
     handoff::runtime rt({.procs = procs});

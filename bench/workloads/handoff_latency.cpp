@@ -11,7 +11,7 @@
 //   handoff_unguarded   no guard at all
 
 #include "handoff_round.hpp"
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -59,10 +59,10 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {f};
 }
 
-const bench::register_work sysmon({{"handoff_sysmon"}, "handoff", measure<guard::sysmon>});
-const bench::register_work immediate({{"handoff_immediate"}, "handoff", measure<guard::immediate>});
-const bench::register_work adaptive({{"handoff_adaptive"}, "handoff", measure<guard::adaptive>});
-const bench::register_work unguarded({{"handoff_unguarded"}, "handoff", measure<guard::none>});
+const bench::register_workload sysmon({{"handoff_sysmon"}, "handoff", measure<guard::sysmon>});
+const bench::register_workload immediate({{"handoff_immediate"}, "handoff", measure<guard::immediate>});
+const bench::register_workload adaptive({{"handoff_adaptive"}, "handoff", measure<guard::adaptive>});
+const bench::register_workload unguarded({{"handoff_unguarded"}, "handoff", measure<guard::none>});
 
 template <guard how>
 void latency(benchmark::State& state) {

@@ -10,7 +10,7 @@
 // calls of the goroutine that lasted while nobody waited: that takes the P from them, but needs no thread.
 
 #include "handoff_round.hpp"
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -100,16 +100,16 @@ std::vector<bench::figure> measure(const bench::settings& s) {
              bench::spread_of(times)}};
 }
 
-const bench::register_work registered[] = {
-    bench::register_work({{"handoff_cold_sysmon"}, "handoff", measure<state::cold, guard::sysmon>}),
-    bench::register_work({{"handoff_cold_adaptive"}, "handoff", measure<state::cold, guard::adaptive>}),
-    bench::register_work({{"handoff_cold_immediate"}, "handoff", measure<state::cold, guard::immediate>}),
-    bench::register_work({{"handoff_parked_sysmon"}, "handoff", measure<state::parked, guard::sysmon>}),
-    bench::register_work({{"handoff_parked_adaptive"}, "handoff", measure<state::parked, guard::adaptive>}),
-    bench::register_work({{"handoff_parked_immediate"}, "handoff", measure<state::parked, guard::immediate>}),
-    bench::register_work({{"handoff_warm_sysmon"}, "handoff", measure<state::warm, guard::sysmon>}),
-    bench::register_work({{"handoff_warm_adaptive"}, "handoff", measure<state::warm, guard::adaptive>}),
-    bench::register_work({{"handoff_warm_immediate"}, "handoff", measure<state::warm, guard::immediate>}),
+const bench::register_workload registered[] = {
+    bench::register_workload({{"handoff_cold_sysmon"}, "handoff", measure<state::cold, guard::sysmon>}),
+    bench::register_workload({{"handoff_cold_adaptive"}, "handoff", measure<state::cold, guard::adaptive>}),
+    bench::register_workload({{"handoff_cold_immediate"}, "handoff", measure<state::cold, guard::immediate>}),
+    bench::register_workload({{"handoff_parked_sysmon"}, "handoff", measure<state::parked, guard::sysmon>}),
+    bench::register_workload({{"handoff_parked_adaptive"}, "handoff", measure<state::parked, guard::adaptive>}),
+    bench::register_workload({{"handoff_parked_immediate"}, "handoff", measure<state::parked, guard::immediate>}),
+    bench::register_workload({{"handoff_warm_sysmon"}, "handoff", measure<state::warm, guard::sysmon>}),
+    bench::register_workload({{"handoff_warm_adaptive"}, "handoff", measure<state::warm, guard::adaptive>}),
+    bench::register_workload({{"handoff_warm_immediate"}, "handoff", measure<state::warm, guard::immediate>}),
 };
 
 }  // namespace

@@ -79,10 +79,10 @@ std::vector<bench::figure> measure_read_locks(const bench::settings& s) {
     return bench::operations_on(1, "rwmutex_read", s, pairs, read_lock_pairs);
 }
 
-const bench::register_work uncontended({{"mutex_uncontended"}, "handoff", measure_uncontended});
-const bench::register_work uncontended_std({{"mutex_uncontended"}, "std_mutex", measure_uncontended_std});
-const bench::register_work contended({{"mutex_contended"}, "handoff", measure_contended});
-const bench::register_work read_locks({{"rwmutex_read"}, "handoff", measure_read_locks});
+const bench::register_workload uncontended({{"mutex_uncontended"}, "handoff", measure_uncontended});
+const bench::register_workload uncontended_std({{"mutex_uncontended"}, "std_mutex", measure_uncontended_std});
+const bench::register_workload contended({{"mutex_contended"}, "handoff", measure_contended});
+const bench::register_workload read_locks({{"rwmutex_read"}, "handoff", measure_read_locks});
 
 void mutex_uncontended(benchmark::State& state) { bench::batches_on(1, state, 10'000, lock_pairs<handoff::mutex>); }
 BENCHMARK(mutex_uncontended)->MeasureProcessCPUTime()->UseRealTime();

@@ -1,7 +1,7 @@
 // What the works share whose operations are run by one goroutine of a runtime of their own.
 #pragma once
 
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 

@@ -8,9 +8,9 @@
 // there. The file is in $TMPDIR, else /tmp; on a tmpfs the pages come from memory.
 
 #include "computing.hpp"
-#include "fault_works.hpp"
+#include "page_faults.hpp"
 #include "process_stats.hpp"
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -47,6 +47,6 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     });
 }
 
-const bench::register_work registered({{"page_faults"}, "handoff", measure});
+const bench::register_workload registered({{"page_faults"}, "handoff", measure});
 
 }  // namespace

@@ -4,7 +4,7 @@
 // is the growth of the resident memory (VmRSS) per goroutine; parked_page_tables is the growth of the kernel's page
 // tables (VmPTE), which RSS leaves out. Both are read before the first spawn and when all goroutines are parked.
 
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -76,7 +76,7 @@ std::vector<bench::figure> measure(const bench::settings& s) {
             {"parked_page_tables", "handoff", procs, each.page_tables, "B", {{"goroutines", count}}}};
 }
 
-const bench::register_work registered({{"parked_memory", "parked_page_tables"}, "handoff", measure});
+const bench::register_workload registered({{"parked_memory", "parked_page_tables"}, "handoff", measure});
 
 void parked_memory(benchmark::State& state) {
     const auto n = static_cast<std::size_t>(state.range(0));

@@ -5,9 +5,9 @@
 // whichever is more; after 15 s the wait ends (`capped` is 1 then). The process looks every 5 ms, and does nothing
 // else. `threads_*` and `rss_*_mib` (resident memory) are before the storm, at its peak, and at the end of the wait.
 
-#include "blocking_works.hpp"
+#include "blocking.hpp"
 #include "process_stats.hpp"
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -29,6 +29,6 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {bench::measure_recovery("handoff", procs, s, run)};
 }
 
-const bench::register_work registered({{"recovery"}, "handoff", measure});
+const bench::register_workload registered({{"recovery"}, "handoff", measure});
 
 }  // namespace

@@ -9,8 +9,8 @@
 //                    that time.
 
 #include "process_stats.hpp"
-#include "scale_works.hpp"
-#include "works.hpp"
+#include "registry.hpp"
+#include "scale.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -112,8 +112,8 @@ std::vector<bench::figure> measure_sleeping(const bench::settings& s) {
     });
 }
 
-const bench::register_work registered_parked({{"scale_parked"}, "handoff", measure_parked});
-const bench::register_work registered_ready({{"scale_ready"}, "handoff", measure_ready});
-const bench::register_work registered_sleeping({{"scale_sleeping"}, "handoff", measure_sleeping});
+const bench::register_workload registered_parked({{"scale_parked"}, "handoff", measure_parked});
+const bench::register_workload registered_ready({{"scale_ready"}, "handoff", measure_ready});
+const bench::register_workload registered_sleeping({{"scale_sleeping"}, "handoff", measure_sleeping});
 
 }  // namespace

@@ -30,7 +30,7 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return bench::operations_on(1, "select2", s, 400'000, select_items);
 }
 
-const bench::register_work registered({{"select2"}, "handoff", measure});
+const bench::register_workload registered({{"select2"}, "handoff", measure});
 
 void select2(benchmark::State& state) { bench::batches_on(1, state, 10'000, select_items); }
 BENCHMARK(select2)->MeasureProcessCPUTime()->UseRealTime();

@@ -38,7 +38,7 @@ void whole_net() {
 
 std::vector<bench::figure> measure(const bench::settings& s) { return bench::rounds_on(2, "skynet", s, whole_net); }
 
-const bench::register_work registered({{"skynet"}, "handoff", measure});
+const bench::register_workload registered({{"skynet"}, "handoff", measure});
 
 void skynet(benchmark::State& state) { bench::repeat_on(2, state, whole_net); }
 BENCHMARK(skynet)->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMillisecond);

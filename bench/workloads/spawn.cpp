@@ -2,7 +2,7 @@
 // run queue, then yields until all of the batch have counted themselves. The value is the time per goroutine; the
 // count (one atomic addition each) and the spawner's yield are part of it, here and in the peers.
 
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -32,7 +32,7 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {{"spawn", "handoff", 1, bench::median(samples), "ns", bench::spread_of(samples)}};
 }
 
-const bench::register_work registered({{"spawn"}, "handoff", measure});
+const bench::register_workload registered({{"spawn"}, "handoff", measure});
 
 void spawn(benchmark::State& state) {
     handoff::runtime rt({.procs = 1});

@@ -13,9 +13,9 @@
 // before: a monitor that found nothing to do for a while has become slow by then (Go's looks every 10 ms, and misses
 // calls that are shorter).
 
-#include "blocking_works.hpp"
+#include "blocking.hpp"
 #include "process_stats.hpp"
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -61,15 +61,15 @@ std::vector<bench::figure> measure_busy(const bench::settings&) {
     return {{"blocking_storm_busy", "handoff", procs, first, "ms"}};
 }
 
-const bench::register_work registered({{"blocking_storm", "blocking_storm_warm"},
-                                       "handoff",
-                                       measure<bench::storm_1000x1ms>});
-const bench::register_work registered_busy({{"blocking_storm_busy"}, "handoff", measure_busy});
-const bench::register_work registered_short({{"storm_10000x100us"}, "handoff", measure<bench::storm_10000x100us>});
-const bench::register_work registered_long({{"storm_100x50ms"}, "handoff", measure<bench::storm_100x50ms>});
-const bench::register_work registered_unguarded({{"unguarded_storm"},
-                                                 "handoff",
-                                                 measure<bench::unguarded_1000x1ms, bench::block_for>});
+const bench::register_workload registered({{"blocking_storm", "blocking_storm_warm"},
+                                           "handoff",
+                                           measure<bench::storm_1000x1ms>});
+const bench::register_workload registered_busy({{"blocking_storm_busy"}, "handoff", measure_busy});
+const bench::register_workload registered_short({{"storm_10000x100us"}, "handoff", measure<bench::storm_10000x100us>});
+const bench::register_workload registered_long({{"storm_100x50ms"}, "handoff", measure<bench::storm_100x50ms>});
+const bench::register_workload registered_unguarded({{"unguarded_storm"},
+                                                     "handoff",
+                                                     measure<bench::unguarded_1000x1ms, bench::block_for>});
 
 // A fresh runtime for each iteration; the process is only fresh for the first.
 template <const bench::storm_shape& shape>

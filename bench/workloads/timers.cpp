@@ -21,7 +21,7 @@ void sleep_all() {
 
 std::vector<bench::figure> measure(const bench::settings& s) { return bench::rounds_on(2, "sleep_100k", s, sleep_all); }
 
-const bench::register_work registered({{"sleep_100k"}, "handoff", measure});
+const bench::register_workload registered({{"sleep_100k"}, "handoff", measure});
 
 void sleep_100k(benchmark::State& state) { bench::repeat_on(2, state, sleep_all); }
 BENCHMARK(sleep_100k)->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMillisecond);

@@ -22,7 +22,7 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return bench::operations_on(1, "wait_group", s, batch * 400, wait_for_batches);
 }
 
-const bench::register_work registered({{"wait_group"}, "handoff", measure});
+const bench::register_workload registered({{"wait_group"}, "handoff", measure});
 
 void wait_group(benchmark::State& state) { bench::batches_on(1, state, batch, wait_for_batches); }
 BENCHMARK(wait_group)->MeasureProcessCPUTime()->UseRealTime();

@@ -1,7 +1,7 @@
 // yield: two goroutines on 1 P that do nothing but yield to each other. The value is the time per yield, which is
 // the time per switch; starting and joining the two is part of it, once in a million.
 
-#include "works.hpp"
+#include "registry.hpp"
 
 #include <handoff/handoff.hpp>
 
@@ -27,7 +27,7 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {{"yield", "handoff", 1, bench::median(samples), "ns", bench::spread_of(samples)}};
 }
 
-const bench::register_work registered({{"yield"}, "handoff", measure});
+const bench::register_workload registered({{"yield"}, "handoff", measure});
 
 void yield(benchmark::State& state) {
     constexpr std::size_t batch = 10'000;

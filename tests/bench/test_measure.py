@@ -10,7 +10,7 @@ import unittest
 from support import DRIVER, call, prints, write_program
 
 import measure
-import works
+import workloads
 
 
 class Driver(unittest.TestCase):
@@ -68,7 +68,7 @@ class Driver(unittest.TestCase):
         body += """echo '{"work": "scale_ready", "subject": "handoff", "procs": 2, "unit": "ns", "value": '$2'}'"""
         self.run_with("--only=scale_ready", "--rounds=1", "--quick", f"--json={self.path('out.json')}", handoff=body)
         self.assertEqual({e["work"]: e["value"] for e in self.load("out.json")["figures"]},
-                         {f"scale_ready_{n}": n for n in works.QUICK_SIZES})
+                         {f"scale_ready_{n}": n for n in workloads.QUICK_SIZES})
 
     def test_peers_are_told_the_client(self):
         body = 'while [ "$1" != --client ]; do shift; done\n[ "$2" = ' + self.path("handoff") + " ] || exit 3\n"
@@ -131,34 +131,35 @@ class Driver(unittest.TestCase):
 
 class Selection(unittest.TestCase):
     def test_counterparts_are_measured_too(self):
-        chosen = measure.wanted_runs(works.turns(), re.compile("^handoff_cold_adaptive$"), {"handoff", "go", "tokio"})
+        chosen = measure.wanted_runs(workloads.turns(), re.compile("^handoff_cold_adaptive$"),
+                                     {"handoff", "go", "tokio"})
         self.assertEqual([(run.subject, run.work) for turn in chosen for run in turn],
                          [("go", "handoff_cold_sysmon"), ("handoff", "handoff_cold_adaptive"),
                           ("tokio", "handoff_cold_immediate")])
 
     def test_no_guard_is_compared_with_who_has_none(self):
         subjects = {"handoff", "go", "std_thread"}
-        chosen = measure.wanted_runs(works.turns(), re.compile("^echo_blocking_unguarded_50$"), subjects)
+        chosen = measure.wanted_runs(workloads.turns(), re.compile("^echo_blocking_unguarded_50$"), subjects)
         self.assertEqual({(run.subject, run.work) for turn in chosen for run in turn},
                          {("go", "echo_blocking_50"), ("std_thread", "echo_blocking_50"),
                           ("handoff", "echo_blocking_unguarded_50")})
 
     def test_limits_of_subjects(self):
         sizes = {}
-        for turn in works.turns():
+        for turn in workloads.turns():
             for run in turn:
                 if run.goroutines:
                     sizes[run.subject] = max(sizes.get(run.subject, 0), run.goroutines)
         self.assertEqual((sizes["handoff"], sizes["boost_fiber"], sizes["std_thread"]), (1_000_000, 100_000, 10_000))
 
     def test_all_names_differ(self):
-        names = works.all_figures()
+        names = workloads.all_figures()
         self.assertEqual(len(names), len(set(names)))
 
 
 class Budget(unittest.TestCase):
     def measurement(self, seconds_left, **costs):
-        all_turns = [[works.Run("handoff", name, (name,))] for name in costs]
+        all_turns = [[workloads.Run("handoff", name, (name,))] for name in costs]
         result = measure.Measurement(all_turns, {}, False, time.time() + seconds_left)
         result.seconds = {turn[0]: costs[turn[0].work] for turn in all_turns}
         return [turn[0].work for turn in result.affordable()]

@@ -12,7 +12,7 @@ import figures
 import goals
 import plots
 import report
-import works
+import workloads
 
 
 class Amounts(unittest.TestCase):
@@ -119,15 +119,15 @@ class Goals(unittest.TestCase):
                          [("≥ 1x go", "met"), ("≤ 1.1x std_thread", "met"), ("p999 ≤ 2x std_thread", "missed")])
 
     def test_each_figure_with_a_goal_exists(self):
-        self.assertLessEqual(works.GOALS.keys(), set(works.all_figures()))
+        self.assertLessEqual(workloads.GOALS.keys(), set(workloads.all_figures()))
 
     def test_each_rival_takes_part(self):
-        subjects = {name: w.subjects for w in works.ALL_WORKS for size in works.sizes_of(w, False)
+        subjects = {name: w.subjects for w in workloads.ALL_WORKLOADS for size in workloads.sizes_of(w, False)
                     for name in w.figures(size)}
-        for name, goal in works.GOALS.items():
+        for name, goal in workloads.GOALS.items():
             for rival in goal.rivals:
-                if rival.subject != works.BEST_PEER:
-                    self.assertIn(rival.subject, subjects[works.counterpart(name, rival.subject)], name)
+                if rival.subject != workloads.BEST_PEER:
+                    self.assertIn(rival.subject, subjects[workloads.counterpart(name, rival.subject)], name)
 
 
 class Rivals(unittest.TestCase):
@@ -144,32 +144,33 @@ class Rivals(unittest.TestCase):
 
     def test_at_most(self):
         for ours, verdict in ((90, "met"), (105, "met"), (115, "missed")):
-            self.assert_verdict(verdict, works.at_most(1.1, "thread_pool"), entry("fib", value=ours, low=ours, high=ours),
+            self.assert_verdict(verdict, workloads.at_most(1.1, "thread_pool"),
+                                entry("fib", value=ours, low=ours, high=ours),
                                 entry("fib", "thread_pool", value=100, low=100, high=100))
-        self.assertEqual(self.against(works.at_most(1.1, "asio"), entry("fib"))[0], ["≤ 1.1x asio"])
+        self.assertEqual(self.against(workloads.at_most(1.1, "asio"), entry("fib"))[0], ["≤ 1.1x asio"])
 
     def test_at_least(self):
         for ours, verdict in ((99, "met"), (96, "met"), (94, "missed"), (50, "missed")):
-            self.assert_verdict(verdict, works.at_least(0.95, "asio"),
+            self.assert_verdict(verdict, workloads.at_least(0.95, "asio"),
                                 entry("fib", value=ours, low=ours, high=ours, unit="%"),
                                 entry("fib", "asio", value=100, low=100, high=100, unit="%"))
-        self.assertEqual(self.against(works.at_least(0.95, "asio"), entry("fib", unit="%"))[0], ["≥ 0.95x asio"])
+        self.assertEqual(self.against(workloads.at_least(0.95, "asio"), entry("fib", unit="%"))[0], ["≥ 0.95x asio"])
 
     def test_ahead_of(self):
         for ours, verdict in ((99, "met"), (101, "missed")):
-            self.assert_verdict(verdict, works.ahead_of("tokio"), entry("fib", value=ours, low=ours, high=ours),
+            self.assert_verdict(verdict, workloads.ahead_of("tokio"), entry("fib", value=ours, low=ours, high=ours),
                                 entry("fib", "tokio", value=100, low=100, high=100))
-        self.assertEqual(self.against(works.ahead_of("tokio"), entry("fib"))[0], ["≥ 1x tokio"])
+        self.assertEqual(self.against(workloads.ahead_of("tokio"), entry("fib"))[0], ["≥ 1x tokio"])
 
     def test_what_is_told_beside_the_value(self):
-        rivals = works.at_most(1.1, "asio", "p99", "threads")
+        rivals = workloads.at_most(1.1, "asio", "p99", "threads")
         ours = entry("fib", value=500, p99=105, threads=10)   # whose value would be missed
         self.assertEqual(self.against(rivals, ours, entry("fib", "asio", p99=100, threads=5)),
                          (["p99 ≤ 1.1x asio", "threads ≤ 1.1x asio"], ["met", "missed"]))
 
     def test_more_calls_and_pages_are_better(self):
         for key in ("blocking_calls", "pages_per_s"):
-            rivals = works.at_least(0.95, "asio", key)
+            rivals = workloads.at_least(0.95, "asio", key)
             theirs = entry("fib", "asio", **{key: 1000})
             self.assert_verdict("met", rivals, entry("fib", **{key: 2000}), theirs)
             self.assert_verdict("missed", rivals, entry("fib", **{key: 900}), theirs)
@@ -177,12 +178,12 @@ class Rivals(unittest.TestCase):
 
     def test_the_rounds_only_excuse_a_value(self):
         ours, theirs = entry("fib", value=120, low=90, p99=120), entry("fib", "asio", value=100, p99=100)
-        self.assertEqual(self.against(works.ahead_of("asio", "value", "p99"), ours, theirs)[1],
+        self.assertEqual(self.against(workloads.ahead_of("asio", "value", "p99"), ours, theirs)[1],
                          ["missed, though not in every round", "missed"])
 
     def test_the_best_peer(self):
         peers = [entry("fib", "go", value=300), entry("fib", "java", value=100), entry("fib", "asio", value=200)]
-        rivals = works.at_most(1.05, works.BEST_PEER)
+        rivals = workloads.at_most(1.05, workloads.BEST_PEER)
         self.assert_verdict("met", rivals, entry("fib", value=103), *peers)
         self.assert_verdict("missed", rivals, entry("fib", value=150), *peers)
         self.assertEqual(self.against(rivals, entry("fib", value=1), *peers)[0], ["≤ 1.05x the best peer"])
@@ -191,7 +192,7 @@ class Rivals(unittest.TestCase):
 
     def test_the_best_peer_where_more_is_better(self):
         peers = [entry("fib", "go", value=80, unit="%"), entry("fib", "java", value=20, unit="%")]
-        rivals = works.at_least(0.95, works.BEST_PEER)
+        rivals = workloads.at_least(0.95, workloads.BEST_PEER)
         self.assert_verdict("missed", rivals, entry("fib", value=50, unit="%"), *peers)
         self.assert_verdict("met", rivals, entry("fib", value=79, unit="%"), *peers)
 
@@ -206,7 +207,7 @@ class Rivals(unittest.TestCase):
                          [("≤ 120 µs", "met"), ("≥ 1x go", "met")])
 
     def test_what_is_missing_is_not_measured(self):
-        rivals = works.at_most(1.1, "asio", "value", "p99") + works.at_most(1.1, works.BEST_PEER)
+        rivals = workloads.at_most(1.1, "asio", "value", "p99") + workloads.at_most(1.1, workloads.BEST_PEER)
 
         def compared(*entries):
             verdicts = [goals.against(found(*entries), entries[0], rival) for rival in rivals]
@@ -218,11 +219,11 @@ class Rivals(unittest.TestCase):
 
     def test_a_difference_below_zero_has_no_ratio(self):
         for ours, verdict in ((-2, "met"), (5, "missed")):
-            self.assert_verdict(verdict, works.at_most(1.1, "asio"), entry("fib", value=ours),
+            self.assert_verdict(verdict, workloads.at_most(1.1, "asio"), entry("fib", value=ours),
                                 entry("fib", "asio", value=-1))
         for ours, verdict in ((5, "met"), (0, "missed")):
             theirs = 5 - ours
-            self.assert_verdict(verdict, works.at_least(0.95, "asio"), entry("fib", value=ours, unit="%"),
+            self.assert_verdict(verdict, workloads.at_least(0.95, "asio"), entry("fib", value=ours, unit="%"),
                                 entry("fib", "asio", value=theirs, unit="%"))
 
 
@@ -300,10 +301,10 @@ class Document(unittest.TestCase):
         self.assertNotIn("as long here as there", self.document(entry("yield", value=20)))
 
     def test_every_work_can_be_shown(self):
-        entries = [entry(run.figures[0], run.subject) for turn in works.turns() for run in turn]
+        entries = [entry(run.figures[0], run.subject) for turn in workloads.turns() for run in turn]
         text = self.document(*entries)
         shown = text[text.index("## Switching"):]
-        for w in works.ALL_WORKS:
+        for w in workloads.ALL_WORKLOADS:
             if not w.name.startswith(("handoff_", "futex_wake")):
                 self.assertIn(f"`{w.name}`", shown)
         for state in ("cold", "parked", "warm", "mixed"):

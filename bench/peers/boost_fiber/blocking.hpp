@@ -5,7 +5,7 @@
 // workloads/ for what is timed.
 #pragma once
 
-#include "../../workloads/blocking_works.hpp"
+#include "../../workloads/blocking.hpp"
 #include "../../workloads/process_stats.hpp"
 #include "../threads/tasks.hpp"
 #include "subject.hpp"

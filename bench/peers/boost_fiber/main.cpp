@@ -194,12 +194,12 @@ peer::figures rounds_on(const char* work, const bench::settings& s) {
     return {peer::figure_of(work, threads, bench::per_round(s, run), "ms")};
 }
 
-struct work {
+struct workload {
     const char* name;
     peer::measure measure;
 };
 
-constexpr work works[] = {
+constexpr workload workloads[] = {
     {"yield", operations_on<1, 1'000'000, yield_pair>},
     {"spawn", operations_on<1, 128 * 4096, spawn_batches>},
     {"chan_unbuffered", operations_on<1, 250'000, round_trips>},
@@ -232,13 +232,13 @@ int complain(const std::string& what) {
                  "handoff_bench_boost_fiber: %s\n"
                  "usage: handoff_bench_boost_fiber --work NAME [--quick] [--goroutines N]; NAME is one of",
                  what.c_str());
-    for (const work& w : works) std::fprintf(stderr, " %s", w.name);
+    for (const workload& w : workloads) std::fprintf(stderr, " %s", w.name);
     std::fputc('\n', stderr);
     return 2;
 }
 
 int measure(std::string_view name, const bench::settings& s) {
-    for (const work& w : works) {
+    for (const workload& w : workloads) {
         if (name != w.name) continue;
         for (bench::figure& f : w.measure(w.name, s)) {
             f.extra.emplace_back("version", BOOST_VERSION / 100);

@@ -3,9 +3,9 @@
 // for what is timed.
 #pragma once
 
-#include "../../workloads/fork_join_works.hpp"
+#include "../../workloads/fork_join.hpp"
 #include "../../workloads/process_stats.hpp"
-#include "../../workloads/scale_works.hpp"
+#include "../../workloads/scale.hpp"
 #include "subject.hpp"
 
 #include <boost/context/stack_context.hpp>

@@ -14,7 +14,7 @@ import (
 
 // echo_blocking_*: descriptors that block, with syscall.Read and Write, which tell the scheduler of each call.
 // echo_net_*: package net, whose descriptors don't block: a goroutine parks until the poller finds it something to read.
-// See workloads/echo.cpp, and workloads/echo_works.hpp for what a server has to do.
+// See workloads/echo.cpp, and workloads/echo.hpp for what a server has to do.
 
 type echoShape struct {
 	work        string

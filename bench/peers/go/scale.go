@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// scaleShape is that of workloads/scale_works.hpp: a sample is several rounds if n is small.
+// scaleShape is that of workloads/scale.hpp: a sample is several rounds if n is small.
 type scaleShape struct{ n, rounds, samples int }
 
 func (s settings) scale() scaleShape {

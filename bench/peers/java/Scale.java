@@ -17,7 +17,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  *   scale_ready      N threads yield 3 times and end
  *   scale_sleeping   N threads sleep; until all have ended, less one sleep's length, divided by N
  *
- * N = --goroutines. How often what is repeated: see workloads/scale_works.hpp.
+ * N = --goroutines. How often what is repeated: see workloads/scale.hpp.
  */
 final class Scale {
     private static final int PROCS = 2;

@@ -13,10 +13,10 @@
 //   recovery                 a pool keeps its threads, so that its process is at once what it was before the storm:
 //                            see threads_after.
 
-#include "../../workloads/fault_works.hpp"
+#include "../../workloads/page_faults.hpp"
 #include "../../workloads/process_stats.hpp"
+#include "../../workloads/registry.hpp"
 #include "tasks.hpp"
-#include "../../workloads/works.hpp"
 
 #include <benchmark/benchmark.h>
 
@@ -242,20 +242,20 @@ std::vector<bench::figure> measure_lookups(const bench::settings& s) {
 template <class Tasks>
 struct register_for {
     register_for() {
-        using bench::register_work;
-        register_work({{"blocking_storm", "blocking_storm_warm"},
+        using bench::register_workload;
+        register_workload({{"blocking_storm", "blocking_storm_warm"},
                        Tasks::subject,
                        measure_storm<Tasks, bench::storm_1000x1ms>});
-        register_work({{"blocking_storm_busy"}, Tasks::subject, measure_storm_busy<Tasks>});
-        register_work({{"storm_10000x100us"}, Tasks::subject, measure_storm<Tasks, bench::storm_10000x100us>});
-        register_work({{"storm_100x50ms"}, Tasks::subject, measure_storm<Tasks, bench::storm_100x50ms>});
-        register_work({{"unguarded_storm"}, Tasks::subject, measure_storm<Tasks, bench::unguarded_1000x1ms>});
-        register_work({{"page_faults"}, Tasks::subject, measure_faults<Tasks>});
-        register_work({{"recovery"}, Tasks::subject, measure_recovery<Tasks>});
-        register_work({{"compute_beside_blocking"}, Tasks::subject, measure_compute_beside<Tasks>});
-        register_work({{"call_not_blocking"}, Tasks::subject, measure_call<Tasks>});
-        register_work({{"file_reads"}, Tasks::subject, measure_reads<Tasks>});
-        register_work({{"getaddrinfo"}, Tasks::subject, measure_lookups<Tasks>});
+        register_workload({{"blocking_storm_busy"}, Tasks::subject, measure_storm_busy<Tasks>});
+        register_workload({{"storm_10000x100us"}, Tasks::subject, measure_storm<Tasks, bench::storm_10000x100us>});
+        register_workload({{"storm_100x50ms"}, Tasks::subject, measure_storm<Tasks, bench::storm_100x50ms>});
+        register_workload({{"unguarded_storm"}, Tasks::subject, measure_storm<Tasks, bench::unguarded_1000x1ms>});
+        register_workload({{"page_faults"}, Tasks::subject, measure_faults<Tasks>});
+        register_workload({{"recovery"}, Tasks::subject, measure_recovery<Tasks>});
+        register_workload({{"compute_beside_blocking"}, Tasks::subject, measure_compute_beside<Tasks>});
+        register_workload({{"call_not_blocking"}, Tasks::subject, measure_call<Tasks>});
+        register_workload({{"file_reads"}, Tasks::subject, measure_reads<Tasks>});
+        register_workload({{"getaddrinfo"}, Tasks::subject, measure_lookups<Tasks>});
     }
 };
 

@@ -16,11 +16,11 @@
 //   scale_parked, scale_sleeping
 //                    std_thread alone. The threads wait for a latch.
 
-#include "../../workloads/fork_join_works.hpp"
+#include "../../workloads/fork_join.hpp"
 #include "../../workloads/process_stats.hpp"
-#include "../../workloads/scale_works.hpp"
+#include "../../workloads/registry.hpp"
+#include "../../workloads/scale.hpp"
 #include "tasks.hpp"
-#include "../../workloads/works.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -246,22 +246,22 @@ std::vector<bench::figure> measure_sleeping(const bench::settings& s) {
 template <class Tasks>
 struct register_for {
     register_for() {
-        using bench::register_work;
-        register_work({{"spawn"}, Tasks::subject, measure_spawn<Tasks>});
-        register_work({{"wait_group"}, Tasks::subject, measure_wait_group<Tasks>});
-        register_work({{"mutex_contended"}, Tasks::subject, measure_contended<Tasks>});
-        register_work({{"scale_ready"}, Tasks::subject, measure_ready<Tasks>});
+        using bench::register_workload;
+        register_workload({{"spawn"}, Tasks::subject, measure_spawn<Tasks>});
+        register_workload({{"wait_group"}, Tasks::subject, measure_wait_group<Tasks>});
+        register_workload({{"mutex_contended"}, Tasks::subject, measure_contended<Tasks>});
+        register_workload({{"scale_ready"}, Tasks::subject, measure_ready<Tasks>});
     }
 };
 
 const register_for<thread_per_task> in_threads;
-const bench::register_work queens_in_threads({{"nqueens"}, thread_per_task::subject, measure_queens});
-const bench::register_work parked_threads({{"scale_parked"}, thread_per_task::subject, measure_parked});
-const bench::register_work sleeping_threads({{"scale_sleeping"}, thread_per_task::subject, measure_sleeping});
+const bench::register_workload queens_in_threads({{"nqueens"}, thread_per_task::subject, measure_queens});
+const bench::register_workload parked_threads({{"scale_parked"}, thread_per_task::subject, measure_parked});
+const bench::register_workload sleeping_threads({{"scale_sleeping"}, thread_per_task::subject, measure_sleeping});
 const register_for<bench::task_pool> in_pool;
 #if HANDOFF_BENCH_HAS_ASIO
 const register_for<bench::asio_pool> in_asio;
-const bench::register_work timers({{"sleep_100k"}, bench::asio_pool::subject, measure_timers});
+const bench::register_workload timers({{"sleep_100k"}, bench::asio_pool::subject, measure_timers});
 #endif
 
 }  // namespace

@@ -2,9 +2,9 @@
 // is the pool of 64 threads that the other works that block have. A socket that blocks keeps its thread from the first
 // message to the last, so the pool serves no more connections than it has threads, and does not take part with 500.
 
-#include "../../workloads/echo_works.hpp"
+#include "../../workloads/echo.hpp"
+#include "../../workloads/registry.hpp"
 #include "tasks.hpp"
-#include "../../workloads/works.hpp"
 
 #include <functional>
 
@@ -25,12 +25,14 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {server.figure_of(Tasks::subject, procs)};
 }
 
-const bench::register_work few_threads({{"echo_blocking_50"},
-                                        "std_thread",
-                                        measure<bench::thread_per_task, bench::echo_50>});
-const bench::register_work many_threads({{"echo_blocking_500"},
-                                         "std_thread",
-                                         measure<bench::thread_per_task, bench::echo_500>});
-const bench::register_work in_pool({{"echo_blocking_50"}, "thread_pool", measure<bench::task_pool, bench::echo_50>});
+const bench::register_workload few_threads({{"echo_blocking_50"},
+                                            "std_thread",
+                                            measure<bench::thread_per_task, bench::echo_50>});
+const bench::register_workload many_threads({{"echo_blocking_500"},
+                                             "std_thread",
+                                             measure<bench::thread_per_task, bench::echo_500>});
+const bench::register_workload in_pool({{"echo_blocking_50"},
+                                        "thread_pool",
+                                        measure<bench::task_pool, bench::echo_50>});
 
 }  // namespace

@@ -1,4 +1,4 @@
-//! The echo servers: see workloads/echo.cpp, and workloads/echo_works.hpp for what a server has to do.
+//! The echo servers: see workloads/echo.cpp, and workloads/echo.hpp for what a server has to do.
 //!
 //!   echo_blocking_*   std's sockets, which block, and a spawn_blocking for each connection. The pool is left at its
 //!                     default of 512 threads, which are enough for all connections.

@@ -7,7 +7,7 @@
 //!   scale_ready      N tasks yield 3 times and end
 //!   scale_sleeping   N tasks sleep; until all have ended, less one sleep's length, divided by N
 //!
-//! N = --goroutines. How often what is repeated: see workloads/scale_works.hpp.
+//! N = --goroutines. How often what is repeated: see workloads/scale.hpp.
 
 use crate::figures::*;
 use std::future::Future;

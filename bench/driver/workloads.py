@@ -33,7 +33,7 @@ PARKED, QUICK_PARKED = 1_000_000, 200_000
 MOST_PARKED = {"java": 200_000}   # the figure is per goroutine, and hardly differs
 
 
-class Work(NamedTuple):
+class Workload(NamedTuple):
     """One process per subject: `--work name`, which prints a figure `name`, and one for each name in `also`."""
 
     name: str
@@ -51,29 +51,29 @@ def sized(name, size):
     return name if size is None else f"{name}_{size}"
 
 
-def work(name, what, peers="", also=(), grows=False, client=False):
-    return Work(name, what, ("handoff", *peers.split()), also, grows, client)
+def workload(name, what, peers="", also=(), grows=False, client=False):
+    return Workload(name, what, ("handoff", *peers.split()), also, grows, client)
 
 
-def echo_works():
+def echo_workloads():
     """An echo server beside a client that is handoff_bench itself. What a peer does without a guard is what it does
     anyway: see COUNTERPARTS. A thread of a pool serves one connection, so the pool of 64 is not asked for 500."""
     for connections, pool in ((50, "thread_pool"), (500, "")):
         what = f"echo server, {connections} connections"
-        yield work(f"echo_blocking_{connections}", f"{what}, sockets that block", f"go tokio std_thread {pool}",
-                   client=True)
-        yield work(f"echo_blocking_unguarded_{connections}", f"{what}, sockets that block, without any guard",
-                   client=True)
-        yield Work(f"echo_net_{connections}", f"{what}, the peers' own sockets, which don't block", ("go", "tokio"),
-                   client=True)
+        yield workload(f"echo_blocking_{connections}", f"{what}, sockets that block", f"go tokio std_thread {pool}",
+                       client=True)
+        yield workload(f"echo_blocking_unguarded_{connections}", f"{what}, sockets that block, without any guard",
+                       client=True)
+        yield Workload(f"echo_net_{connections}", f"{what}, the peers' own sockets, which don't block", ("go", "tokio"),
+                       client=True)
 
 
 def measured_of(subject, name, what, also=()):
     """A work that is not handoff's."""
-    return Work(name, what, (subject,), also)
+    return Workload(name, what, (subject,), also)
 
 
-def handoff_works():
+def handoff_workloads():
     """The time from a call that blocks to the next goroutine on its P: each way in each state of the threads."""
     states = {
         "cold": "a thread has to be created",
@@ -84,7 +84,7 @@ def handoff_works():
     peers = {"sysmon": "go", "adaptive": "", "immediate": "tokio"}
     for state, thread in states.items():
         for way, others in peers.items():
-            yield work(f"handoff_{state}_{way}", f"until the next goroutine runs, {way}: {thread}", others)
+            yield workload(f"handoff_{state}_{way}", f"until the next goroutine runs, {way}: {thread}", others)
 
 
 class Floor(NamedTuple):
@@ -106,75 +106,76 @@ ALL_THAT_BLOCK = f"go tokio java boost_fiber {THREADS}"
 
 class Theme(NamedTuple):
     title: str
-    works: tuple
+    workloads: tuple
 
 
 THEMES = {
     "switching": Theme("Switching and spawning", (
-        work("brackets", "entering and leaving a blocking call, nothing blocks", "go"),
-        work("yield", "yield, 1 P", "go tokio java boost_fiber"),
-        work("spawn", "spawn, run, exit, 1 P", f"go tokio java boost_fiber {THREADS}"),
-        work("wait_group", "add, done, wait, 1 P", f"go tokio java boost_fiber {THREADS}"),
-        work("skynet", "a tree of a million goroutines, 2 Ps", "go tokio java boost_fiber"),
-        work("sleep_100k", "100,000 goroutines sleep 1 ms, 2 Ps", "go tokio java boost_fiber asio"),
+        workload("brackets", "entering and leaving a blocking call, nothing blocks", "go"),
+        workload("yield", "yield, 1 P", "go tokio java boost_fiber"),
+        workload("spawn", "spawn, run, exit, 1 P", f"go tokio java boost_fiber {THREADS}"),
+        workload("wait_group", "add, done, wait, 1 P", f"go tokio java boost_fiber {THREADS}"),
+        workload("skynet", "a tree of a million goroutines, 2 Ps", "go tokio java boost_fiber"),
+        workload("sleep_100k", "100,000 goroutines sleep 1 ms, 2 Ps", "go tokio java boost_fiber asio"),
     )),
     "channels": Theme("Channels and locks", (
-        work("chan_unbuffered", "unbuffered channel, round trip, 1 P", "go tokio java boost_fiber"),
-        work("chan_buffered", "buffered channel, an item, 1 P", "go tokio java boost_fiber"),
-        work("chan_buffered_2p", "buffered channel, an item, 2 Ps", "go tokio java boost_fiber"),
-        work("select2", "select of two channels, with the send, 1 P", "go tokio"),
-        work("mutex_uncontended", "lock and unlock, nobody else", "go tokio java boost_fiber std_mutex"),
-        work("mutex_contended", "lock and unlock, contended on 2 Ps", f"go tokio java boost_fiber {THREADS}"),
-        work("rwmutex_read", "a reader's lock and unlock", "go tokio java"),
+        workload("chan_unbuffered", "unbuffered channel, round trip, 1 P", "go tokio java boost_fiber"),
+        workload("chan_buffered", "buffered channel, an item, 1 P", "go tokio java boost_fiber"),
+        workload("chan_buffered_2p", "buffered channel, an item, 2 Ps", "go tokio java boost_fiber"),
+        workload("select2", "select of two channels, with the send, 1 P", "go tokio"),
+        workload("mutex_uncontended", "lock and unlock, nobody else", "go tokio java boost_fiber std_mutex"),
+        workload("mutex_contended", "lock and unlock, contended on 2 Ps", f"go tokio java boost_fiber {THREADS}"),
+        workload("rwmutex_read", "a reader's lock and unlock", "go tokio java"),
     )),
     "blocking": Theme("Blocking calls", (
-        work("handoff_sysmon", "until the next goroutine runs, sysmon: calls 0 to 100 µs apart", "go"),
-        work("handoff_adaptive", "… adaptive, once learnt"),
-        work("handoff_immediate", "… immediate", "tokio"),
-        work("handoff_unguarded", "… without any guard"),
+        workload("handoff_sysmon", "until the next goroutine runs, sysmon: calls 0 to 100 µs apart", "go"),
+        workload("handoff_adaptive", "… adaptive, once learnt"),
+        workload("handoff_immediate", "… immediate", "tokio"),
+        workload("handoff_unguarded", "… without any guard"),
         measured_of("linux", "futex_wake", "waking a sleeping thread"),
-        *handoff_works(),
-        work("blocking_storm", "1,000 goroutines, 1 ms each, in blocking calls",
-             ALL_THAT_BLOCK, also=("blocking_storm_warm",)),
-        work("blocking_storm_busy", "the same after 100 ms of computing", ALL_THAT_BLOCK),
-        work("storm_10000x100us", "10,000 goroutines, 100 µs each, in blocking calls", ALL_THAT_BLOCK),
-        work("storm_100x50ms", "100 goroutines, 50 ms each, in blocking calls", ALL_THAT_BLOCK),
-        work("unguarded_storm", "1,000 goroutines, 1 ms each, in calls without any guard", f"go tokio {THREADS}"),
-        work("compute_beside_blocking", "computing beside 64 goroutines in 1 ms calls, of what it is without them",
-             ALL_THAT_BLOCK),
-        work("page_faults", "computing beside 64 goroutines that walk a cold mapped file, of what it is without them",
-             f"go tokio {THREADS}"),
-        work("call_not_blocking", "announcing a call that returns at once", ALL_THAT_BLOCK),
+        *handoff_workloads(),
+        workload("blocking_storm", "1,000 goroutines, 1 ms each, in blocking calls",
+                 ALL_THAT_BLOCK, also=("blocking_storm_warm",)),
+        workload("blocking_storm_busy", "the same after 100 ms of computing", ALL_THAT_BLOCK),
+        workload("storm_10000x100us", "10,000 goroutines, 100 µs each, in blocking calls", ALL_THAT_BLOCK),
+        workload("storm_100x50ms", "100 goroutines, 50 ms each, in blocking calls", ALL_THAT_BLOCK),
+        workload("unguarded_storm", "1,000 goroutines, 1 ms each, in calls without any guard", f"go tokio {THREADS}"),
+        workload("compute_beside_blocking", "computing beside 64 goroutines in 1 ms calls, of what it is without them",
+                 ALL_THAT_BLOCK),
+        workload("page_faults",
+                 "computing beside 64 goroutines that walk a cold mapped file, of what it is without them",
+                 f"go tokio {THREADS}"),
+        workload("call_not_blocking", "announcing a call that returns at once", ALL_THAT_BLOCK),
         # (A native call of Java's pins its carrier: a storm makes no threads.)
-        work("recovery", "after a storm, until the threads are gone again", f"go tokio boost_fiber {THREADS}"),
-        work("file_reads", "reading 4 KiB from the device, 1,000 goroutines", ALL_THAT_BLOCK),
-        work("getaddrinfo", "looking up localhost, 200 goroutines", ALL_THAT_BLOCK),
-        *echo_works(),
+        workload("recovery", "after a storm, until the threads are gone again", f"go tokio boost_fiber {THREADS}"),
+        workload("file_reads", "reading 4 KiB from the device, 1,000 goroutines", ALL_THAT_BLOCK),
+        workload("getaddrinfo", "looking up localhost, 200 goroutines", ALL_THAT_BLOCK),
+        *echo_workloads(),
     )),
     "fork_join": Theme("Fork and join", (
-        work("fib", "fib(24), a goroutine a call, 2 Ps", "go tokio java boost_fiber"),
-        work("nqueens", "10 queens, a goroutine for each of the first 4 rows' placements, 2 Ps",
-             "go tokio java boost_fiber std_thread"),
+        workload("fib", "fib(24), a goroutine a call, 2 Ps", "go tokio java boost_fiber"),
+        workload("nqueens", "10 queens, a goroutine for each of the first 4 rows' placements, 2 Ps",
+                 "go tokio java boost_fiber std_thread"),
     )),
     "growth": Theme("Cost as work grows", (
-        work("parked_memory", "resident memory of a parked goroutine, a million of them", "go tokio java",
-             also=("parked_page_tables",)),
-        work("scale_parked", "N goroutines are spawned, park, are woken, end", "go tokio java boost_fiber std_thread",
-             grows=True),
-        work("scale_ready", "N goroutines are spawned, yield three times, end", f"go tokio java boost_fiber {THREADS}",
-             grows=True),
-        work("scale_sleeping", "N goroutines are spawned, sleep, end; less the sleep",
-             "go tokio java boost_fiber std_thread", grows=True),
+        workload("parked_memory", "resident memory of a parked goroutine, a million of them", "go tokio java",
+                 also=("parked_page_tables",)),
+        workload("scale_parked", "N goroutines are spawned, park, are woken, end",
+                 "go tokio java boost_fiber std_thread", grows=True),
+        workload("scale_ready", "N goroutines are spawned, yield three times, end",
+                 f"go tokio java boost_fiber {THREADS}", grows=True),
+        workload("scale_sleeping", "N goroutines are spawned, sleep, end; less the sleep",
+                 "go tokio java boost_fiber std_thread", grows=True),
     )),
     "floors": Theme("What the machine itself takes", (
         measured_of("linux", tuple(FLOORS)[0], "what no runtime can do without", also=tuple(FLOORS)[1:]),
     )),
 }
-ALL_WORKS = [w for theme in THEMES.values() for w in theme.works]
+ALL_WORKLOADS = [w for theme in THEMES.values() for w in theme.workloads]
 
 # What --quick leaves out: idle threads are kept for longer than it could wait, and a million tasks, four times over, take
 # some peers as long as many other works together.
-NOT_QUICK_WORKS = {"recovery"}
+NOT_QUICK_WORKLOADS = {"recovery"}
 # (Java's two processors are pinned by two calls of 50 ms at a time.)
 NOT_QUICK = {("skynet", "boost_fiber"), ("skynet", "java"), ("skynet", "tokio"), ("storm_100x50ms", "java")}
 
@@ -195,8 +196,8 @@ def sizes_of(w, quick):
 
 def turns(quick=False):
     """Lists of Runs. The Runs of a list take turns: the same work by all its subjects."""
-    for w in ALL_WORKS:
-        if quick and w.name in NOT_QUICK_WORKS:
+    for w in ALL_WORKLOADS:
+        if quick and w.name in NOT_QUICK_WORKLOADS:
             continue
         for size in sizes_of(w, quick):
             yield [Run(subject, w.name, w.figures(size), size, w.client) for subject in w.subjects

@@ -1,7 +1,7 @@
 // The shape of page_faults, for all subjects that are written in C++: see page_faults.cpp.
 #pragma once
 
-#include "blocking_works.hpp"
+#include "blocking.hpp"
 
 #include <algorithm>
 #include <cerrno>

@@ -11,16 +11,16 @@ namespace bench {
 
 // A work measures itself once and may report more than one figure (a storm and its warm repetition). It is found by
 // any of those figures' names.
-struct work {
+struct workload {
     std::vector<std::string_view> figures;
     std::string_view subject;
     std::vector<figure> (*measure)(const settings&);
 };
 
-std::vector<work>& works();
+std::vector<workload>& workloads();
 
-struct register_work {
-    explicit register_work(work w) { works().push_back(std::move(w)); }
+struct register_workload {
+    explicit register_workload(workload w) { workloads().push_back(std::move(w)); }
 };
 
 }  // namespace bench
