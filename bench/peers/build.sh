@@ -1,7 +1,38 @@
-# How the peers that come with a tool chain of their own are built. Sourced by bench/run, which has set `root`, the top
-# of the repository, and `build`, where it builds. Each build_PEER leaves a program $build/peers/handoff_bench_PEER; what
-# is needed for it is told by PEER_missing, which prints nothing if all is there.
-# shellcheck shell=bash disable=SC2154 # root and build
+# How the peers that have a program of their own are built. Sourced by bench/run, which has set `root`, the top of the
+# repository, `build`, the directory in which it builds, and CXX. PEER_missing prints what PEER needs and this machine
+# lacks, nothing if all is there. build_PEER leaves the program $build/peers/handoff_bench_PEER. No tool chain is
+# fetched. The peers in peers/threads need nothing here: they are part of handoff_bench.
+# shellcheck shell=bash disable=SC2154 # root, build and CXX
+
+# ---- Go: no module is fetched.
+
+go_missing() { command -v go >/dev/null || echo "there is no go command"; }
+
+# A second program, with cgo, is for the look-up of names alone: with cgo Go would start its threads in another way.
+build_go() (
+    program=$build/peers/handoff_bench_go
+    cd "$root/bench/peers/go" || exit
+    export GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-mod=readonly
+    CGO_ENABLED=0 go build -o "$program" . || exit
+    CGO_ENABLED=1 go build -o "${program}_cgo" . || rm -f "${program}_cgo"
+)
+
+# ---- Boost.Fiber: Boost is looked for where the compiler finds it.
+
+has_header() {
+    # shellcheck disable=SC2086
+    $CXX -x c++ -fsyntax-only -include "$1" /dev/null 2>/dev/null
+}
+
+boost_fiber_missing() {
+    has_header boost/fiber/all.hpp || echo "there is no <boost/fiber/all.hpp> (libboost-fiber-dev in Debian)"
+}
+
+build_boost_fiber() {
+    # shellcheck disable=SC2086 # both may hold words
+    $CXX ${CXXFLAGS:-} -std=c++20 -O2 -g -DNDEBUG "$root"/bench/peers/boost_fiber/*.cpp \
+        -o "$build/peers/handoff_bench_boost_fiber" -lboost_fiber -lboost_context -pthread
+}
 
 # ---- Tokio: cargo fetches the crates that its lock file names, if it hasn't got them.
 
