@@ -45,7 +45,7 @@ def change_of(old, new, tolerance):
 
 
 def changes(old_run, new_run, subject, only, tolerance):
-    """Changes of the works that both have, in the order of bench/run, and the names that only the one or other has."""
+    """Changes of the workloads that both have, in the order of bench/run, and the names that only one of them has."""
     def of_subject(run):
         return {work: entry for (work, s), entry in by_work_and_subject(run["figures"]).items()
                 if s == subject and (only is None or only.search(work))}
@@ -79,7 +79,7 @@ def percent_text(change):
 def print_table(all_changes):
     rows = [(c.work, amount(c.old["value"], c.old["unit"]), spread(c.old), amount(c.new["value"], c.new["unit"]),
              spread(c.new), percent_text(c), "" if c.verdict == "same" else c.verdict) for c in all_changes]
-    print(text_table(("work", "old", "spread", "new", "spread", "change", ""), rows))
+    print(text_table(("workload", "old", "spread", "new", "spread", "change", ""), rows))
 
 
 def tolerance_value(text):
@@ -105,7 +105,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("old", metavar="OLD.json")
     parser.add_argument("new", metavar="NEW.json")
     parser.add_argument("--tolerance", type=tolerance_value, default=10.0, metavar="PERCENT", help="default: 10")
-    parser.add_argument("--only", type=regex, metavar="REGEX", help="the works whose names contain a match")
+    parser.add_argument("--only", type=regex, metavar="REGEX", help="the workloads whose names contain a match")
     parser.add_argument("--subject", default="handoff", metavar="NAME", help="whose figures; default: handoff")
     return parser.parse_args(arguments)
 
@@ -132,7 +132,7 @@ def main():
     for name in only_new:
         print(f"bench/compare: {name}: only in {arguments.new}", file=sys.stderr)
     if not compared:
-        return fail("the files have no work in common" + (f" that --only {arguments.only.pattern} matches"
+        return fail("the files have no workload in common" + (f" that --only {arguments.only.pattern} matches"
                                                           if arguments.only else ""))
     for warning in warnings_about(old_run, new_run):
         print(f"bench/compare: {warning}", file=sys.stderr)

@@ -1,5 +1,5 @@
-"""The figures of a run as bench/run keeps them: one entry per work and subject over all rounds, and the JSON file that
-holds them beside the machine's description. bench/compare reads such files.
+"""The figures of a run as bench/run keeps them: one entry per workload and subject over all rounds, and the JSON file
+that holds them beside the machine's description. bench/compare reads such files.
 
     {"date": "2026-11-25T19:45:00+00:00", "quick": false, "rounds": 5, "machine": {...},
      "left_out": {"java": "why"}, "failures": ["..."], "notes": ["..."],
@@ -23,7 +23,7 @@ class BadFile(Exception):
 
 
 def over_rounds(figures):
-    """The entry for what each round's process printed of one work and subject."""
+    """The entry for what each round's process printed of one workload and subject."""
     values = [f["value"] for f in figures]
     entry = {key: figures[0][key] for key in ("work", "subject", "procs")}
     entry["value"] = statistics.median(values)
@@ -111,6 +111,6 @@ def check_entry(path, number, entry):
         raise BadFile(f"{path}: figure {number} is no object")
     for key, kind in REQUIRED.items():
         if key not in entry:
-            raise BadFile(f'{path}: figure {number} ({entry.get("work", "of no work")}) has no "{key}"')
+            raise BadFile(f'{path}: figure {number} ({entry.get("work", "of no workload")}) has no "{key}"')
         if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
             raise BadFile(f'{path}: figure {number} ({entry["work"]}): "{key}" is {entry[key]!r}')

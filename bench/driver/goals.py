@@ -80,7 +80,7 @@ def against(found, entry, rival):
         missing = "no peer" if subject is None else f"no {subject}" if key == "value" else f"no {key} of {subject}"
         return Verdict(name, goal, value, missing, "not measured")
     theirs = f"{subject}: {amount(other[key], unit_of(other, key))}"
-    if entry.get("capped"):   # by the work's own patience
+    if entry.get("capped"):   # by the workload's own patience
         return Verdict(name, goal, f"not within {value}", theirs, "not measured")
     verdict, ratio = judge_values(entry, other, key, rival.times)
     return Verdict(name, goal, value, theirs if ratio is None else f"{theirs}, {ratio:.2f}x", verdict)

@@ -1,4 +1,4 @@
-// handoff_bench: all works under Google Benchmark, or a single one, once, for bench/run.
+// handoff_bench: all workloads under Google Benchmark, or a single one, once, for bench/run.
 
 #include "../workloads/echo.hpp"
 #include "../workloads/registry.hpp"
@@ -24,12 +24,12 @@ std::vector<workload>& workloads() {
 namespace {
 
 constexpr const char usage[] =
-    "usage: handoff_bench [--benchmark_...]     every work under Google Benchmark\n"
+    "usage: handoff_bench [--benchmark_...]     every workload under Google Benchmark\n"
     "       handoff_bench --work NAME [--subject NAME] [--quick] [--goroutines N]\n"
-    "                                           one work, once; prints its figures, a line of JSON each\n"
-    "       handoff_bench --list                the works and subjects that --work knows\n"
+    "                                           one workload, once; prints its figures, a line of JSON each\n"
+    "       handoff_bench --list                the workloads and subjects that --work knows\n"
     "       handoff_bench --echo-client PORT CONNECTIONS [--quick]\n"
-    "                                           what the servers of the works echo_* start, of all subjects\n";
+    "                                           what the servers of the workloads echo_* start, of all subjects\n";
 
 int complain(const std::string& what) {
     std::fprintf(stderr, "handoff_bench: %s\n%s", what.c_str(), usage);
@@ -61,7 +61,7 @@ int measure(std::string_view name, std::string_view subject, const settings& s) 
         }
         return 0;
     }
-    return complain("no work '" + std::string(name) + "' of '" + std::string(subject) + "'; see --list");
+    return complain("no workload '" + std::string(name) + "' of '" + std::string(subject) + "'; see --list");
 }
 
 int echo_client(int argc, char** argv) {

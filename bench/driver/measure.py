@@ -43,7 +43,7 @@ def selecting_regex(text):
     except re.error as e:
         raise argparse.ArgumentTypeError(f"{text}: no regular expression: {e}")
     if not any(regex.search(name) for name in all_figures()):
-        raise argparse.ArgumentTypeError(f"{text} matches no work; they are {', '.join(all_figures())}")
+        raise argparse.ArgumentTypeError(f"{text} matches no workload; they are {', '.join(all_figures())}")
     return regex
 
 
@@ -141,7 +141,7 @@ class Progress:
 
 
 class NoSuchWorkload(Exception):
-    """The program does not have the work."""
+    """The program does not have the workload."""
 
 
 def available_bytes():
@@ -182,7 +182,7 @@ def output_of(command):
     said = f": {done.stderr.strip()}" if done.stderr.strip() else ""
     if done.returncode < 0:
         raise RuntimeError(f"died of {signal.Signals(-done.returncode).name}{said}")
-    if done.returncode == 2:   # all programs end so when they don't know the work
+    if done.returncode == 2:   # all programs end so when they don't know the workload
         raise NoSuchWorkload(f"ended with status 2{said}")
     if done.returncode:
         raise RuntimeError(f"ended with status {done.returncode}{said}")
@@ -217,7 +217,7 @@ class Measurement:
         self.turns, self.programs, self.quick, self.deadline = all_turns, programs, quick, deadline
         self.printed = {}       # lists of what each round printed, by (work, subject)
         self.failures = []      # texts
-        self.not_there = []     # (figure, subject): the program does not know the work
+        self.not_there = []     # (figure, subject): the program does not know the workload
         self.notes = []
         self.out = set()        # Runs that are not tried again
         self.seconds = {}       # that the last process of a Run took

@@ -65,7 +65,7 @@ def as_text(run):
                 rows.append((name, subject, value_text(entry), spread(entry),
                              "" if subject == "handoff" else ratio_text(ratio_to_ours(found, name, subject)),
                              ", ".join(f"{v.goal}: {v.verdict}" for v in verdicts)))
-    return text_table(("work", "subject", "figure", "spread", "ratio", "goal"), rows)
+    return text_table(("workload", "subject", "figure", "spread", "ratio", "goal"), rows)
 
 
 # ---- Parts of the document -----------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def workload_label(name, workloads):
 
 def plain_workloads_table(found, workloads):
     return wide_table(found, [(workload_label(name, workloads), name) for w in workloads for name in w.figures()],
-                      "work")
+                      "workload")
 
 
 def details_table(found, workloads):
@@ -246,12 +246,12 @@ def floors_section(found):
     rows = [(f"{FLOORS[name].what} (`{name}`)", value_text(entry), spread(entry),
              amount(FLOORS[name].where_goals_were_set, "ns"), ratio_text(times))
             for name, entry, times in floors_here(found)]
-    head = ("floor", "here", "spread", "where the goals were set", "here / there")
+    head = ("hardware floor", "here", "spread", "where the goals were set", "here / there")
     return markdown_table(head, rows) if rows else ""
 
 
 def other_machine(found):
-    """A sentence on how this machine differs from the one that the goals were set on; "" without its floors."""
+    """A sentence on how this machine differs from the one that the goals were set on; "" if its floors are unknown."""
     times = [times for _, _, times in floors_here(found)]
     if not times:
         return ""
@@ -315,14 +315,15 @@ bench/run --only handoff_ --peers go --json new.json  # some of it; the report, 
 bench/compare docs/benchmarks/figures.json new.json   # what got slower since, what got faster
 ```
 
-Each round starts a process for each work and subject, the subjects of a work one after the other, and then the round \
-begins anew. A figure is the median over the rounds of what the processes say; the spread is the smallest and the \
-largest of them. When time runs short, the longest works get fewer rounds. A quick run leaves out {", ".join(left)}.
+Each round starts a process for each workload and subject, the subjects of a workload one after the other, and then \
+the round begins anew. A figure is the median over the rounds of what the processes say; the spread is the smallest \
+and the largest of them. When time runs short, the longest workloads get fewer rounds. A quick run leaves out \
+{", ".join(left)}.
 
 **ratio** is how many times better handoff is in the same run: above 1x handoff is better, below 1x the peer is. \
-What each work does, and what is timed, stands at the head of its file in `bench/workloads/`; all programs follow the \
-rules of `bench/workloads/figures.hpp`, each in the idiom of its users. These figures as JSON: `figures.json` in the \
-directory beside this page."""
+What each workload does, and what is timed, stands at the head of its file in `bench/workloads/`; all programs follow \
+the rules of `bench/workloads/figures.hpp`, each in the idiom of its users. These figures as JSON: `figures.json` in \
+the directory beside this page."""
 
 
 def subjects_section(run, found):
@@ -333,7 +334,7 @@ def subjects_section(run, found):
     if absent:
         text += "\n\nNot there:\n\n" + "\n".join(f"- `{s}`: {reason}" for s, reason in absent)
     limits = ", ".join(f"`{s}` up to {most:,}" for s, most in MOST_GOROUTINES.items())
-    text += f"\n\nA dash says that a subject has no way to do the work, or is not asked to: of what grows, {limits}."
+    text += f"\n\nA dash says that a subject has no way to run the workload, or is not asked to: of what grows, {limits}."
     return text
 
 
@@ -353,9 +354,9 @@ def goals_section(found):
     rows = [(f"`{v.name}`", v.goal, v.figure, v.compared_with, f"**{v.verdict}**" if v.verdict != "met" else "met")
             for v in sorted(verdicts, key=lambda v: order[v.verdict])]
     unknown = sum(v.verdict == "not measured" for v in verdicts)
-    return (f"## Goals\n\n{met} of {len(verdicts) - unknown} met. No work is to be slower than Go's; the higher goals "
-            f"are the design's.{other_machine(found)}\n\n"
-            + markdown_table(("work", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
+    return (f"## Goals\n\n{met} of {len(verdicts) - unknown} met. No workload is to be slower than Go's; the higher "
+            f"goals are the design's.{other_machine(found)}\n\n"
+            + markdown_table(("workload", "goal", "handoff", "compared with", "verdict"), rows, 2, 2))
 
 
 def better_peers_section(found):
@@ -372,7 +373,7 @@ def better_peers_section(found):
     if not rows:
         return "## Where a peer is better\n\nNowhere in this run."
     return ("## Where a peer is better\n\n"
-            + markdown_table(("work", "peer", "handoff", "the peer", "ratio", ""), rows, 2, 1))
+            + markdown_table(("workload", "peer", "handoff", "the peer", "ratio", ""), rows, 2, 1))
 
 
 def document(run, pictures):

@@ -1,4 +1,4 @@
-"""What the benchmarks measure: the works with who takes part in them, the goals, and what is compared with what."""
+"""What the benchmarks measure: the workloads with who takes part in them, the goals, and what is compared with what."""
 
 from typing import NamedTuple
 
@@ -21,12 +21,12 @@ PEERS = [subject for subject in SUBJECTS if subject != "handoff"]
 # The subjects that handoff_bench itself measures.
 IN_HANDOFF_BENCH = {"handoff", "asio", "thread_pool", "std_thread", "std_mutex", "linux"}
 
-# ---- Works ---------------------------------------------------------------------------------------------------------
+# ---- Workloads -----------------------------------------------------------------------------------------------------
 
 SIZES = tuple(10**exponent for exponent in range(7))
 QUICK_SIZES = (1, 1_000, 100_000)
-# With more goroutines than that a subject is not asked for a work that grows. Boost.Fiber maps a stack for each, a
-# million of Java's take minutes, and more than 10,000 threads is what most systems refuse.
+# With more goroutines than that a subject is not asked for a workload that grows. Boost.Fiber maps a stack for each,
+# a million of Java's take minutes, and more than 10,000 threads is what most systems refuse.
 MOST_GOROUTINES = {"boost_fiber": 100_000, "java": 100_000, "std_thread": 10_000}
 
 PARKED, QUICK_PARKED = 1_000_000, 200_000
@@ -69,7 +69,7 @@ def echo_workloads():
 
 
 def measured_of(subject, name, what, also=()):
-    """A work that is not handoff's."""
+    """A workload that is not handoff's."""
     return Workload(name, what, (subject,), also)
 
 
@@ -88,6 +88,8 @@ def handoff_workloads():
 
 
 class Floor(NamedTuple):
+    """A hardware floor: what the processor or the kernel takes for a step that no runtime can leave out."""
+
     what: str
     where_goals_were_set: float   # on the machine by which the goals in GOALS were chosen, in ns
 
@@ -173,8 +175,8 @@ THEMES = {
 }
 ALL_WORKLOADS = [w for theme in THEMES.values() for w in theme.workloads]
 
-# What --quick leaves out: idle threads are kept for longer than it could wait, and a million tasks, four times over, take
-# some peers as long as many other works together.
+# What --quick leaves out: idle threads are kept for longer than it could wait, and a million tasks, four times over,
+# take some peers as long as many other workloads together.
 NOT_QUICK_WORKLOADS = {"recovery"}
 # (Java's two processors are pinned by two calls of 50 ms at a time.)
 NOT_QUICK = {("skynet", "boost_fiber"), ("skynet", "java"), ("skynet", "tokio"), ("storm_100x50ms", "java")}
@@ -195,7 +197,7 @@ def sizes_of(w, quick):
 
 
 def turns(quick=False):
-    """Lists of Runs. The Runs of a list take turns: the same work by all its subjects."""
+    """Lists of Runs. The Runs of a list take turns: the same workload by all its subjects."""
     for w in ALL_WORKLOADS:
         if quick and w.name in NOT_QUICK_WORKLOADS:
             continue
@@ -227,8 +229,8 @@ def unit_of(entry, key):
 
 
 def counterparts():
-    """What a peer has in place of a work that it does not have, by (work, peer). All of Go's blocking calls wait for
-    its sysmon, all of Tokio's hand over at once. No peer has a guard to leave out."""
+    """What a peer has in place of a workload that it does not have, by (work, peer). All of Go's blocking calls wait
+    for its sysmon, all of Tokio's hand over at once. No peer has a guard to leave out."""
     ways = {"go": "sysmon", "tokio": "immediate"}
     result = {("handoff_unguarded", "go"): "handoff_sysmon"}
     for connections in (50, 500):
@@ -281,7 +283,7 @@ class Goal(NamedTuple):
     """At most so much, in the figure's unit; at least so many times better than Go; how far against other rivals."""
 
     most: float = None
-    times_go: float = 1   # no work is to be slower than Go's
+    times_go: float = 1   # no workload is to be slower than Go's
     rivals: tuple = ()
 
 

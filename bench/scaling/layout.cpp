@@ -1,7 +1,7 @@
 #include "layout.hpp"
 
 #include "sched/sched.hpp"
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <algorithm>
 #include <cstdio>

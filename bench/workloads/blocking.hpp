@@ -1,4 +1,4 @@
-// The shapes of the works that block, for all subjects that are written in C++.
+// The shapes of the workloads that block, for all subjects that are written in C++.
 #pragma once
 
 #include "figures.hpp"

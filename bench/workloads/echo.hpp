@@ -1,5 +1,5 @@
-// The shape of the works echo_*, for all subjects: a server with a goroutine, thread or task for each connection, and a
-// client that is a process of its own. See echo.cpp.
+// The shape of the workloads echo_*, for all subjects: a server with a goroutine, thread or task for each connection,
+// and a client that is a process of its own. See echo.cpp.
 //
 // The client is the same program for all servers, `handoff_bench --echo-client PORT CONNECTIONS [--quick]`. It measures,
 // also the processor time of its server, which is the process that started it; so a server only has to serve:

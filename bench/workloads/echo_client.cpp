@@ -1,4 +1,4 @@
-// The client of the works echo_*: see echo.hpp. One thread with epoll, whatever the server is.
+// The client of the workloads echo_*: see echo.hpp. One thread with epoll, whatever the server is.
 //
 // It opens all connections, and sends a message on each and waits until all are answered, so that each has its goroutine
 // or thread. From then on each connection pauses and sends, for a while that is not measured and one that is. The pauses

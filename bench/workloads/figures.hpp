@@ -1,7 +1,7 @@
 // What every benchmark program here shares: settings, samples, and a figure printed as a line of JSON.
 //
 // The peers are to be compared, so all of them, in whichever language, follow the same rules:
-//  - a work runs the same number of operations everywhere; nothing is calibrated to the subject's speed;
+//  - a workload runs the same number of operations everywhere; nothing is calibrated to the subject's speed;
 //  - one sample (or the stated number of rounds) is run and thrown away first;
 //  - a process reports the median of its samples, and the smallest and largest beside it;
 //  - bench/run starts a process per subject in turns, several times over, and takes the median of those.
@@ -21,11 +21,11 @@ namespace bench {
 
 // What the command line asked for.
 struct settings {
-    bool quick = false;          // fewer operations, the same work
-    std::size_t goroutines = 0;  // of parked_memory and scale_*; 0: the work's own number
+    bool quick = false;          // fewer operations, the same workload
+    std::size_t goroutines = 0;  // of parked_memory and scale_*; 0: the workload's own number
 };
 
-// A figure is what one process measured of one work.
+// A figure is what one process measured of one workload.
 struct figure {
     std::string work;
     std::string subject;
@@ -95,7 +95,7 @@ std::vector<double> per_round(const settings& s, Run run) {
     return samples;
 }
 
-// check_sum is for works that pass the numbers from 0 to n - 1 on, and add up what arrives.
+// check_sum is for workloads that pass the numbers from 0 to n - 1 on, and add up what arrives.
 inline void check_sum(std::int64_t sum, std::size_t n) {
     const auto count = static_cast<std::int64_t>(n);
     if (sum != count * (count - 1) / 2) throw std::runtime_error("the items add up to " + std::to_string(sum));

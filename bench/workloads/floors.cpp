@@ -1,5 +1,6 @@
-// floor_*: what the processor and the kernel take, whatever the runtime (the subject `linux`). The goals in nanoseconds
-// were set on a machine that had these prices, too (driver/workloads.py): by them a figure of another machine can be judged.
+// floor_*: the hardware floors, which are what the processor and the kernel take, whatever the runtime (the subject
+// `linux`). The goals in nanoseconds were set on another machine, whose floors are in driver/workloads.py. By comparing
+// the two, a figure can be judged on any machine.
 //
 //   floor_switch   from one stack to another and back by Boost.Context, halved.
 //   floor_cas      a compare-and-exchange of a word in the own cache.

@@ -1,4 +1,4 @@
-// The arithmetic of the fork-join works, for all subjects that are written in C++.
+// The arithmetic of the fork-join workloads, for all subjects that are written in C++.
 #pragma once
 
 #include "figures.hpp"

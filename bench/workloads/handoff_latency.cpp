@@ -3,7 +3,7 @@
 // What a round is stands in handoff_round.hpp. Between rounds A computes for 0 to 100 µs: a call comes at any moment of
 // the monitor's period, and threads without work have gone to sleep. The value is the median round. `back_to_back` is
 // the median of rounds without that pause, which fall into step with the monitor and find threads that have only just
-// gone idle. Where a sleeping thread is woken, the kernel's part is that of the work futex_wake.
+// gone idle. Where a sleeping thread is woken, the kernel's part is that of the workload futex_wake.
 //
 //   handoff_sysmon      syscall_guard{handoff_policy::sysmon}
 //   handoff_immediate   syscall_guard{handoff_policy::immediate}

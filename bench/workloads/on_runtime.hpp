@@ -1,4 +1,4 @@
-// What the works share whose operations are run by one goroutine of a runtime of their own.
+// What the workloads share whose operations are run by one goroutine of a runtime of their own.
 #pragma once
 
 #include "registry.hpp"
@@ -12,7 +12,7 @@
 
 namespace bench {
 
-// operations_on is the figure of a work whose value is that of per_operation.
+// operations_on is the figure of a workload whose value is that of per_operation.
 template <class Run>
 std::vector<figure> operations_on(unsigned procs, const char* work, const settings& s, std::size_t operations, Run run,
                                   const char* subject = "handoff") {
@@ -21,7 +21,7 @@ std::vector<figure> operations_on(unsigned procs, const char* work, const settin
     return {{work, subject, procs, median(samples), "ns", spread_of(samples)}};
 }
 
-// rounds_on is the figure of a work whose value is that of per_round.
+// rounds_on is the figure of a workload whose value is that of per_round.
 template <class Run>
 std::vector<figure> rounds_on(unsigned procs, const char* work, const settings& s, Run run) {
     handoff::runtime rt({.procs = procs});

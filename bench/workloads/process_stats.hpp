@@ -1,4 +1,4 @@
-// What the works that block tell of their process: how many threads it had, how much memory.
+// What the workloads that block tell of their process: how many threads it had, how much memory.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// The works that `handoff_bench --work NAME` can be asked for. Each benchmark file registers its own; beside that it
-// has the same work as a Google Benchmark.
+// The workloads that `handoff_bench --work NAME` can be asked for. Each benchmark file registers its own; beside that
+// it has the same workload as a Google Benchmark.
 #pragma once
 
 #include "figures.hpp"
@@ -9,7 +9,7 @@
 
 namespace bench {
 
-// A work measures itself once and may report more than one figure (a storm and its warm repetition). It is found by
+// A workload measures itself once and may report more than one figure (a storm and its warm repetition). It is found by
 // any of those figures' names.
 struct workload {
     std::vector<std::string_view> figures;

@@ -1,4 +1,4 @@
-// How the scale_* works are repeated, for all subjects that are written in C++.
+// How the scale_* workloads are repeated, for all subjects that are written in C++.
 #pragma once
 
 #include "figures.hpp"

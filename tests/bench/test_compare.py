@@ -97,7 +97,7 @@ class Compare(unittest.TestCase):
         self.assert_refused(run_of(entry("yield") | {"value": "fast"}), "\"value\" is 'fast'")
         self.assert_refused(run_of(entry("yield"), entry("yield")), "yield of handoff is there twice")
         self.assert_refused(run_of(entry("yield", "go")), "old.json has no figures of handoff; it has those of go")
-        self.assert_refused(run_of(entry("spawn")), "no work in common")
+        self.assert_refused(run_of(entry("spawn")), "no workload in common")
 
     def test_a_file_that_is_not_there(self):
         done = call(os.path.join(BENCH, "compare"), os.path.join(self.directory.name, "none.json"), "/dev/null")

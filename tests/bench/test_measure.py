@@ -116,7 +116,7 @@ class Driver(unittest.TestCase):
             self.assertIn("`java`: there is no JDK", document.read())
 
     def test_bad_arguments(self):
-        for option, message in (("--only=nothing", "matches no work"), ("--only=(", "no regular expression"),
+        for option, message in (("--only=nothing", "matches no workload"), ("--only=(", "no regular expression"),
                                 ("--rounds=0", "no number above 0"), ("--json=/nowhere/x", "there is no directory"),
                                 ("--json=/", "can't write /"), ("--program=cobol=x", "no SUBJECT=VALUE")):
             done = self.run_with("--check", option)

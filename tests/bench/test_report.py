@@ -131,7 +131,7 @@ class Goals(unittest.TestCase):
 
 
 class Rivals(unittest.TestCase):
-    """Goals against rivals. They are asked of made-up figures, so that no goal of a work stands in the way."""
+    """Goals against rivals. They are asked of made-up figures, so that no goal of a workload stands in the way."""
 
     def against(self, rivals, *entries):
         """The goals, and the verdicts, on handoff's figure, which is the first of the entries."""

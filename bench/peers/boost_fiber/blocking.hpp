@@ -1,8 +1,8 @@
-// The works that block, in Boost.Fiber. It has no way to take other fibers off a thread that blocks, so the calls are
-// handed to a plain pool of 64 threads, and the fiber waits for a fibers::future, as Boost.Fiber's documentation has it
-// for asynchronous calls. The fibers are on two threads with the default scheduler, half of them on each. The pool is
-// there before the clock starts. See storms.cpp, beside_blocking.cpp, file_reads.cpp, getaddrinfo.cpp and recovery.cpp in
-// workloads/ for what is timed.
+// The workloads that block, in Boost.Fiber. It has no way to take other fibers off a thread that blocks, so the calls
+// are handed to a plain pool of 64 threads, and the fiber waits for a fibers::future, as Boost.Fiber's documentation
+// has it for asynchronous calls. The fibers are on two threads with the default scheduler, half of them on each. The
+// pool is there before the clock starts. See storms.cpp, beside_blocking.cpp, file_reads.cpp, getaddrinfo.cpp and
+// recovery.cpp in workloads/ for what is timed.
 #pragma once
 
 #include "../../workloads/blocking.hpp"

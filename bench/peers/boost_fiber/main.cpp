@@ -1,6 +1,6 @@
-// The works of handoff_bench in Boost.Fiber, as far as it has them. Here: its default round-robin scheduler on one
+// The workloads of handoff_bench in Boost.Fiber, as far as it has them. Here: its default round-robin scheduler on one
 // thread, or on two that share a channel or a mutex, but no fibers. What blocks is in blocking.hpp, what two threads
-// steal from each other in stealing.hpp. See the .cpp file of each work in bench/workloads/ for what is timed.
+// steal from each other in stealing.hpp. See the .cpp file of each workload in bench/workloads/ for what is timed.
 
 #include "blocking.hpp"
 #include "stealing.hpp"
@@ -246,7 +246,7 @@ int measure(std::string_view name, const bench::settings& s) {
         }
         return 0;
     }
-    return complain("no work '" + std::string(name) + "'");
+    return complain("no workload '" + std::string(name) + "'");
 }
 
 bool parse(std::string_view text, std::size_t& value) {

@@ -1,6 +1,6 @@
-// The works that spread over two threads by themselves, in Boost.Fiber: on its work_stealing scheduler, as it comes (a
-// thread without work looks for some, and does not sleep). See fork_join.cpp and scale.cpp in workloads/
-// for what is timed.
+// The workloads that spread over two threads by themselves, in Boost.Fiber: on its work_stealing scheduler, as it comes
+// (a thread without work looks for some, and does not sleep). See fork_join.cpp and scale.cpp in workloads/ for
+// what is timed.
 #pragma once
 
 #include "../../workloads/fork_join.hpp"

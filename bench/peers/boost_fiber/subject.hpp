@@ -15,7 +15,7 @@ namespace fibers = boost::fibers;
 
 constexpr const char* subject = "boost_fiber";
 
-// A work has the signature of measure: it is told under which name it was asked for.
+// A workload has the signature of measure: it is told under which name it was asked for.
 using figures = std::vector<bench::figure>;
 using measure = figures (*)(const char* work, const bench::settings&);
 

@@ -1,5 +1,5 @@
-// The works of handoff_bench in Go, of the same shape and size: see workloads/figures.hpp for the rules, and the
-// .cpp file of each work there for what is timed.
+// The workloads of handoff_bench in Go, of the same shape and size: see workloads/figures.hpp for the rules, and the
+// .cpp file of each workload there for what is timed.
 package main
 
 import (
@@ -99,7 +99,7 @@ func perRound(s settings, run func()) []float64 {
 	return samples
 }
 
-// operationsOn and roundsOn are works whose value is one of perOperation and of perRound.
+// operationsOn and roundsOn are workloads whose value is one of perOperation and of perRound.
 func operationsOn(procs int, name string, operations int, run func(int)) func(settings) []figure {
 	return func(s settings) []figure {
 		runtime.GOMAXPROCS(procs)
@@ -314,7 +314,7 @@ func parkedMemory(s settings) []figure {
 }
 
 func main() {
-	works := map[string]func(settings) []figure{
+	workloads := map[string]func(settings) []figure{
 		"brackets":           brackets,
 		"yield":              operationsOn(1, "yield", 1_000_000, yieldPair),
 		"spawn":              operationsOn(1, "spawn", spawnBatch*4096, spawnBatches),
@@ -365,7 +365,7 @@ func main() {
 		"scale_sleeping": scaleSleeping,
 	}
 	var s settings
-	name := flag.String("work", "", "the work to measure")
+	name := flag.String("work", "", "the workload to measure")
 	flag.BoolVar(&s.quick, "quick", false, "fewer operations")
 	flag.IntVar(&s.goroutines, "goroutines", 0, "how many in parked_memory and scale_*")
 	flag.StringVar(&s.client, "client", "", "the path of handoff_bench, for echo_*")
@@ -375,9 +375,9 @@ func main() {
 		coldSample()
 		return
 	}
-	measure, known := works[*name]
+	measure, known := workloads[*name]
 	if !known {
-		fmt.Fprintf(os.Stderr, "handoff_bench_go: no work '%s'\n", *name)
+		fmt.Fprintf(os.Stderr, "handoff_bench_go: no workload '%s'\n", *name)
 		os.Exit(2)
 	}
 	for _, f := range measure(s) {

@@ -9,14 +9,14 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * What all works share: settings, samples, and a figure printed as a line of JSON. See workloads/figures.hpp for the
- * rules.
+ * What all workloads share: settings, samples, and a figure printed as a line of JSON. See workloads/figures.hpp for
+ * the rules.
  *
  * One thing is different: the virtual machine compiles while it runs. So the one sample that is thrown away elsewhere
  * is here as many as fit a second (--quick: 0.3 s), at least one.
  */
 final class Figures {
-    /** goroutines: of parked_memory and scale_*; 0: the work's own number. */
+    /** goroutines: of parked_memory and scale_*; 0: the workload's own number. */
     record Settings(boolean quick, int goroutines) {
         int samples() {
             return quick ? 7 : 15;
@@ -123,7 +123,7 @@ final class Figures {
         if (!condition) throw new IllegalStateException(what);
     }
 
-    /** checkSum is for works that pass the numbers from 0 to n - 1 on, and add up what arrives. */
+    /** checkSum is for workloads that pass the numbers from 0 to n - 1 on, and add up what arrives. */
     static void checkSum(long sum, long n) {
         check(sum == n * (n - 1) / 2, "the items add up to " + sum);
     }

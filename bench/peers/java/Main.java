@@ -5,11 +5,11 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 
 /**
- * The works of handoff_bench in Java's virtual threads, of the same shape and size: see workloads/figures.hpp for the
- * rules, and the .cpp file of each work there for what is timed; Figures.java says how compilation is kept out,
+ * The workloads of handoff_bench in Java's virtual threads, of the same shape and size: see workloads/figures.hpp for
+ * the rules, and the .cpp file of each workload there for what is timed; Figures.java says how compilation is kept out,
  * Blocking.java what becomes of calls that block.
  *
- * jdk.virtualThreadScheduler.parallelism is the work's number of processors; all else is as it comes. What is timed
+ * jdk.virtualThreadScheduler.parallelism is the workload's number of processors; all else is as it comes. What is timed
  * runs in a virtual thread. Needs a JDK >= 22: the foreign function interface.
  */
 public final class Main {
@@ -17,30 +17,30 @@ public final class Main {
         List<Figures.Figure> of(Figures.Settings s) throws Exception;
     }
 
-    private record Work(int procs, Measure measure) {}
+    private record Workload(int procs, Measure measure) {}
 
-    private static Work operations(int procs, String name, int operations, Figures.Operations run) {
-        return new Work(procs, s -> List.of(Figures.perOperation(s, procs, name, operations, run)));
+    private static Workload operations(int procs, String name, int operations, Figures.Operations run) {
+        return new Workload(procs, s -> List.of(Figures.perOperation(s, procs, name, operations, run)));
     }
 
-    private static Work rounds(String name, Figures.Work run) {
-        return new Work(2, s -> List.of(Figures.perRound(s, 2, name, run)));
+    private static Workload rounds(String name, Figures.Work run) {
+        return new Workload(2, s -> List.of(Figures.perRound(s, 2, name, run)));
     }
 
     private interface MeasureOne {
         Figures.Figure of(Figures.Settings s) throws Exception;
     }
 
-    private static Work onTwo(MeasureOne measure) {
-        return new Work(2, s -> List.of(measure.of(s)));
+    private static Workload onTwo(MeasureOne measure) {
+        return new Workload(2, s -> List.of(measure.of(s)));
     }
 
-    private static Work storms(Blocking.Storm storm) {
-        return new Work(2, s -> Blocking.storms(s, storm));
+    private static Workload storms(Blocking.Storm storm) {
+        return new Workload(2, s -> Blocking.storms(s, storm));
     }
 
-    private static Map<String, Work> works() {
-        Map<String, Work> all = new TreeMap<>();
+    private static Map<String, Workload> workloads() {
+        Map<String, Workload> all = new TreeMap<>();
         all.put("yield", operations(1, "yield", 1_000_000, Tasks::yieldPair));
         all.put("spawn", operations(1, "spawn", Tasks.SPAWN_BATCH * 4096, Tasks::spawnBatches));
         all.put("chan_unbuffered", operations(1, "chan_unbuffered", 250_000, Sync::roundTrips));
@@ -64,8 +64,8 @@ public final class Main {
         all.put("call_not_blocking", onTwo(Blocking::callNotBlocking));
         all.put("file_reads", onTwo(Calls::fileReads));
         all.put("getaddrinfo", onTwo(Calls::getaddrinfo));
-        all.put("parked_memory", new Work(2, Scale::parkedMemory));
-        all.put("parked_page_tables", new Work(2, Scale::parkedMemory));
+        all.put("parked_memory", new Workload(2, Scale::parkedMemory));
+        all.put("parked_page_tables", new Workload(2, Scale::parkedMemory));
         all.put("scale_parked", onTwo(Scale::parked));
         all.put("scale_ready", onTwo(Scale::ready));
         all.put("scale_sleeping", onTwo(Scale::sleeping));
@@ -89,9 +89,9 @@ public final class Main {
         return 0;
     }
 
-    private static void measure(Work work, Figures.Settings s) throws InterruptedException {
-        System.setProperty("jdk.virtualThreadScheduler.parallelism", Integer.toString(work.procs));
-        FutureTask<List<Figures.Figure>> figures = new FutureTask<>(() -> work.measure.of(s));
+    private static void measure(Workload workload, Figures.Settings s) throws InterruptedException {
+        System.setProperty("jdk.virtualThreadScheduler.parallelism", Integer.toString(workload.procs));
+        FutureTask<List<Figures.Figure>> figures = new FutureTask<>(() -> workload.measure.of(s));
         Thread.startVirtualThread(figures);
         try {
             figures.get().forEach(Figures.Figure::print);
@@ -117,9 +117,9 @@ public final class Main {
             if (isWork) name = arguments[i];
             else goroutines = parseCount(arguments[i]);
         }
-        Work work = works().get(name);
-        if (work == null) complain("no work '" + name + "'");
-        else measure(work, new Figures.Settings(quick, goroutines));
+        Workload workload = workloads().get(name);
+        if (workload == null) complain("no workload '" + name + "'");
+        else measure(workload, new Figures.Settings(quick, goroutines));
     }
 
     private Main() {}

@@ -1,6 +1,6 @@
-// The works that block, without coroutines: in a thread per task (std_thread), and in a plain pool (thread_pool) and
-// Boost.Asio's (asio) of 64 threads, which is what people configure who know that their tasks block. A pool's threads
-// are there before the clock starts, as a program has its pool from the start on.
+// The workloads that block, without coroutines: in a thread per task (std_thread), and in a plain pool (thread_pool)
+// and Boost.Asio's (asio) of 64 threads, which is what people configure who know that their tasks block. A pool's
+// threads are there before the clock starts, as a program has its pool from the start on.
 //
 //   blocking_storm, blocking_storm_warm, blocking_storm_busy, storm_*, unguarded_storm, file_reads, getaddrinfo
 //                            see storms.cpp, file_reads.cpp and getaddrinfo.cpp in workloads/. A reader is a task; the

@@ -1,5 +1,5 @@
-// The works of short tasks, without coroutines: in a thread per task (std_thread), a plain pool (thread_pool), and
-// Boost.Asio's pool (asio). Values are those of the handoff works of the same names.
+// The workloads of short tasks, without coroutines: in a thread per task (std_thread), a plain pool (thread_pool), and
+// Boost.Asio's pool (asio). Values are those of the handoff workloads of the same names.
 //
 //   spawn            a batch of 128 tasks, then the next when all of the batch have counted themselves. A pool has one
 //                    thread, and what starts the batches is a task of it, too. Threads are detached; one has yet to

@@ -1,6 +1,6 @@
 // The echo server without coroutines: see workloads/echo.cpp. std_thread has a thread for each connection. thread_pool
-// is the pool of 64 threads that the other works that block have. A socket that blocks keeps its thread from the first
-// message to the last, so the pool serves no more connections than it has threads, and does not take part with 500.
+// is the pool of 64 threads that the other workloads that block have. A socket that blocks keeps its thread from the
+// first message to the last, so the pool serves no more connections than it has threads: it takes no part with 500.
 
 #include "../../workloads/echo.hpp"
 #include "../../workloads/registry.hpp"

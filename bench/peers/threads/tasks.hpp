@@ -1,5 +1,5 @@
 // Where the tasks of a program without coroutines run: on a thread each (std_thread), on a plain pool of fixed size as
-// people write it (thread_pool), or on Boost.Asio's pool (asio). All three have the same members, so that a work is
+// people write it (thread_pool), or on Boost.Asio's pool (asio). All three have the same members, so that a workload is
 // written once for them:
 //
 //   subject      the name in the figures
@@ -32,8 +32,8 @@
 
 namespace bench {
 
-// What experienced people give a pool: as many threads as there are cores for the works that compute (here the two that
-// every runtime gets), many more for calls that block.
+// What experienced people give a pool: as many threads as there are cores for the workloads that compute (here the two
+// that every runtime gets), many more for calls that block.
 constexpr unsigned computing_threads = 2;
 constexpr unsigned blocking_threads = 64;
 

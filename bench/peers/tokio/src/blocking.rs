@@ -1,8 +1,8 @@
 //! Calls that block. Tokio has two ways for them: spawn_blocking runs the call on a thread of another pool and the task
 //! awaits it; block_in_place runs it on the worker's own thread, whose other tasks go to another thread first.
 //!
-//! What blocks outright is given to spawn_blocking, as Tokio's documentation advises: it is the value of all works here
-//! but handoff_* and call_not_blocking, which ask what happens to the worker. The other way is the key
+//! What blocks outright is given to spawn_blocking, as Tokio's documentation advises: it is the value of all workloads
+//! here but handoff_* and call_not_blocking, which ask what happens to the worker. The other way is the key
 //! `block_in_place`, measured after it in a runtime of its own. The pool is left at its default of 512 threads.
 //!
 //!   handoff_*_immediate      see workloads/handoff_latency.cpp: from just before the task's block_in_place, in which it

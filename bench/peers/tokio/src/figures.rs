@@ -1,5 +1,5 @@
-//! What all works share: settings, samples, and a figure printed as a line of JSON. See workloads/figures.hpp for the
-//! rules.
+//! What all workloads share: settings, samples, and a figure printed as a line of JSON. See workloads/figures.hpp for
+//! the rules.
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use std::time::Instant;
 #[derive(Clone, Copy)]
 pub struct Settings {
     pub quick: bool,
-    pub goroutines: usize, // of parked_memory and scale_*; 0: the work's own number
+    pub goroutines: usize, // of parked_memory and scale_*; 0: the workload's own number
 }
 
 impl Settings {
@@ -139,7 +139,7 @@ where
     vec![Figure::new(work, workers, median(&samples), "ms", spread_of(&samples))]
 }
 
-/// check_sum is for works that pass the numbers from 0 to n - 1 on, and add up what arrives.
+/// check_sum is for workloads that pass the numbers from 0 to n - 1 on, and add up what arrives.
 pub fn check_sum(sum: i64, n: usize) {
     assert_eq!(sum, (n * (n - 1) / 2) as i64, "the items add up to something else");
 }

@@ -1,6 +1,6 @@
-//! The works of handoff_bench in Tokio, of the same shape and size: see workloads/figures.hpp for the rules, and the
-//! .cpp file of each work there for what is timed; blocking.rs, echo.rs, faults.rs, files.rs and scale.rs say where
-//! Tokio differs.
+//! The workloads of handoff_bench in Tokio, of the same shape and size: see workloads/figures.hpp for the rules, and
+//! the .cpp file of each workload there for what is timed; blocking.rs, echo.rs, faults.rs, files.rs and scale.rs say
+//! where Tokio differs.
 //!
 //! The runtime is the multi-threaded one, with its drivers, as `#[tokio::main]` makes it, and with one worker or two.
 //! What is timed runs in a task, on a worker.
@@ -21,8 +21,8 @@ use echo::Echo;
 use figures::{Figure, Settings, operations_on, rounds_on};
 use std::process::exit;
 
-/// measure returns the figures of a work, or nothing if there is no such work. `client` is the path of handoff_bench,
-/// which is the client of the works echo_*.
+/// measure returns the figures of a workload, or nothing if there is no such workload. `client` is the path of
+/// handoff_bench, which is the client of the workloads echo_*.
 fn measure(work: &str, s: Settings, client: &str) -> Option<Vec<Figure>> {
     Some(match work {
         "yield" => operations_on(1, "yield", s, 1_000_000, tasks::yield_pair),
@@ -98,6 +98,6 @@ fn main() {
     }
     match measure(&work, s, &client) {
         Some(figures) => figures.iter().for_each(Figure::print),
-        None => complain(&format!("no work '{work}'")),
+        None => complain(&format!("no workload '{work}'")),
     }
 }
