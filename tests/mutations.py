@@ -79,14 +79,14 @@ mutation(
 
 mutation(
     "spawn_wakes_nobody",
-    "src/sched/spawn.cpp",
-    "    put_local(m, g);\n    wakep();",
-    "    put_local(m, g);",
+    "src/goroutine/spawn.cpp",
+    "    m->s->put_local(m, g);\n    m->s->wakep();",
+    "    m->s->put_local(m, g);",
     "runtime.all_processors_run_after_a_rest",
 )
 mutation(
     "spawn_from_outside_wakes_nobody",
-    "src/sched/spawn.cpp",
+    "src/goroutine/spawn.cpp",
     "    s->wakep_any();\n}",
     "}",
     "runtime.*:goroutine.*",
@@ -156,7 +156,7 @@ mutation(
 )
 mutation(
     "threads_that_go_make_threads_for_their_joiners",
-    "src/sched/spawn.cpp",
+    "src/goroutine/goroutine_main.cpp",
     "    if (had_locked) m->exits = true;\n    return had_locked;\n",
     "    return had_locked;\n",
     "procs/inherited.nothing_from_threads_that_go*:lock_os_thread.*",
@@ -244,7 +244,7 @@ mutation(
 )
 mutation(
     "spent_by_computing_come_back_at_once",
-    "src/sched/syscall.cpp",
+    "src/sched/section.cpp",
     "    if (spent) s->globq.push_spent(g);",
     "    if (spent && false) s->globq.push_spent(g);",
     "kinds/polling.*",
@@ -326,7 +326,7 @@ mutation(
 )
 mutation(
     "exitsyscall_does_not_look",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);",
     "",
     "without_a_processor.*",
@@ -350,28 +350,28 @@ mutation(
 
 mutation(
     "regain_forgets_the_old_processor",
-    "src/sched/syscall.cpp",
+    "src/sched/section.cpp",
     "            p = s->take_idle_p(old, wake);",
     "            p = s->take_idle_p(nullptr, wake);",
     "entering.*",
 )
 mutation(
     "brackets_are_locked",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    m->call.store(begin_call(m), std::memory_order_release);\n}",
     "    m->call.exchange(begin_call(m), std::memory_order_seq_cst);\n}",
     "brackets.*",
 )
 mutation(
     "guards_never_learn",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);",
     "    if (g->predict >= 4) [[unlikely]] hand_off_before_call(m, true);",
     "adaptive_guard.*",
 )
 mutation(
     "who_comes_back_at_the_cap_goes_on",
-    "src/sched/syscall.cpp",
+    "src/sched/section.cpp",
     "            if (s->starved.load(std::memory_order_relaxed) != 0) s->globq.push(g);\n            else m->nextg = g;",
     "            m->nextg = g;",
     "thread_cap.*",
@@ -392,35 +392,35 @@ mutation(
 )
 mutation(
     "calls_that_compute_tell_little",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "another_ran && lasted < grace / quick_call;",
     "another_ran;",
     "adaptive_guard.*",
 )
 mutation(
     "guards_unlearn_from_long_computations",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     " || lasted / long_computation > grace;",
     ";",
     "adaptive_guard.*",
 )
 mutation(
     "guards_never_unlearn",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    g->predict = predict_after(g->predict, blocked);\n    m->s->learn",
     "    g->predict = predict_after(g->predict, true);\n    m->s->learn",
     "adaptive_guard.*",
 )
 mutation(
     "errno_stays_behind",
-    "src/sched/syscall.cpp",
-    "m = settle(m, how);\n    set_errno(e);\n    return m;",
+    "src/sched/section.cpp",
+    "m = settle(m, how);\n    os::set_errno(e);\n    return m;",
     "m = settle(m, how);\n    (void)e;\n    return m;",
     "blocking_call.*:guard.*",
 )
 mutation(
     "brackets_do_not_nest",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    if (g->syscall_depth != 0) [[unlikely]] {\n        ++g->syscall_depth;\n        return;\n    }\n    open_bracket(m, g);\n"
     "    if (g->predict",
     "    open_bracket(m, g);\n    if (g->predict",
@@ -431,71 +431,71 @@ mutation(
 
 mutation(
     "calls_settle_as_they_end",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "learn_from_handoff(m, g);\n    m->taken.store(retake::away, std::memory_order_relaxed);\n",
     "learn_from_handoff(m, g);\n    m->taken.store(retake::away, std::memory_order_relaxed);\n    leave(enter(m));\n",
     "without_a_processor.*",
 )
 mutation(
     "calls_give_way_as_they_end",
-    "src/sched/syscall.cpp",
-    "    if (how != retake::simulated) return;\n    const int e = get_errno();",
+    "src/goroutine/syscall.cpp",
+    "    if (how != retake::simulated) return;\n    const int e = os::get_errno();",
     "    if (how == retake::asked_to_yield) leave(enter(m));\n    if (how != retake::simulated) return;\n"
-    "    const int e = get_errno();",
+    "    const int e = os::get_errno();",
     "asked_to_yield.*:*goroutine_stays_on_its_thread_when_its_slice_is_over*",
 )
 mutation(
     "calls_never_give_way",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    const bool gives_way = how == retake::asked_to_yield ||\n                           (",
     "    const bool gives_way = (",
     "asked_to_yield.*",
 )
 mutation(
     "away_is_never_left",
-    "src/sched/syscall.cpp",
+    "src/sched/section.cpp",
     "    m->taken.store(retake::none, std::memory_order_release);\n    m = regain",
     "    if (how != retake::away) m->taken.store(retake::none, std::memory_order_release);\n    m = regain",
     "without_a_processor.*:entering.*",
 )
 mutation(
     "calls_without_keep_their_thread_where_there_are_few",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "(is_without_p(how) && m->s->starved.load(std::memory_order_relaxed) != 0);",
     "false;",
     "without_a_processor.*",
 )
 mutation(
     "calls_without_teach",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    if (how == retake::away) return;\n",
     "    if (how == retake::away) return void(g->predict = predict_after(g->predict, true));\n",
     "without_a_processor.later_calls_teach_nothing",
 )
 mutation(
     "calls_without_are_not_counted",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    m->calls_without.add();\n",
     "",
     "without_a_processor.*",
 )
 mutation(
     "callbacks_are_not_tied",
-    "src/sched/syscall.cpp",
+    "src/sched/section.cpp",
     "    if (m->s->sim || (g->syscall_depth & G::tied_by_call) != 0) return;",
     "    if (g) return;",
     "callback.*:procs/with_procs.a_callback*",
 )
 mutation(
     "tie_outlives_the_call",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    g->syscall_depth = 1;\n    untie_if_free(m, g);",
     "    g->syscall_depth = 1;",
     "callback.*",
 )
 mutation(
     "inner_end_is_the_end",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    if (depth > 1) {\n        --g->syscall_depth;\n",
     "    if (depth > 1) {\n        g->syscall_depth = depth - 1;\n        g->locked.store(false, std::memory_order_relaxed);\n"
     "        m->locked_g = nullptr;\n",
@@ -510,14 +510,14 @@ mutation(
 )
 mutation(
     "callbacks_are_cancelled_where_they_ask",
-    "src/sync/wait.cpp",
+    "src/wait/wait.cpp",
     "    if (!m || holds_cancellation_back(m)) return;",
     "    if (!m) return;",
     "callback.is_not_cancelled*",
 )
 mutation(
     "waits_of_callbacks_are_cancelled",
-    "src/sync/cancel.hpp",
+    "src/wait/cancel.hpp",
     "return cancellable && !holds_cancellation_back(m); }",
     "return cancellable && m; }",
     "callback.wait_under_a_guard*",
@@ -548,7 +548,7 @@ mutation(
 )
 mutation(
     "threads_that_join_are_not_woken",
-    "src/sync/wait.hpp",
+    "src/wait/wait.hpp",
     "        else w->note.wake();",
     "",
     "goroutine.returns_its_result",
@@ -637,28 +637,28 @@ mutation(
 
 mutation(
     "timer_stop_claims_success",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "    return s->drain() || was;",
     "    return s->drain() || was || s->to;",
     "*timers.stop_*",
 )
 mutation(
     "timer_stop_leaves_the_time",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "    return s->drain() || was;",
     "    return was;",
     "*timers.stop_*",
 )
 mutation(
     "timer_stop_does_not_count_a_time_that_it_takes_back",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "    return s->drain() || was;",
     "    s->drain();\n    return was;",
     "*timers.stop_*",
 )
 mutation(
     "timer_reset_does_not_count_a_time_that_it_takes_back",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "    const bool was = s->drain() || stopped;",
     "    s->drain();\n    const bool was = stopped;",
     "*timers.are_reset_while_*",
@@ -672,28 +672,28 @@ mutation(
 )
 mutation(
     "after_goes_on_sending_to_a_channel_that_is_gone",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "        t->stop_locked();\n    }\n    t->drop();",
     "    }\n    t->drop();",
     "*timers.of_after_*",
 )
 mutation(
     "ticks_go_beyond_the_end_of_time",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "    return period < last_deadline - last ? last + period : last_deadline;",
     "    return static_cast<std::int64_t>(static_cast<std::uint64_t>(last) + static_cast<std::uint64_t>(period));",
     "virtual_time.*",
 )
 mutation(
     "timer_reset_leaves_the_time",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "    const bool was = s->drain() || stopped;",
     "    const bool was = stopped;",
     "*timers.are_reset_while_*",
 )
 mutation(
     "timer_reset_keeps_an_earlier_time",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "        when = at;\n        add(m);\n    }",
     "        when = when != 0 ? std::min(when, at) : at;\n        add(m);\n    }",
     "*timers.are_reset_while_*",
@@ -805,7 +805,7 @@ mutation(
 mutation(
     "select_prefers_the_first",
     "src/sync/select.cpp",
-    "if (ready == 1 || static_cast<std::uint64_t>(random_number()) * ready >> 32 == 0) chosen = i;",
+    "if (ready == 1 || static_cast<std::uint64_t>(os::random_number()) * ready >> 32 == 0) chosen = i;",
     "if (ready == 1) chosen = i;",
     "*select_choices.choose_evenly*:*select_choices.are_fair*",
 )
@@ -835,63 +835,63 @@ mutation(
 )
 mutation(
     "who_points_ahead_may_be_gone",
-    "src/sync/parking_lot.cpp",
+    "src/wait/parking_lot.cpp",
     "            first->stands_for.trailing = n.next == first ? nullptr : &node_of(n.next);",
     "            (void)first;",
     "bucket.keeps_*",
 )
 mutation(
     "first_of_a_queue_leaves_who_points_ahead",
-    "src/sync/parking_lot.cpp",
+    "src/wait/parking_lot.cpp",
     "        if (next.stands_for.trailing == &n) next.stands_for.trailing = &next;\n",
     "",
     "bucket.keeps_*",
 )
 mutation(
     "objects_below_one_that_goes_are_lost",
-    "src/sync/parking_lot.cpp",
+    "src/wait/parking_lot.cpp",
     "    *at = leaf;",
     "    *at = nullptr;",
     "bucket.*",
 )
 mutation(
     "any_object_from_below_takes_its_place",
-    "src/sync/parking_lot.cpp",
+    "src/wait/parking_lot.cpp",
     "    while (*below(*end)) end = below(*end);",
     "",
     "bucket.*",
 )
 mutation(
     "objects_form_a_list",
-    "src/sync/parking_lot.hpp",
+    "src/wait/parking_lot.hpp",
     "at = &(*at)->stands_for.child[path >> 63];",
     "at = &(*at)->stands_for.child[0];",
     "bucket.finds_*",
 )
 mutation(
     "waiters_of_one_object_are_nodes_of_the_tree",
-    "src/sync/parking_lot.hpp",
+    "src/wait/parking_lot.hpp",
     "    for (; *at && (*at)->address != address; path <<= 1)",
     "    for (; *at; path <<= 1)",
     "bucket.*",
 )
 mutation(
     "objects_share_few_buckets",
-    "src/sync/parking_lot.hpp",
+    "src/wait/parking_lot.hpp",
     "return buckets[hash_of(address) >> (64 - bucket_bits)]; }",
     "return buckets[hash_of(address) >> (64 - bucket_bits) & 7]; }",
     "bucket.spreads_*",
 )
 mutation(
     "release_of_some_releases_all",
-    "src/sync/parking_lot.cpp",
+    "src/wait/parking_lot.cpp",
     "        if (served == most) break;",
     "",
     "*parking_lot.releases_as_many_*",
 )
 mutation(
     "those_released_together_are_forgotten_after_a_round",
-    "src/sync/parking_lot.cpp",
+    "src/wait/parking_lot.cpp",
     "        more = end_.next != &end_;",
     "        more = false;",
     "*parking_lot.releases_all_*",
@@ -1031,7 +1031,7 @@ mutation(
 )
 mutation(
     "waits_begin_though_cancelled",
-    "src/sync/wait.cpp",
+    "src/wait/wait.cpp",
     "    if (scope.cancelled.load(std::memory_order_relaxed)) return false;\n    scope.current = &w;",
     "    scope.current = &w;",
     "*cancellation.*:*task_groups.*",
@@ -1137,28 +1137,28 @@ mutation(
 )
 mutation(
     "threads_block_in_moves",
-    "src/sync/wait.cpp",
+    "src/wait/wait.cpp",
     "    refuse_in_move();\n    if (w.note.wait_until",
     "    if (w.note.wait_until",
     "*channel_moves.that_call_the_library_are_found_*",
 )
 mutation(
     "closures_are_moved_in_a_section",
-    "src/sched/spawn.cpp",
-    "    if (!ops.quiet) return m->s->spawn_moving",
-    "    if (!m) return m->s->spawn_moving",
+    "src/goroutine/spawn.cpp",
+    "    if (!ops.quiet) return spawn_moving",
+    "    if (!m) return spawn_moving",
     "*channel_moves.of_closures_*",
 )
 mutation(
     "go_waits_for_a_processor",
-    "src/sched/spawn.cpp",
+    "src/goroutine/spawn.cpp",
     "    if (!enter_staying(m)) [[unlikely]] return spawn_outside(m->s, ops, task, opts, site);",
     "    m = enter(m);",
     "*starting.*",
 )
 mutation(
     "go_gives_way",
-    "src/sched/syscall.cpp",
+    "src/sched/section.cpp",
     "    else if (is_without_p(how)) has_p = regain_at_once(m, how);",
     "    else if (is_without_p(how)) has_p = regain_at_once(m, how);\n    else if (how == retake::asked_to_yield) m->s->give_way(m);",
     "*starting.a_goroutine_does_not_switch*",
@@ -1233,7 +1233,7 @@ mutation(
 )
 mutation(
     "timer_fires_after_a_stop_if_it_was_due",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "    return std::exchange(pending, false);",
     "    return out ? pending : std::exchange(pending, false);",
     "*Timers*",
@@ -1259,7 +1259,7 @@ mutation(
 
 mutation(
     "who_only_spawns_is_not_known",
-    "src/sched/syscall.cpp",
+    "src/sched/section.cpp",
     "    if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);\n    else if",
     "    if",
     "*leaves_pairs_their_part/spawning",
@@ -1329,14 +1329,14 @@ mutation(
 )
 mutation(
     "simulated_joins_tell_out_of_turn",
-    "src/sched/spawn.cpp",
+    "src/goroutine/join.cpp",
     "    if (g->exception) await_turn_to_throw();\n",
     "",
     "failed_simulation.clean_up_that_takes_time_finds_what_it_refers_to",
 )
 mutation(
     "simulated_groups_cancel_out_of_turn",
-    "src/sync/wait.cpp",
+    "src/wait/wait.cpp",
     "    await_turn_to_throw();\n    if (const M* m = current_m(); m && m->s->sim)",
     "    if (const M* m = current_m(); m && m->s->sim)",
     "failed_simulation.groups_keep_what_the_children_of_their_members_refer_to",
@@ -1394,22 +1394,22 @@ mutation(
     "unguarded.watching_leaves_no_descriptor_behind",
 )
 mutation(
-    "fast_ways_stay_open",
+    "fast_paths_stay_open",
     "src/sched/monitor.cpp",
-    "if (r.asks != watch.fast_ways_closed) {",
+    "if (r.asks != watch.fast_paths_closed) {",
     "if (false) {",
     "computing.loops_of_*_let_others_on",
 )
 mutation(
     "kinds_are_those_of_types_alone",
-    "src/sched/spawn.cpp",
+    "src/goroutine/spawn.cpp",
     "std::uint64_t{line} << 48;",
     "std::uint64_t{line} * 0;",
     "computing.kinds_are_told_apart_by_place",
 )
 mutation(
     "asked_kinds_are_ignored",
-    "src/sched/spawn.cpp",
+    "src/goroutine/spawn.cpp",
     "asked_kind = o ? o->kind : 0;",
     "asked_kind = 0;",
     "adaptive_guard.learns_of_the_kinds_that_the_program_tells",
@@ -1517,7 +1517,7 @@ mutation(
 )
 mutation(
     "float_mode_passes_to_the_next",
-    "src/sched/spawn.cpp",
+    "src/goroutine/goroutine_main.cpp",
     "    g->s->floats.begin();   // the last one on this thread may have left its own\n",
     "",
     "float_mode.of_one_that_ended_is_not_inherited",
@@ -1545,21 +1545,21 @@ mutation(
 )
 mutation(
     "deep_code_is_not_tied",
-    "src/sched/thread_stack.cpp",
+    "src/goroutine/thread_stack.cpp",
     "        m->locked_g = g;\n",
     "        g->locked.store(false, std::memory_order_relaxed);\n",
     "thread_stack.the_goroutine_keeps_its_thread:thread_stack.calls_nest",
 )
 mutation(
     "deep_code_may_untie_itself",
-    "src/sched/sleep.cpp",
+    "src/goroutine/this_goroutine.cpp",
     "g->lock_depth > (g->deep ? 1u : 0u)",
     "g->lock_depth > 0",
     "thread_stack.tie_is_not_the_callers_to_undo",
 )
 mutation(
     "deep_code_stays_tied",
-    "src/sched/thread_stack.cpp",
+    "src/goroutine/thread_stack.cpp",
     "        m_->locked_g = nullptr;\n",
     "",
     "thread_stack.the_goroutine_keeps_its_thread:thread_stack.calls_nest",
@@ -1588,7 +1588,7 @@ mutation(
 )
 mutation(
     "end_of_a_thread_has_no_name",
-    "src/sched/spawn.cpp",
+    "src/goroutine/goroutine_main.cpp",
     "        g->exception = caught_exception();",
     "        g->exception = std::current_exception();",
     "thread_end.*",
@@ -1605,14 +1605,14 @@ mutation(
 
 mutation(
     "own_exits_are_a_difference",
-    "src/debug/snapshot.cpp",
+    "src/debug/stats.cpp",
     "            if (ended > others) m->own_told = std::max(m->own_told, ended - others);\n",
     "            m->own_told = ended - others;\n",
     "procs/counts.never_go_back/*",
 )
 mutation(
     "calls_that_lose_their_processor_count_as_own",
-    "src/sched/syscall.cpp",
+    "src/goroutine/syscall.cpp",
     "    m->calls_not_own.add();\n    m->calls_without.add();\n    count_call(m);\n",
     "    m->calls_without.add();\n    count_call(m);\n",
     "procs/counts.are_exact_once_all_is_quiet/*",
@@ -1620,12 +1620,12 @@ mutation(
 mutation(
     "snapshots_keep_the_lock",
     "src/debug/snapshot.cpp",
-    "        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*store, some[i]));\n",
-    "        base::lock_guard still(lock);\n        at = store->visit(at < store->places() ? at : 0, [](const G&) {});\n"
-    "        std::array<seen, 64> none;\n        store->for_each([&](const G& g) {\n"
+    "        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*s.store, some[i]));\n",
+    "        base::lock_guard still(s.lock);\n        at = s.store->visit(at < s.store->places() ? at : 0, [](const G&) {});\n"
+    "        std::array<seen, 64> none;\n        s.store->for_each([&](const G& g) {\n"
     "            const g_state state = g.state.load(std::memory_order_relaxed);\n"
     "            if (state == g_state::idle || state == g_state::dead) return;\n            none[0] = look_at(g, state);\n"
-    "            all.goroutines.push_back(with_name(*store, none[0]));\n        });\n        break;\n",
+    "            all.goroutines.push_back(with_name(*s.store, none[0]));\n        });\n        break;\n",
     "inspection_of_counts.snapshots_let_others_on",
 )
 mutation(
@@ -1651,21 +1651,21 @@ mutation(
 )
 mutation(
     "locals_of_threads_end_once",
-    "src/sync/goroutine_local.cpp",
+    "src/goroutine/goroutine_local.cpp",
     "    if (pthread_key_t key; find_key(key) && ::pthread_setspecific(key, of_thread) != 0) throw std::bad_alloc();\n",
     "",
     "procs/goroutine_locals.of_threads_*:procs/goroutine_locals.that_pthread_keys_use*",
 )
 mutation(
     "locals_of_the_main_thread_end_once",
-    "src/sync/goroutine_local.cpp",
+    "src/goroutine/goroutine_local.cpp",
     "        if (std::atexit(destroy_those_of_thread) != 0) throw std::bad_alloc();\n",
     "",
     "goroutine_locals_at_exit.*",
 )
 mutation(
     "locals_of_dropped_results_stay",
-    "src/sched/spawn.cpp",
+    "src/goroutine/goroutine_main.cpp",
     "    drop_outcome(g, *g->s->store);\n    if (g->locals) [[unlikely]] destroy_locals(g->locals);\n",
     "    drop_outcome(g, *g->s->store);\n",
     "procs/goroutine_locals.that_a_dropped_result_uses*",
@@ -1673,8 +1673,8 @@ mutation(
 mutation(
     "groups_start_a_runtime",
     "src/sched/lifecycle.cpp",
-    "    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;\n",
-    "    if (sched* s = default_sched()) return s;\n",
+    "    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;   // with its store: all of it\n",
+    "    if (sched* s = hooks.default_sched()) return s;\n",
     "default_runtime.is_started_by_no_group_or_timer",
 )
 mutation(
@@ -1686,7 +1686,7 @@ mutation(
 )
 mutation(
     "timers_forget_their_runtime",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     "(of ? of : sched_of_maker(",
     "(sched_of_maker(",
     "procs/named_runtime.has_timers/*",

@@ -50,7 +50,7 @@ planted(
 )
 planted(
     "sleep_compares_what_nobody_set",
-    "src/sched/sleep.cpp",
+    "src/goroutine/sleep.cpp",
     replacing(
         "void sleep_until_ns(std::int64_t when, const std::stop_token* stop) {\n",
         "void sleep_until_ns(std::int64_t when, const std::stop_token* stop) {\n"
@@ -156,21 +156,21 @@ planted(
 )
 planted(
     "heap_holds_no_reference",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     replacing("    refs.fetch_add(1, std::memory_order_relaxed);\n    try {\n        if (m)", "    try {\n        if (m)"),
     "tests/fuzz/run --only timers",
     r"AddressSanitizer: heap-use-after-free",
 )
 planted(
     "timers_with_functions_leak",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     replacing("std::memory_order_acq_rel) == 1) delete this;", "std::memory_order_acq_rel) == 1 && !f) delete this;"),
     "tests/fuzz/run --only timers",
     r"LeakSanitizer: detected memory leaks",
 )
 planted(
     "tickers_overflow",
-    "src/timer/timer_object.cpp",
+    "src/sync/timer.cpp",
     replacing("period < last_deadline - last ? last + period : last_deadline", "last + (INT64_MAX - period / 2)"),
     "tests/fuzz/run --only timers",
     r"signed integer overflow",
@@ -224,6 +224,13 @@ planted(
     replacing('"jmp *%[target]\\n"', '"jmp jump_fcontext@PLT\\n"'),
     "tests/install/run",
     r"undefined reference to `jump_fcontext'",
+)
+planted(
+    "sched_includes_sync",
+    "src/sched/idle.cpp",
+    replacing('#include "sched/sched.hpp"\n', '#include "sched/sched.hpp"\n#include "sync/channel.hpp"\n'),
+    "tests/layers",
+    r"src/sched/idle\.cpp:\d+: a file of layer sched includes .*of layer sync above it",
 )
 planted(
     "header_is_not_installed",

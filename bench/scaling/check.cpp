@@ -9,7 +9,7 @@ namespace scaling {
 namespace {
 
 // The most shared writes and reads that an operation may cause. What a work does once in a batch or at its start is
-// allowed for; anything that all Ps share in the fast way itself would be near 1 an operation.
+// allowed for; anything that all Ps share in the fast path itself would be near 1 an operation.
 struct bound {
     const char* work;
     unsigned procs;

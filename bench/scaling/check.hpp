@@ -1,4 +1,4 @@
-// The test: bounds on what the fast ways may share, so that a counter or lock put into one of them is noticed.
+// The test: bounds on what the fast paths may share, so that a counter or lock put into one of them is noticed.
 #pragma once
 
 #include "report.hpp"

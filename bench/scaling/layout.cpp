@@ -44,7 +44,7 @@ constexpr part parts_of_sched[] = {
     {offsetof(sched, monitor_note), "sched::monitor_note"},
     {offsetof(sched, drained), "sched::drained"},
     {offsetof(sched, stacks), "stack pool"},
-    {offsetof(sched, handoffs_sysmon), "sched: counters"},
+    {offsetof(sched, count), "sched: counters"},
     {offsetof(sched, watch), "sched::watch"},
     {sizeof(sched), ""},
 };

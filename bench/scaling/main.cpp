@@ -28,7 +28,7 @@ constexpr const char* help = R"(usage: handoff_scaling [OPTION...]
   --markdown FILE    also tables of them
   --seed N           another order of the threads
   --transfer NS      what a line's way from core to core takes (default: 60)
-  --check            only see to it that the fast ways write no shared line; exit status 1 if one does
+  --check            only see to it that the fast paths write no shared line; exit status 1 if one does
   --list             the works
 )";
 

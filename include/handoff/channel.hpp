@@ -3,7 +3,7 @@
 
 #include <handoff/detail/channel_base.hpp>
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/quiet_move.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
@@ -87,8 +87,8 @@ struct channel_of final : channel_base, owned_by_channel<T> {
     // The fast paths through the ring: they neither wake nor wait for anybody. They return false, and have done nothing, if
     // that is not possible. The first test, without the lock, avoids locking where the answer is clear. Relaxed: the second
     // test, under the lock, decides.
-    bool push_quietly(stored<T>& value) noexcept {
-        if (count.load(std::memory_order_relaxed) >= or_zero(cap) || !receivers.empty()) return false;
+    bool try_push_fast(stored<T>& value) noexcept {
+        if (count.load(std::memory_order_relaxed) >= zero_if_closed(cap) || !receivers.empty()) return false;
         spin_guard hold(lock);
         const std::size_t n = count.load(std::memory_order_relaxed);
         if (n == cap || !receivers.empty() || closed.load(std::memory_order_relaxed)) return false;
@@ -102,8 +102,8 @@ struct channel_of final : channel_base, owned_by_channel<T> {
         count.store(n + 1, std::memory_order_relaxed);
         return true;
     }
-    bool pop_quietly(value_slot<T>& slot) noexcept {
-        if (or_zero(count.load(std::memory_order_relaxed)) == 0 || !senders.empty()) return false;
+    bool try_pop_fast(value_slot<T>& slot) noexcept {
+        if (zero_if_closed(count.load(std::memory_order_relaxed)) == 0 || !senders.empty()) return false;
         spin_guard hold(lock);
         const std::size_t n = count.load(std::memory_order_relaxed);
         if (n == 0 || !senders.empty()) return false;
@@ -272,7 +272,7 @@ private:
 
     void send_slow(T&& value, const std::stop_token* stop) const {
         if constexpr (!detail::boxed<T>)
-            if (c_ && c_->push_quietly(value)) return;
+            if (c_ && c_->try_push_fast(value)) return;
         detail::value_slot<T> slot;
         slot.put(std::move(value));
         owner held{slot};
@@ -286,7 +286,7 @@ private:
     template <class Limit>
     bool send_if(T&& value, const Limit& limit) const {
         if constexpr (!detail::boxed<T>)
-            if (c_ && c_->push_quietly(value)) return true;
+            if (c_ && c_->try_push_fast(value)) return true;
         detail::value_slot<T> slot;
         slot.put(std::move(value));
         owner held{slot};
@@ -318,7 +318,7 @@ private:
 
     std::optional<T> recv_slow(const std::stop_token* stop) const {
         detail::value_slot<T> slot;
-        if (c_ && c_->pop_quietly(slot)) return slot.take();
+        if (c_ && c_->try_pop_fast(slot)) return slot.take();
         if (detail::channel_recv(c_, slot.bytes, detail::no_deadline, stop) == detail::channel_result::done) return slot.take();
         return std::nullopt;
     }
@@ -326,7 +326,7 @@ private:
     template <class Limit>
     std::optional<T> recv_within(const Limit& limit) const {
         detail::value_slot<T> slot;
-        if (c_ && c_->pop_quietly(slot)) return slot.take();
+        if (c_ && c_->try_pop_fast(slot)) return slot.take();
         auto result = detail::channel_result::not_now;
         detail::wait_within(limit, [&](std::int64_t deadline) {
             result = detail::channel_recv(c_, slot.bytes, deadline, nullptr);

@@ -4,7 +4,7 @@
 #include <handoff/cancellation.hpp>
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/thread_safety.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
@@ -34,10 +34,10 @@ public:
     // notify_one wakes one waiter, notify_all wakes all of them; the latter is linear in the number of waiters.
     void notify_one() noexcept {
         // Relaxed: the condition was changed under the lock, which the waiter released only after it had counted itself.
-        if (detail::or_never(waiters_.load(std::memory_order_relaxed)) != 0) notify(false);
+        if (detail::never_if_closed(waiters_.load(std::memory_order_relaxed)) != 0) notify(false);
     }
     void notify_all() noexcept {
-        if (detail::or_never(waiters_.load(std::memory_order_relaxed)) != 0) notify(true);
+        if (detail::never_if_closed(waiters_.load(std::memory_order_relaxed)) != 0) notify(true);
     }
 
     template <class Lock>

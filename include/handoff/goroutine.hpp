@@ -2,7 +2,7 @@
 #pragma once
 
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/task.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/options.hpp>
@@ -234,7 +234,7 @@ void sleep_for(std::chrono::duration<Rep, Period> d, const std::stop_token& stop
 // writes of data that goroutines share, where another processor could access the data in between. Outside of simulations it
 // does nothing and costs a load.
 inline void interleave() {
-    if (detail::fast_ways::read(detail::fast.closed) != 0) [[unlikely]] detail::interleave_slow();
+    if (detail::fast_paths::read(detail::fast.closed) != 0) [[unlikely]] detail::interleave_slow();
 }
 
 // id returns the number of the current goroutine; 0 on a thread that runs none.

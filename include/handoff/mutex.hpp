@@ -3,7 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/plain_unlock.hpp>
 #include <handoff/detail/thread_safety.hpp>
 #include <handoff/detail/time.hpp>
@@ -32,7 +32,7 @@ public:
         // Setting the bit changes nothing if it was set already. If it was not, the lock is ours, also ahead of waiters
         // that are parked or woken, as in lock_slow(). acquire: pairs with the release of unlock(). A compare-and-exchange
         // here would make contended locks take twice as long.
-        if (detail::preempts() || (word_.fetch_or(locked, std::memory_order_acquire) & locked) != 0) [[unlikely]]
+        if (detail::fast_paths_are_closed() || (word_.fetch_or(locked, std::memory_order_acquire) & locked) != 0) [[unlikely]]
             lock_slow(detail::no_deadline);
     }
 
@@ -57,9 +57,9 @@ public:
     // Unlocking a mutex that is not locked is a bug that would later let two owners in at once. It ends the process with a
     // message that says so.
     void unlock() noexcept HANDOFF_RELEASE {
-        // While the fast paths are closed (fast_ways.hpp), `seen` has all bits set, so that neither of the two ways below
+        // While the fast paths are closed (fast_paths.hpp), `seen` has all bits set, so that neither of the two ways below
         // is taken. acquire: mutex.cpp.
-        std::uint32_t seen = detail::or_never(word_.load(std::memory_order_relaxed));
+        std::uint32_t seen = detail::never_if_closed(word_.load(std::memory_order_relaxed));
         if (seen == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {
             word_.store(0, std::memory_order_release);   // what was done under the lock happens before the next owner's use
             base::compiler_fence();                      // the processor's fence is a watcher's membarrier

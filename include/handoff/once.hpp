@@ -3,7 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -41,7 +41,7 @@ private:
 template <class F, class... Args>
 void call_once(once_flag& flag, F&& f, Args&&... args) {
     // acquire: pairs with the release in end(), for what the function did.
-    if (flag.state_.load(std::memory_order_acquire) == detail::or_never(once_flag::done)) [[likely]] return;
+    if (flag.state_.load(std::memory_order_acquire) == detail::never_if_closed(once_flag::done)) [[likely]] return;
     if (!flag.begin()) return;
     struct ender {
         once_flag& flag;

@@ -35,8 +35,8 @@ struct case_base {
     // slot returns the value to send, or raw memory for the value to receive.
     virtual void* slot() noexcept { return nullptr; }
 
-    // try_quietly does the transfer if no waiter is concerned; no runtime section is needed for that.
-    virtual bool try_quietly() noexcept { return false; }
+    // try_fast does the transfer if no waiter is concerned; no runtime section is needed for that.
+    virtual bool try_fast() noexcept { return false; }
 
     // over says whether the time of a timeout is over, by the clock that it was given in; if not, it sets `deadline` anew.
     virtual bool over() { return true; }
@@ -74,7 +74,7 @@ public:
         : case_base(std::move(other)), kept_(std::move(other.kept_)), f_(std::move(other.f_)) {}
 
     void* slot() noexcept override { return slot_.bytes; }
-    bool try_quietly() noexcept override { return static_cast<channel_of<T>*>(base)->pop_quietly(slot_); }
+    bool try_fast() noexcept override { return static_cast<channel_of<T>*>(base)->try_pop_fast(slot_); }
     void fire(bool moved) override {
         if (moved) std::invoke(f_, slot_.take());
         else std::invoke(f_, std::optional<T>());
@@ -105,8 +105,8 @@ public:
     }
 
     void* slot() noexcept override { return slot_.bytes; }
-    bool try_quietly() noexcept override {
-        if (!static_cast<channel_of<T>*>(base)->push_quietly(slot_.get())) return false;
+    bool try_fast() noexcept override {
+        if (!static_cast<channel_of<T>*>(base)->try_push_fast(slot_.get())) return false;
         std::destroy_at(&slot_.get());
         return true;
     }

@@ -4,7 +4,7 @@
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/count.hpp>
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/time.hpp>
 
 #include <chrono>
@@ -29,7 +29,7 @@ public:
     }
     // `least` is the least value of the word with which a permit can be taken: `one`, or (while the fast paths are closed)
     // one that it never reaches.
-    bool take_quickly(std::uint64_t least = or_never(one)) noexcept {
+    bool take_quickly(std::uint64_t least = never_if_closed(one)) noexcept {
         std::uint64_t seen = word_.load(std::memory_order_relaxed);
         // acquire: pairs with give's release.
         while (seen >= least)

@@ -3,7 +3,7 @@
 
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/thread_safety.hpp>
 #include <handoff/detail/time.hpp>
 
@@ -25,7 +25,7 @@ public:
     shared_mutex& operator=(const shared_mutex&) = delete;
 
     void lock() HANDOFF_ACQUIRE {
-        if (!take(detail::or_never(0u))) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
+        if (!take(detail::never_if_closed(0u))) [[unlikely]] lock_slow(exclusive, detail::no_deadline);
     }
     // May fail although nobody holds the lock, if a reader comes at the same moment.
     bool try_lock() noexcept HANDOFF_TRY_ACQUIRE {
@@ -42,13 +42,13 @@ public:
     }
     // unlock and unlock_shared end the process with a message if the mutex is not locked in that mode.
     void unlock() noexcept HANDOFF_RELEASE {
-        std::uint32_t mine = detail::or_never(writer);
+        std::uint32_t mine = detail::never_if_closed(writer);
         if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
             unlock_slow();
     }
 
     void lock_shared() HANDOFF_ACQUIRE_SHARED {
-        if (detail::preempts()) [[unlikely]] {
+        if (detail::fast_paths_are_closed()) [[unlikely]] {
             lock_slow(shared, detail::no_deadline);
             return;
         }

@@ -4,7 +4,7 @@
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/count.hpp>
 #include <handoff/detail/export.hpp>
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/time.hpp>
 
 #include <chrono>
@@ -34,7 +34,7 @@ public:
     bool add(std::int64_t n) noexcept {
         std::int64_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & parked) == 0 || n > -(seen >> 1)) {
-            if (n > most || (seen >> 1) + n < 0 || (seen >> 1) + n > or_never(most)) return add_slow(n);
+            if (n > most || (seen >> 1) + n < 0 || (seen >> 1) + n > never_if_closed(most)) return add_slow(n);
             // release: for the waiters, what was done before. acquire: for whoever brings the count to zero, what others
             // did.
             if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;

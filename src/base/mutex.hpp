@@ -1,7 +1,7 @@
 // A lock for short sections inside the library, with the annotations that clang's -Wthread-safety checks.
 //
 // It blocks the thread, never the goroutine; nothing may park or run user code while it is held. Ranks: a runtime's link,
-// a timer object, sched, timers; a stack pool, the name table and the zombie list are leaves.
+// a timer object, sched, timers; a stack pool and the name table are leaves.
 #pragma once
 
 #include <handoff/detail/thread_safety.hpp>

@@ -2,6 +2,7 @@
 
 #include "mutex_check/table.hpp"
 #include "sched/sched.hpp"
+#include "sched/switch_hook.hpp"
 
 #include <cstdio>
 #include <dlfcn.h>
@@ -39,16 +40,10 @@ const mutex_check::table* find_table() noexcept {
 #endif
 }
 
-}  // namespace
-
+// The check. Relaxed: as on_switch.
 constinit base::atomic<const mutex_check::table*> watcher{nullptr};
 
-void look_for_check() noexcept {
-    static const mutex_check::table* const found = find_table();   // once: what can be preloaded is there from the start
-    watcher.store(found, std::memory_order_relaxed);
-}
-
-void tell_switch(M* m, const G* g) noexcept {
+void tell_check(M* m, const G* g) noexcept {
     const mutex_check::table* t = watcher.load(std::memory_order_relaxed);
     if (const G* left = m->switched_to) {
         // One that ends has nothing to commit, and may be another goroutine by now.
@@ -60,6 +55,15 @@ void tell_switch(M* m, const G* g) noexcept {
     if (!g) return t->arrive(nullptr);
     const mutex_check::goroutine who = seen(g);
     t->arrive(&who);
+}
+
+}  // namespace
+
+void look_for_check() noexcept {
+    static const mutex_check::table* const found = find_table();   // once: what can be preloaded is there from the start
+    if (!found) return;
+    watcher.store(found, std::memory_order_relaxed);
+    on_switch.store(tell_check, std::memory_order_relaxed);
 }
 
 }  // namespace handoff::detail::held_mutexes

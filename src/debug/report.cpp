@@ -1,6 +1,6 @@
-// What the runtime says about single goroutines: names, unguarded calls, overflows.
+#include "debug/report.hpp"
+
 #include "base/check.hpp"
-#include "base/code_address.hpp"
 #include "os/thread.hpp"
 #include "sched/sched.hpp"
 
@@ -8,36 +8,9 @@
 #include <cstring>
 #include <new>
 
-namespace handoff {
-
-std::string goroutine_name::describe() const {
-    std::string text = "goroutine " + std::to_string(id);
-    if (!name.empty()) text += " \"" + name + "\"";
-    if (!created.empty()) text += " (" + created + ")";
-    return text;
-}
-
-}  // namespace handoff
-
 namespace handoff::detail {
 
-void created_at(const void* site, std::uint32_t line, char* text, std::size_t size) noexcept {
-    text[0] = '\0';
-    if (!site) return;
-    if (line != 0) {
-        const char* file = static_cast<const char*>(site);
-        if (const char* slash = std::strrchr(file, '/')) file = slash + 1;
-        std::snprintf(text, size, "%s:%u", file, line);
-        return;
-    }
-    base::code_address(site, text, size);
-}
-
 namespace {
-
-void created_at(const G* g, char* text, std::size_t size) noexcept {
-    detail::created_at(g->site.load(std::memory_order_relaxed), g->site_line.load(std::memory_order_relaxed), text, size);
-}
 
 // is_stepped_over: the stack pointer has gone beyond the end of the stack at `lo`, by a large frame, and that is where the fault is.
 bool is_stepped_over(const char* at, const char* sp, const char* lo) noexcept {
@@ -52,57 +25,36 @@ std::string call_text(long call) {
     return "call " + std::to_string(call);
 }
 
-}  // namespace
-
-goroutine_name g_store::describe(const G* g) {
-    goroutine_name n;
-    n.id = g->id.load(std::memory_order_relaxed);
-    char created[160];
-    created_at(g, created, sizeof created);
-    n.created = created;
-    n.name = name_of(g, n.id);
-    return n;
-}
-
-goroutine_name g_store::describe_briefly(const G* g) noexcept {
-    try {
-        return describe(g);
-    } catch (const std::bad_alloc&) {
-        goroutine_name n;
-        n.id = g->id.load(std::memory_order_relaxed);
-        return n;
-    }
-}
-
-// note_unguarded counts an unguarded call of g's that is over, and tells the program. In user code, on g. Without memory
-// there is no more of it than the count in handoffs_unguarded.
-void sched::note_unguarded(G* g, std::int64_t since, std::int64_t until, long call) {
-    unguarded_call c;
-    try {
-        c = {store->describe(g), call_text(call), std::chrono::nanoseconds(until - since)};
-        count_unguarded(c);
-    } catch (const std::bad_alloc&) {
-        return;
-    }
-    if (opts.on_unguarded_call) opts.on_unguarded_call(c);
-}
-
-void sched::count_unguarded(const unguarded_call& c) {
+void count_unguarded(sched& s, const unguarded_call& c) {
     {
-        base::lock_guard hold(unguarded_lock);
-        unguarded_site& site = unguarded[{c.who.created, c.call}];
+        base::lock_guard hold(s.unguarded_lock);
+        unguarded_site& site = s.unguarded[{c.who.created, c.call}];
         site.created = c.who.created;
         site.call = c.call;
         ++site.count;
         site.total += c.blocked;
         site.longest = std::max(site.longest, c.blocked);
     }
-    if (debug.unguarded)
+    if (s.debug.unguarded)
         base::warn("%s blocked %.1f ms in unguarded %s", c.who.describe().c_str(),
                    static_cast<double>(c.blocked.count()) / 1e6, c.call.c_str());
 }
 
-// describe_overflow runs in a signal handler: no allocation, and no lock that the interrupted code may hold.
+}  // namespace
+
+// Without memory there is no more of it than the count in handoffs_unguarded.
+void unguarded_call_ended(sched& s, G* g, std::int64_t since, std::int64_t until, long call) {
+    unguarded_call c;
+    try {
+        c = {s.store->describe(g), call_text(call), std::chrono::nanoseconds(until - since)};
+        count_unguarded(s, c);
+    } catch (const std::bad_alloc&) {
+        return;
+    }
+    if (s.opts.on_unguarded_call) s.opts.on_unguarded_call(c);
+}
+
+// No allocation, and no lock that the interrupted code may hold.
 bool describe_overflow(const void* address, const void* sp, char* text, std::size_t size) {
     M* m = current_m();
     G* g = m ? m->curg.load(std::memory_order_relaxed) : nullptr;
@@ -113,7 +65,7 @@ bool describe_overflow(const void* address, const void* sp, char* text, std::siz
                      is_stepped_over(at, static_cast<const char*>(sp), g->deep ? g->deep->guard_hi : st.usable_lo());
     if (!own && !m->s->stacks.guards(at)) return false;
     char created[160], name[96] = "";
-    created_at(g, created, sizeof created);
+    created_at(*g, created, sizeof created);
     sched* s = m->s;
     if (g->named && s->store->names_lock.try_lock()) {
         if (auto it = s->store->names.find(g); it != s->store->names.end())

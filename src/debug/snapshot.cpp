@@ -1,72 +1,15 @@
-// stats(), snapshot(), dump() and the trace lines of HANDOFF_DEBUG.
-//
-// A snapshot reads single relaxed atomics of things that go on meanwhile: each entry is true of some moment during the
-// call, and links may cross a change.
+#include "debug/snapshot.hpp"
+
+#include "base/check.hpp"
+#include "debug/stats.hpp"
 #include "os/clock.hpp"
 #include "sched/sched.hpp"
-
-#include <handoff/runtime.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstdarg>
 #include <cstdio>
-#include <ostream>
 #include <unistd.h>
-
-namespace handoff {
-
-std::uint64_t histogram::count() const noexcept {
-    std::uint64_t n = 0;
-    for (std::uint64_t b : buckets) n += b;
-    return n;
-}
-
-std::chrono::nanoseconds histogram::quantile(double q) const noexcept {
-    const std::uint64_t n = count();
-    if (n == 0) return {};
-    const double wanted = q * static_cast<double>(n);
-    std::uint64_t seen = 0;
-    for (std::size_t i = 0; i < buckets.size(); ++i) {
-        seen += buckets[i];
-        if (static_cast<double>(seen) >= wanted) return std::chrono::nanoseconds(std::int64_t{1} << i);
-    }
-    return std::chrono::nanoseconds(std::int64_t{1} << (buckets.size() - 1));
-}
-
-const char* to_string(goroutine_state s) noexcept {
-    switch (s) {
-        case goroutine_state::runnable: return "runnable";
-        case goroutine_state::running: return "running";
-        case goroutine_state::syscall: return "syscall";
-        case goroutine_state::waiting: return "waiting";
-        case goroutine_state::without_processor: return "without processor";
-    }
-    return "?";
-}
-
-const char* to_string(thread_state s) noexcept {
-    switch (s) {
-        case thread_state::running: return "running";
-        case thread_state::syscall: return "syscall";
-        case thread_state::without_processor: return "without processor";
-        case thread_state::scheduling: return "scheduling";
-        case thread_state::idle: return "idle";
-        case thread_state::monitor: return "monitor";
-    }
-    return "?";
-}
-
-const char* to_string(processor_state s) noexcept {
-    switch (s) {
-        case processor_state::idle: return "idle";
-        case processor_state::running: return "running";
-        case processor_state::syscall: return "syscall";
-    }
-    return "?";
-}
-
-}  // namespace handoff
 
 namespace handoff::detail {
 
@@ -153,93 +96,37 @@ processor_info info_of(const P& p) noexcept {
 }  // namespace
 
 // Some at a time under the lock, which others wait for; strings and vectors grow without it.
-scheduler_snapshot sched::snapshot() {
+scheduler_snapshot snapshot_of(sched& s) {
     scheduler_snapshot all;
     for (std::size_t at = 0;;) {
         std::array<seen, g_store::at_once> some;
         std::size_t n = 0;
         {
-            base::lock_guard hold(lock);
-            if (at >= store->places()) break;
-            at = store->visit(at, [&](const G& g) {
+            base::lock_guard hold(s.lock);
+            if (at >= s.store->places()) break;
+            at = s.store->visit(at, [&](const G& g) {
                 const g_state state = g.state.load(std::memory_order_relaxed);
                 if (state != g_state::idle && state != g_state::dead) some[n++] = look_at(g, state);
             });
         }
-        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*store, some[i]));
+        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*s.store, some[i]));
     }
     for (std::size_t at = 0;;) {
         std::array<thread_info, 64> some;
         std::size_t n = 0;
         {
-            base::lock_guard hold(lock);
-            if (at >= allm.size()) break;
-            for (const std::size_t end = std::min(at + some.size(), allm.size()); at < end; ++at)
-                if (allm[at]->tid.load(std::memory_order_relaxed) != 0) some[n++] = info_of(*allm[at]);
+            base::lock_guard hold(s.lock);
+            if (at >= s.allm.size()) break;
+            for (const std::size_t end = std::min(at + some.size(), s.allm.size()); at < end; ++at)
+                if (s.allm[at]->tid.load(std::memory_order_relaxed) != 0) some[n++] = info_of(*s.allm[at]);
         }
         all.threads.insert(all.threads.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(n));
     }
-    for_each_p([&](const P& p) {
+    s.for_each_p([&](const P& p) {
         if (p.status.load(std::memory_order_relaxed) != p_status::dead) all.processors.push_back(info_of(p));
     });
-    all.queued_globally = globq.size();
+    all.queued_globally = s.globq.size();
     return all;
-}
-
-struct stats sched::stats() {
-    struct stats t;
-    std::uint64_t finished = 0;
-    {
-        base::lock_guard hold(lock);
-        t.spawned = spawned_outside;
-        finished = t.ended_without = finished_without;
-        for_each_p([&](const P& p) { finished += p.finished.get(); });   // before all births
-        for_each_p([&](const P& p) {
-            t.spawned += p.spawned.get();
-            t.switches += p.put_on();
-            t.steals += p.steals.get();
-            t.stolen += p.stolen.get();
-            p.latency_sysmon.add_to(t.handoff_latency_sysmon);
-            p.latency_immediate.add_to(t.handoff_latency_immediate);
-            p.latency_unguarded.add_to(t.handoff_latency_unguarded);
-        });
-        for (const auto& m : allm) {
-            // `calls` first: never too many (count_call). Too few, if other calls end between the two looks: what has been
-            // said once stands.
-            const std::uint64_t ended = m->calls.seen(), others = m->calls_not_own.get();
-            if (ended > others) m->own_told = std::max(m->own_told, ended - others);
-            t.exits_own += m->own_told;
-            t.exits_without += m->calls_without.get();
-        }
-        t.threads = nm;
-        t.threads_most = most_nm;
-        t.threads_idle = static_cast<unsigned>(midle.size());
-    }
-    t.procs = nprocs.load(std::memory_order_relaxed);
-    t.goroutines = t.spawned > finished ? t.spawned - finished : 0;
-    t.handoffs_sysmon = handoffs_sysmon.get();
-    t.handoffs_immediate = handoffs_immediate.get();
-    t.handoffs_unguarded = handoffs_unguarded.get();
-    t.handoffs_computing = handoffs_computing.get();
-    t.retakes_given_up = retakes_given_up.get();
-    t.computing_without_processor = computing.load(std::memory_order_relaxed);
-    t.exits_old_idle = exits_old_idle.get();
-    t.exits_any_idle = exits_any_idle.get();
-    t.exits_queued = exits_queued.get();
-    t.regains = regains.get();
-    t.started_without = started_without.get();
-    t.switches += t.started_without;
-    t.threads_created = threads_created.get();
-    t.threads_retired = threads_retired.get();
-    t.thread_cap_hits = thread_cap_hits.get();
-    t.thread_create_failures = thread_create_failures.get();
-    t.thread_create_errno = thread_create_errno.load(std::memory_order_relaxed);
-    t.stacks_mapped = stacks.mapped();
-    t.stacks_without_guard = stacks.unguarded();
-    t.stack_failures = stack_failures.get();
-    base::lock_guard hold(unguarded_lock);
-    for (const auto& [key, site] : unguarded) t.unguarded.push_back(site);
-    return t;
 }
 
 namespace {
@@ -254,7 +141,7 @@ void append(std::string& text, const char* format, ...) {
     text += line;
 }
 
-std::string text_of(const scheduler_snapshot& all, std::int64_t now) {
+std::string text_at(const scheduler_snapshot& all, std::int64_t now) {
     std::string text;
     for (const processor_info& p : all.processors)
         append(text, "  P%d: %s thread=%d queued=%u timers=%u\n", p.id, to_string(p.state), p.thread, p.queued, p.timers);
@@ -280,59 +167,53 @@ std::string text_of(const scheduler_snapshot& all, std::int64_t now) {
 
 }  // namespace
 
-std::string sched::describe_goroutines() {
-    scheduler_snapshot all = snapshot();
+std::string text_of(const scheduler_snapshot& all) { return text_at(all, os::nanotime()); }
+
+std::string describe_goroutines(sched& s) {
+    scheduler_snapshot all = snapshot_of(s);
     all.processors.clear();
     all.threads.clear();
     for (goroutine_info& g : all.goroutines) g.thread = -1;
     std::sort(all.goroutines.begin(), all.goroutines.end(), [](const auto& a, const auto& b) { return a.who.id < b.who.id; });
-    return text_of(all, os::nanotime());
+    return text_of(all);
 }
 
-std::string sched::describe_all() { return text_of(snapshot(), os::nanotime()); }
+std::string describe_all(sched& s) { return text_of(snapshot_of(s)); }
 
-// trace prints the line that HANDOFF_DEBUG=schedtrace asks for, when its time has come.
-void sched::trace(std::int64_t now) noexcept {
-    if (now < watch.next_trace) return;
-    watch.next_trace = now + std::chrono::nanoseconds(debug.schedtrace).count();
-    try {
-        print_trace(now);
-    } catch (const std::bad_alloc&) {
-        base::warn("no memory for a trace line");
-    }
-}
+namespace {
 
-void sched::print_trace(std::int64_t now) {
-    const struct stats t = stats();
+void print_trace(sched& s, std::int64_t now) {
+    const struct stats t = stats_of(s);
     std::string text;
     append(text,
            "handoff: %lld ms: procs=%u idle=%u threads=%u idle_threads=%u spinning=%u goroutines=%llu queued=%u "
            "handoffs=%llu/%llu/%llu/%llu switches=%llu [",
-           static_cast<long long>((now - started) / 1'000'000), t.procs, npidle.load(std::memory_order_relaxed), t.threads,
-           t.threads_idle, nmspinning.load(std::memory_order_relaxed), static_cast<unsigned long long>(t.goroutines),
-           globq.size(), static_cast<unsigned long long>(t.handoffs_sysmon),
+           static_cast<long long>((now - s.started) / 1'000'000), t.procs, s.npidle.load(std::memory_order_relaxed), t.threads,
+           t.threads_idle, s.nmspinning.load(std::memory_order_relaxed), static_cast<unsigned long long>(t.goroutines),
+           s.globq.size(), static_cast<unsigned long long>(t.handoffs_sysmon),
            static_cast<unsigned long long>(t.handoffs_immediate), static_cast<unsigned long long>(t.handoffs_unguarded),
            static_cast<unsigned long long>(t.handoffs_computing), static_cast<unsigned long long>(t.switches));
     const char* space = "";
-    for_each_p([&](const P& p) {
+    s.for_each_p([&](const P& p) {
         if (p.status.load(std::memory_order_relaxed) == p_status::dead) return;
         append(text, "%s%u", space, p.runq.size());
         space = " ";
     });
     text += "]\n";
-    if (debug.scheddetail) text += text_of(snapshot(), now);
+    if (s.debug.scheddetail) text += text_at(snapshot_of(s), now);
     [[maybe_unused]] auto written = ::write(2, text.data(), text.size());
 }
 
-}  // namespace handoff::detail
+}  // namespace
 
-namespace handoff {
-
-void runtime::dump(std::ostream& out) const {
-    const scheduler_snapshot all = snapshot();
-    out << all.processors.size() << " processors, " << all.threads.size() << " threads, " << all.goroutines.size()
-        << " goroutines, " << all.queued_globally << " queued globally\n"
-        << detail::text_of(all, os::nanotime());
+void trace(sched& s, std::int64_t now) noexcept {
+    if (now < s.watch.next_trace) return;
+    s.watch.next_trace = now + std::chrono::nanoseconds(s.debug.schedtrace).count();
+    try {
+        print_trace(s, now);
+    } catch (const std::bad_alloc&) {
+        base::warn("no memory for a trace line");
+    }
 }
 
-}  // namespace handoff
+}  // namespace handoff::detail

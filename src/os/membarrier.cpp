@@ -23,6 +23,8 @@ bool probe() noexcept {
 
 }  // namespace
 
+constinit base::atomic<bool> membarrier_in_use{false};
+
 bool membarrier_available() noexcept {
     static const bool available = probe();
     return available;

@@ -5,7 +5,8 @@
 #include "base/check.hpp"
 #include "context/stack.hpp"
 
-#include <handoff/goroutine.hpp>
+#include <handoff/detail/task.hpp>
+#include <handoff/options.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -39,8 +40,6 @@ inline std::uint8_t predict_after(std::uint8_t predict, bool blocked) noexcept {
     return predict > 0 ? predict - 1 : 0;
 }
 
-struct join_waiter;   // who waits for a goroutine's end; spawn.cpp
-
 // The stack that a goroutine has gone to by call_on_thread_stack, for as long as it is there.
 struct deep_stack {
     const char* guard_lo;
@@ -49,14 +48,9 @@ struct deep_stack {
     bool guards(const void* address) const noexcept { return address >= guard_lo && address < guard_hi; }
 };
 
-// caught_exception is std::current_exception() in a handler of `...` on a goroutine. If there is none, what was caught is the end
-// of the thread (pthread_exit, pthread_cancel), by which the C library unwinds it: ends the process, with the goroutine's name.
-// spawn.cpp
-std::exception_ptr caught_exception() noexcept;
-
 // G::join_word says who still needs the G:
 //   0            runs; a handle exists, nobody waits
-//   a pointer    runs; that join_waiter waits
+//   a pointer    runs; that join_waiter (goroutine/join.cpp) waits
 //   detached     runs; no handle: the end of the goroutine frees the G
 //   ended        ended; the handle's release frees the G
 //   orphaned     ended, and so did its runtime: the handle's release frees the store, if it is the last
@@ -75,7 +69,7 @@ struct alignas(16) G {
     sched* s = nullptr;                      // constant while not idle
     base::atomic<std::uintptr_t> join_word{join_running};
     std::exception_ptr exception;            // written before `ended`, read after
-    cancel_scope* scope = nullptr;           // if it belongs to a task group; sync/cancel.hpp
+    cancel_scope* scope = nullptr;           // if it belongs to a task group; wait/cancel.hpp
     local_values* locals = nullptr;          // of its goroutine_local variables
 
     // Relaxed: written by the owner, read by snapshots, which want a value and no order.
@@ -84,10 +78,10 @@ struct alignas(16) G {
     base::atomic<const void*> waits_on{nullptr};   // the object, while it waits; only to be shown
     base::atomic<bool> locked{false};        // it is tied(): M::locked_g points back
     bool named = false;                      // in sched's name table
-    std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; syscall.cpp
+    std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; goroutine/syscall.cpp
     std::uint8_t quick_calls = 0;            // one after the other, while another goroutine ran on its P
     bool spent = false;                      // it lost its P at the end of a slice, and has not been queued since; slice.cpp
-    std::uint16_t pinned = 0;                // nesting of pinned_goroutine (m.hpp)
+    std::uint16_t pinned = 0;                // nesting of pinned_goroutine (pinned.hpp)
     base::atomic<std::uint64_t> kind{0};     // which goroutines are alike: spawn_options::kind
     bool let_through = false;                // a hog that has waited long enough
     bool has_result = false;                 // run() returned

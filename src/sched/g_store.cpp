@@ -1,5 +1,10 @@
 #include "sched/g_store.hpp"
 
+#include "base/code_address.hpp"
+
+#include <cstdio>
+#include <cstring>
+
 #include "sched/sched.hpp"
 
 #include <new>
@@ -73,6 +78,42 @@ std::string g_store::name_of(const G* g, goroutine_id id) {
     base::lock_guard hold(names_lock);
     const auto it = names.find(g);
     return it != names.end() && it->second.id == id ? it->second.name : std::string();
+}
+
+void created_at(const void* site, std::uint32_t line, char* text, std::size_t size) noexcept {
+    text[0] = '\0';
+    if (!site) return;
+    if (line != 0) {
+        const char* file = static_cast<const char*>(site);
+        if (const char* slash = std::strrchr(file, '/')) file = slash + 1;
+        std::snprintf(text, size, "%s:%u", file, line);
+        return;
+    }
+    base::code_address(site, text, size);
+}
+
+void created_at(const G& g, char* text, std::size_t size) noexcept {
+    created_at(g.site.load(std::memory_order_relaxed), g.site_line.load(std::memory_order_relaxed), text, size);
+}
+
+goroutine_name g_store::describe(const G* g) {
+    goroutine_name n;
+    n.id = g->id.load(std::memory_order_relaxed);
+    char created[160];
+    created_at(*g, created, sizeof created);
+    n.created = created;
+    n.name = name_of(g, n.id);
+    return n;
+}
+
+goroutine_name g_store::describe_briefly(const G* g) noexcept {
+    try {
+        return describe(g);
+    } catch (const std::bad_alloc&) {
+        goroutine_name n;
+        n.id = g->id.load(std::memory_order_relaxed);
+        return n;
+    }
 }
 
 // ---- Rest ----------------------------------------------------------------------------------------------------------

@@ -125,4 +125,8 @@ private:
     std::size_t looked_at_ = 0;                   // the free Gs that were not worth a rest, at the last look
 };
 
+// created_at writes where a goroutine was spawned, without allocating: it serves the overflow report too.
+void created_at(const void* site, std::uint32_t line, char* text, std::size_t size) noexcept;
+void created_at(const G& g, char* text, std::size_t size) noexcept;
+
 }  // namespace handoff::detail

@@ -253,7 +253,7 @@ bool sched::newm(P* p, bool spinning, m_role role) noexcept {
     {
         base::lock_guard hold(lock);
         if (nm >= opts.max_threads) {
-            thread_cap_hits.add();
+            count.thread_cap_hits.add();
             return false;
         }
         try {
@@ -267,8 +267,8 @@ bool sched::newm(P* p, bool spinning, m_role role) noexcept {
                 free_ms.pop_back();
             }
         } catch (const std::bad_alloc&) {
-            thread_create_failures.add();
-            thread_create_errno.store(ENOMEM, std::memory_order_relaxed);
+            count.thread_create_failures.add();
+            count.thread_create_errno.store(ENOMEM, std::memory_order_relaxed);
             return false;
         }
         most_nm = std::max(most_nm, ++nm);
@@ -279,14 +279,14 @@ bool sched::newm(P* p, bool spinning, m_role role) noexcept {
     m->exits = false;
     pthread_t t;
     if (const int e = os::create_thread(t, thread_main, m)) {
-        thread_create_failures.add();
-        thread_create_errno.store(e, std::memory_order_relaxed);
+        count.thread_create_failures.add();
+        count.thread_create_errno.store(e, std::memory_order_relaxed);
         base::lock_guard hold(lock);
         --nm;
         free_ms.push_back(m);
         return false;
     }
-    threads_created.add();
+    count.threads_created.add();
     return true;
 }
 
@@ -376,7 +376,7 @@ idle_end sched::woke_up(M* m, std::int64_t now, std::int64_t& retire_at, deferre
         if (nm - leaving <= nprocs.load(std::memory_order_relaxed) + 1 || timekeeper == m) return idle_end::waits_on;
         m->leaves = true;
         ++leaving;
-        threads_retired.add();
+        count.threads_retired.add();
     } else {
         return idle_end::waits_on;
     }

@@ -1,16 +1,14 @@
 // Birth and death of a runtime, and of its Ps.
 #include "context/overflow.hpp"
-#include "debug/held_mutexes.hpp"
 #include "os/backoff.hpp"
 #include "os/clock.hpp"
 #include "os/cpus.hpp"
 #include "os/membarrier.hpp"
+#include "sched/hooks.hpp"
 #include "sched/sched.hpp"
+#include "sched/switch_hook.hpp"
 
-#include <handoff/detail/plain_unlock.hpp>
 #include <handoff/error.hpp>
-#include <handoff/runtime.hpp>
-#include <handoff/syscall.hpp>
 
 #include <cctype>
 #include <charconv>
@@ -20,8 +18,6 @@
 #include <system_error>
 
 namespace handoff::detail {
-
-bool describe_overflow(const void* address, const void* sp, char* text, std::size_t size);   // debug/report.cpp
 
 namespace {
 
@@ -110,9 +106,7 @@ g_store* new_store(const options& o) {
 
 }  // namespace
 
-struct runtime_access {
-    static sched* of(runtime& r) noexcept { return r.impl_.get(); }
-};
+constinit base::atomic<sched*> of_default_runtime{nullptr};
 
 bool in_forked_child() noexcept { return forked_child.load(std::memory_order_relaxed); }
 
@@ -122,14 +116,12 @@ sched::sched(options o)
       link(std::make_shared<sched_link>(this, opts.on_unhandled_exception)),
       store(new_store(opts)), stacks(opts.stack_size) {   // nothing throws any more: the store would stay
     const bool membarrier = os::membarrier_available();   // the same answer each time
-    membarrier_in_use.store(membarrier, std::memory_order_relaxed);
-    // seq_cst: with the waiters of mutexes, sync/mutex.cpp.
-    plain.from.store(membarrier ? plain_unlocks::locked : plain_unlocks::never, std::memory_order_seq_cst);
+    os::membarrier_in_use.store(membarrier, std::memory_order_relaxed);
     coarse_now.store(started, std::memory_order_relaxed);
     spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
     watch_forks();
-    held_mutexes::look_for_check();
-    if (opts.fault_handlers) context::install_overflow_handler(describe_overflow);
+    hooks.runtime_starts(membarrier);
+    if (opts.fault_handlers) context::install_overflow_handler(hooks.describe_overflow);
 }
 
 sched::~sched() {
@@ -140,8 +132,9 @@ sched::~sched() {
     }
     for_each_p([](P& p) {
         // What is left are timer objects.
-        g_queue none;
-        while (timer* t = p.timers.take_due(os::never - 1, 1, none)) t->run(t, nullptr);
+        G* none;
+        unsigned no_goroutines;
+        while (timer* t = p.timers.take_due(os::never - 1, 1, &none, no_goroutines)) t->run(t, nullptr);
     });
     pidle.clear();
     for_each_p([](P& p) {
@@ -154,10 +147,10 @@ sched::~sched() {
 void sched::start() {
     set_procs(opts.procs);
     if (!newm(nullptr, false, m_role::monitor))
-        throw std::system_error(thread_create_errno.load(std::memory_order_relaxed), std::generic_category(),
+        throw std::system_error(count.thread_create_errno.load(std::memory_order_relaxed), std::generic_category(),
                                 "handoff: the monitor thread could not be created");
     if (newm(nullptr, false, m_role::worker)) return;
-    const int e = thread_create_errno.load(std::memory_order_relaxed);
+    const int e = count.thread_create_errno.load(std::memory_order_relaxed);
     stop_threads();
     throw std::system_error(e, std::generic_category(), "handoff: the first worker thread could not be created");
 }
@@ -241,7 +234,7 @@ void sched::set_procs(unsigned n) {
         deferred_wake wake;
         base::lock_guard hold(lock);
         for (unsigned i = nallp.load(std::memory_order_relaxed); i < n; ++i) made.push_back(std::make_unique<P>(i));
-        if (held_mutexes::watching())
+        if (switches_are_watched())
             for (auto& p : made) p->handoff = handoff_kind::watched;
         if (nallp.load(std::memory_order_relaxed) == 0) made.front()->runq.set_alone();
         for (auto& p : made) {
@@ -334,79 +327,11 @@ void sched::retire_p(M* m) noexcept {
     if (work_anywhere()) wakep_any();
 }
 
-sched* sched_of(runtime& rt) noexcept { return runtime_access::of(rt); }
-
-namespace {
-
-base::atomic<sched*> of_default_runtime{nullptr};   // release, once it has started; acquire
-
-}  // namespace
-
-sched* default_sched() { return sched_of(default_runtime()); }
-
 sched* sched_of_maker(const char* what) {
     if (const M* m = current_m()) return m->s;
-    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;
+    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;   // with its store: all of it
     throw usage_error(std::string("handoff: ") + what +
                       " made off a goroutine needs a runtime: name it as the first argument, or call default_runtime() before");
 }
 
 }  // namespace handoff::detail
-
-namespace handoff {
-
-runtime::runtime(options o) {
-    if (detail::in_forked_child())
-        throw usage_error("handoff: the child of a fork of a process with goroutines can only exec");
-    impl_.reset(new detail::sched(std::move(o)));
-    try {
-        impl_->start();
-    } catch (...) {
-        delete impl_.release();   // it has no goroutines to wait for
-        throw;
-    }
-}
-
-runtime::~runtime() = default;
-
-void runtime::deleter::operator()(detail::sched* s) const noexcept {
-    using namespace detail;
-    if (in_forked_child()) return;   // its threads are the parent's
-    if (M* m = current_m()) {
-        if (m->s == s)
-            base::fatal("a runtime is destroyed by its own goroutine %llu, for which it would wait",
-                        static_cast<unsigned long long>(this_goroutine::id()));
-        syscall_guard waits(handoff_policy::immediate);
-        s->drain_and_stop();
-        delete s;
-        return;
-    }
-    s->drain_and_stop();
-    delete s;
-}
-
-void runtime::set_procs(unsigned n) { impl_->set_procs(n); }
-unsigned runtime::procs() const noexcept { return impl_->nprocs.load(std::memory_order_relaxed); }
-struct stats runtime::stats() const { return impl_->stats(); }
-scheduler_snapshot runtime::snapshot() const { return impl_->snapshot(); }
-
-runtime& default_runtime() {
-    // Never destroyed: goroutines may use it for as long as the process runs.
-    static runtime* const the = [] {
-        auto* started = new runtime;
-        detail::of_default_runtime.store(detail::sched_of(*started), std::memory_order_release);
-        return started;
-    }();
-    return *the;
-}
-
-namespace this_goroutine {
-
-goroutine_id id() noexcept {
-    detail::M* m = detail::current_m();
-    return m ? m->curg.load(std::memory_order_relaxed)->id.load(std::memory_order_relaxed) : 0;
-}
-
-}  // namespace this_goroutine
-
-}  // namespace handoff

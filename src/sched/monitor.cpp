@@ -26,14 +26,15 @@
 //
 // While a goroutine computes, the timers of its P wait for the end of its slice only if no P is idle: else one is woken.
 //
-// Fast ways. A goroutine in a loop of free locks or ready channels takes their inline ways, and never enters the runtime. So
+// Fast paths. A goroutine in a loop of free locks or ready channels takes their inline paths, and never enters the runtime. So
 // one that seems to compute when its slice is over is asked to yield first; if it has not entered for as long as a slice, or
-// does not answer, these ways are closed until the next look (sync/fast_ways.hpp): if it is such a loop it enters, and answers.
+// does not answer, these ways are closed until the next look (sched/fast_path.hpp): if it is such a loop it enters, and answers.
 // If not, its P is taken then, wherever in user code it is.
 #include "base/sizes.hpp"
 #include "os/clock.hpp"
+#include "sched/fast_path.hpp"
+#include "sched/hooks.hpp"
 #include "sched/sched.hpp"
-#include "sync/fast_ways.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -50,7 +51,7 @@ constexpr std::int64_t longest_busy_pause_ns = 1'000'000;   // where an unguarde
 // For how long a thread has to use less than an eighth of a core to count as asleep, where the kernel does not tell.
 constexpr std::int64_t asleep_by_clock_ns = 200'000;
 
-// The processor time in which one has to answer that was asked to yield. Loops of fast ways do so within a microsecond.
+// The processor time in which one has to answer that was asked to yield. Loops of fast paths do so within a microsecond.
 constexpr std::int64_t time_to_answer_ns = base::sized(100'000, 0);   // explored computations last for 1,600
 
 // How long it looks without sleeping, at a stretch and after a find: several times what one round of a loop of
@@ -71,7 +72,7 @@ struct round {
     bool poll = false;                    // worth looking again without sleeping
     bool timers_wait = false;             // those of a P whose goroutine computes are due
     bool unguarded_matters = false;       // a goroutine in user code keeps others waiting if it blocks
-    bool asks = false;                    // somebody to yield, who may be in a loop of fast ways
+    bool asks = false;                    // somebody to yield, who may be in a loop of fast paths
     unsigned busy = 0;                    // Ps whose goroutines are not in a guarded call
     unsigned in_call = 0;
     unsigned without_m = 0;               // idle, or on their way to an M
@@ -179,7 +180,7 @@ void round::look_at(P& p) noexcept {
     const std::int64_t seen = new_stay ? os::nanotime() : now;
     note_slice(p, m, seen);   // what is put on enters the library first, so that a slice begins with a stay
     if (new_stay) {
-        w.asked = w.fast_ways_closed = false;
+        w.asked = w.fast_paths_closed = false;
         w.call_began = w.m == m ? w.last_look : seen;
         w.call = call;
         w.section = section;
@@ -293,16 +294,16 @@ void round::look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t se
     const std::int64_t cpu = os::thread_cpu_time(m->tid.load(std::memory_order_relaxed));
     // By the processor's clock: it may wait for a core.
     const bool had_time = cpu < 0 || cpu - w.cpu_when_asked >= time_to_answer_ns;
-    if (!w.asked || (!w.fast_ways_closed && had_time)) {
+    if (!w.asked || (!w.fast_paths_closed && had_time)) {
         // Not closed at once for one that was here a moment ago: it may well answer, and others' ways are closed with its.
-        w.fast_ways_closed = w.asked || now - w.section_seen >= limit;
+        w.fast_paths_closed = w.asked || now - w.section_seen >= limit;
         ask(p, m);
         w.asked = true;
         w.cpu_when_asked = cpu;
     } else if (had_time) {
         return look_at_long_slice(p, m, call, section, false);
     }
-    asks |= w.fast_ways_closed;
+    asks |= w.fast_paths_closed;
     soon(now + time_to_answer_ns);
 }
 
@@ -364,17 +365,17 @@ P* take(round& r) noexcept {
                           !s.globq.empty();
         if (c.as == retake::taken_slice) {
             // It may have left the call in which it was seen.
-            (c.call % 2 != 0 ? s.handoffs_sysmon : s.handoffs_computing).add();
+            (c.call % 2 != 0 ? s.count.handoffs_sysmon : s.count.handoffs_computing).add();
         } else if (c.as == retake::taken_call) {
-            s.handoffs_sysmon.add();
+            s.count.handoffs_sysmon.add();
             s.learn_of_kind(c.m->curg.load(std::memory_order_relaxed), true);   // those that follow need not wait for its end
             if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
-            s.handoffs_unguarded.add();
+            s.count.handoffs_unguarded.add();
             s.learn_of_kind(c.m->curg.load(std::memory_order_relaxed), true);
             if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.section_seen;
         } else {
-            s.handoffs_computing.add();
+            s.count.handoffs_computing.add();
             s.found_computing(c.m);
         }
         p.watch.m = nullptr;
@@ -406,7 +407,7 @@ P* sched::monitor(M* m) noexcept {
     os::set_timer_slack(1);   // the default of 50 us would make each short pause that much longer
     monitor_wakes_up();
     const auto open_what_is_closed = [&] {
-        if (std::exchange(watch.fast_ways_closed, false)) open_fast_ways();
+        if (std::exchange(watch.fast_paths_closed, false)) open_fast_paths();
     };
     P* mine = nullptr;
     while (!mine) {
@@ -416,10 +417,10 @@ P* sched::monitor(M* m) noexcept {
         r.expect_those_on_their_way();
         watch.all_busy = r.unguarded_matters;
         watch.spent_running = r.spent_running;
-        if (r.asks != watch.fast_ways_closed) {
-            if (r.asks) close_fast_ways();
-            else open_fast_ways();
-            watch.fast_ways_closed = r.asks;
+        if (r.asks != watch.fast_paths_closed) {
+            if (r.asks) close_fast_paths();
+            else open_fast_paths();
+            watch.fast_paths_closed = r.asks;
         }
         if (r.count != 0) mine = take(r);
         start_left_ps();
@@ -519,7 +520,7 @@ bool sched::monitor_sleeps(std::int64_t now, std::int64_t next_look, P*& due) no
     }
     if (deep && woken) monitor_wakes_up();
     else if (watch.stalled_since != 0 && !woken) report_stall();
-    if (debug.schedtrace.count() != 0) trace(os::nanotime());
+    if (debug.schedtrace.count() != 0) hooks.trace(*this, os::nanotime());
     return true;
 }
 
@@ -544,7 +545,7 @@ void sched::report_stall() noexcept {
     watch.stall_reported = true;
     std::string report;
     try {
-        report = "handoff: all goroutines wait for each other\n" + describe_all();
+        report = "handoff: all goroutines wait for each other\n" + hooks.describe_all(*this);
     } catch (const std::bad_alloc&) {
         base::warn("all goroutines wait for each other, and there is no memory to say who");
         return;

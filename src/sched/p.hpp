@@ -19,7 +19,7 @@ namespace handoff::detail {
 struct M;
 
 // Written by the P's present owner alone: the M that holds it, the monitor that retook it, or, for idle ones, whoever
-// holds the scheduler's lock. A P whose M is in a guarded call is `running` here; M::call tells (m.hpp).
+// holds the scheduler's lock. A P whose M is in a guarded call is `running` here; M::call tells (section.hpp).
 enum class p_status : std::uint8_t { idle, running, dead };
 
 const char* name_of(p_status s) noexcept;
@@ -104,7 +104,7 @@ struct alignas(64) P {
         std::int64_t next_probe = 0;                  // when to ask what the thread does in the present stay
         std::int64_t cpu = -1, cpu_at = 0;            // its CPU time, and when; where the kernel does not tell more
         bool asked = false;                           // to yield, in the present stay
-        bool fast_ways_closed = false;                // for its answer
+        bool fast_paths_closed = false;                // for its answer
         std::uint32_t declined = 0;                   // M::declined when the slice began
         std::int64_t cpu_when_asked = 0;              // what its thread had used of a processor then
     } watch;

@@ -2,7 +2,7 @@
 
 #include "base/check.hpp"
 #include "sched/sched.hpp"
-#include "sim/simulator.hpp"
+#include "sched/simulation_hooks.hpp"
 
 #include <cstring>
 

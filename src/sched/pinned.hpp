@@ -16,7 +16,7 @@
 // Its own callbacks (a wait's on its token, a group's on its) take spin locks and ready goroutines as a foreign thread would:
 // they enter no section, so they do not switch, whoever calls them. A group's calls those of its own stop source, pinned.
 //
-// Values. A channel moves them under its spin lock, and, but for its inline ways, in a section; the move, and the destructor of
+// Values. A channel moves them under its spin lock, and, but for its inline paths, in a section; the move, and the destructor of
 // what was moved from, may be the program's code. If that called the library it would break both: others would spin for a lock
 // whose owner was switched away, and the section would end inside of itself. So it is marked (move_mark, quiet_move.hpp): the
 // goroutine looks as if it were in a guarded call; who enters the library there comes by suspend_call, off the fast path, and

@@ -1,4 +1,4 @@
-// The retaker's half of the protocol at the head of m.hpp.
+// The retaker's half of the protocol at the head of section.hpp.
 #include "os/membarrier.hpp"
 #include "sched/sched.hpp"
 
@@ -15,7 +15,7 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
         if (seen == retake::asked_to_yield) c.asked = seen;   // by an earlier round
         else c.m = nullptr;                                   // it has no P any more
     }
-    if (membarrier_in_use.load(std::memory_order_relaxed)) os::membarrier_all();
+    if (os::membarrier_in_use.load(std::memory_order_relaxed)) os::membarrier_all();
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (!c.m) continue;
@@ -29,7 +29,7 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
         if (!away) {
             if (c.asked == retake::asked)
                 m.taken.compare_exchange_strong(c.asked, retake::none, std::memory_order_acq_rel, std::memory_order_relaxed);
-            s.retakes_given_up.add();
+            s.count.retakes_given_up.add();
             continue;
         }
         if (c.as == retake::taken_unguarded) {
@@ -37,7 +37,7 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
         }
         // release: `unguarded` for the owner; acquire: after an answer of the owner's we don't touch M::p.
         if (!m.taken.compare_exchange_strong(c.asked, c.as, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-            s.retakes_given_up.add();
+            s.count.retakes_given_up.add();
             continue;
         }
         c.taken = true;

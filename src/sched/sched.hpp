@@ -34,11 +34,13 @@
 #include "os/note.hpp"
 #include "os/thread.hpp"
 #include "os/thread_activity.hpp"
+#include "sched/counters.hpp"
 #include "sched/g.hpp"
 #include "sched/g_store.hpp"
 #include "sched/global_queue.hpp"
 #include "sched/m.hpp"
 #include "sched/p.hpp"
+#include "sched/section.hpp"
 #include "sched/wake_ahead.hpp"
 
 #include <handoff/detail/spin_lock.hpp>
@@ -101,7 +103,7 @@ struct debug_options {
     bool unguarded = false;
 };
 
-class simulator;
+class simulation_hooks;
 
 struct sched {
     explicit sched(options o);
@@ -236,31 +238,6 @@ struct sched {
     }
     bool can_wait_for_workers(P* p) noexcept HANDOFF_EXCLUDES(lock);
 
-    // --- spawn.cpp ---
-    G* prepare_here(P* p, const spawn_options* o);
-    void launch_here(M* m, P* p, G* g) noexcept;
-    G* spawn_moving(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site);
-    G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site, bool detached);
-    void spawn_detached(M* m, const task_ops& ops, void* task, const spawn_site& site);
-    G* new_g(P* p);                    // throws std::bad_alloc
-    void refill_gs(P* p);
-    void free_g(P* p, G* g) noexcept;
-    void free_g_late(G* g) noexcept HANDOFF_EXCLUDES(lock);
-    void give_g(G* g) noexcept HANDOFF_REQUIRES(lock);
-    void spill_gs(P* p) noexcept;
-    context::stack* take_stack(M* m, G* g) noexcept;
-    void give_stack(P* p, context::stack* st) noexcept;
-
-    // --- debug ---
-    void note_unguarded(G* g, std::int64_t since, std::int64_t until, long call);
-    void count_unguarded(const unguarded_call& c);
-    struct stats stats();
-    scheduler_snapshot snapshot();
-    void trace(std::int64_t now) noexcept;
-    void print_trace(std::int64_t now);
-    std::string describe_all();
-    std::string describe_goroutines();
-
     // Immutable after construction.
     const options opts;
     const debug_options debug;
@@ -268,7 +245,7 @@ struct sched {
     const context::float_mode floats;  // in which goroutines start
     const unsigned cores;
     const std::int64_t started;
-    simulator* sim = nullptr;          // set before its only M and P run anything; null: an ordinary runtime
+    simulation_hooks* sim = nullptr;          // set before its only M and P run anything; null: an ordinary runtime
 
     // Lines of their own for what is written at different times: what every M reads now and then (above), the lock.
     alignas(64) base::mutex lock;
@@ -306,7 +283,7 @@ struct sched {
     alignas(64) base::atomic<std::uint32_t> nprocs{0};   // wanted
     base::atomic<std::uint32_t> nallp{0};                // ever made; allp[0..nallp) are set
     std::array<base::atomic<P*>, max_procs> allp{};      // release store, acquire load
-    std::array<base::atomic<std::uint8_t>, 1 << kind_bits> kinds{};   // G::predict to start with, by kind; a hint (syscall.cpp)
+    std::array<base::atomic<std::uint8_t>, 1 << kind_bits> kinds{};   // G::predict to start with, by kind; a hint (goroutine/syscall.cpp)
     base::atomic<std::uint32_t> nhogs{0};
     base::atomic<std::uint32_t> computing{0};            // goroutines that compute without a P
     base::atomic<std::uint64_t> computing_kinds{0};      // of these; a bit for each 64th of all kinds
@@ -323,10 +300,7 @@ struct sched {
     os::note drained;
     context::stack_pool stacks;
 
-    base::shared_counter handoffs_sysmon, handoffs_immediate, handoffs_unguarded, handoffs_computing, retakes_given_up;
-    base::shared_counter exits_old_idle, exits_any_idle, exits_queued, regains, started_without;
-    base::shared_counter threads_created, threads_retired, thread_cap_hits, thread_create_failures, stack_failures;
-    base::atomic<int> thread_create_errno{0};
+    counters count;
     base::atomic<bool> warned_no_stack{false};
 
     // The monitor's own; the part changes hands with a wake-up or a thread's start in between.
@@ -340,7 +314,7 @@ struct sched {
         bool machine_has_room = true;      // at that time
         std::int64_t judged = 0;           // when those that compute were last looked at
         bool all_busy = false;             // at the last look: no P is idle, and some goroutine is in user code
-        bool fast_ways_closed = false;     // by us (monitor.cpp, Fast ways)
+        bool fast_paths_closed = false;     // by us (monitor.cpp, Fast paths)
         std::int64_t short_of_threads_until = 0;   // when to look again at timers that no thread could be had for
         std::int64_t next_trace = 0;
         unsigned spent_running = 0;        // Ps on which the spent had their turn, at the last look
@@ -406,26 +380,15 @@ inline void ready(M* m, G* g) noexcept {
     s->wakep();
 }
 
-// report_exception tells the handler, or else stderr before it ends the process, of an exception that nobody will see.
-void report_exception(const goroutine_name& who, std::exception_ptr e, const exception_handler& handler) noexcept;
-
-// created_at writes where a goroutine was spawned (G::site), without allocating: it serves the overflow report too.
-void created_at(const void* site, std::uint32_t line, char* text, std::size_t size) noexcept;
-
-// destroy_locals destroys the values of a goroutine that ends; its destructors are user code. goroutine_local.cpp.
-void destroy_locals(local_values*& l) noexcept;
-
 M* finish_switch(context::switcher* s) noexcept;
 void run_due(M* m) noexcept;
-void goroutine_main(context::switcher* arrived) noexcept;
-
-// The runtime of go() off any goroutine; starts it.
-sched* default_sched();
-
 // sched_of_maker is the runtime of what is made without naming one: the calling goroutine's; off a goroutine the default one,
 // if the program has asked for that. Else it throws usage_error, which says that `what` needs one: a second runtime beside
 // the program's own, with all its threads, is not to come into being unasked.
 sched* sched_of_maker(const char* what);
+
+// What default_runtime() has started; null before. release, acquire.
+extern base::atomic<sched*> of_default_runtime;
 
 bool in_forked_child() noexcept;
 

@@ -4,10 +4,11 @@
 // or a tied thread is in play, does the switch go through g0, the context in which find_runnable searches the rest.
 #include "base/prefetch.hpp"
 #include "base/sizes.hpp"
-#include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
+#include "sched/g_cache.hpp"
 #include "sched/sched.hpp"
-#include "sim/simulator.hpp"
+#include "sched/simulation_hooks.hpp"
+#include "sched/switch_hook.hpp"
 
 #include <numeric>
 
@@ -124,18 +125,17 @@ bool sched::work_anywhere() const noexcept {
 // run_timers fires what is due in p's heap; p may be another's. The goroutines become runnable on m's P; timer objects
 // wait in m->due for run_due, which has to follow.
 unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
-    g_queue woken;
+    G* woken[timers_at_once];
     unsigned n = 0;
-    timer* objects = p->timers.take_due(now, timers_at_once, woken);
+    timer* objects = p->timers.take_due(now, timers_at_once, woken, n);
     timer** end = &m->due;
     while (*end) end = &(*end)->next_due;
     *end = objects;
-    for (; objects; objects = objects->next_due) ++n;
-    while (G* g = woken.pop()) {
-        base::prefetch_lines<8>(g->exec.sp);   // the frames of its wait; it is ours
-        ready(m, g);
-        ++n;
+    for (unsigned i = 0; i < n; ++i) {
+        base::prefetch_lines<8>(woken[i]->exec.sp);   // the frames of its wait; it is ours
+        ready(m, woken[i]);
     }
+    for (; objects; objects = objects->next_due) ++n;
     return n;
 }
 
@@ -295,8 +295,8 @@ void sched::note_rarely(M* m, P* p, const G* g) noexcept {
             .record(took);
     }
     p->handoff = handoff_kind::none;
-    if (!held_mutexes::watching()) return;
-    held_mutexes::tell_switch(m, g);
+    if (!switches_are_watched()) return;
+    tell_switch(m, g);
     p->handoff = handoff_kind::watched;
 }
 
@@ -314,7 +314,7 @@ bool sched::give_it_a_stack(M* m, G* g) noexcept {
         g->exec = st->idle;
         return true;
     }
-    stack_failures.add();
+    count.stack_failures.add();
     base::lock_guard hold(lock);
     stackless.push(g);
     return false;
@@ -342,7 +342,7 @@ void sched::execute(M* m, G* g) noexcept {
     if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), g)) return;
     m->curg.store(g, std::memory_order_relaxed);
     context::switcher* back = context::jump(m->g0, g->exec, m);
-    if (held_mutexes::watching()) [[unlikely]] held_mutexes::tell_switch(m, nullptr);   // before who was left can be found
+    if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);   // before who was left can be found
     finish_switch(back);
     m->curg.store(nullptr, std::memory_order_relaxed);
 }
@@ -368,7 +368,7 @@ inline M* sched::switch_inline(M* m, context::execution& from, G* next, context:
 // on: it does itself what g0 would, in execute and thread_loop. The argument is at the head of thread_stack.cpp.
 M* sched::wait_on_thread_stack(M* m, G* g) noexcept {
     m->curg.store(nullptr, std::memory_order_relaxed);
-    if (held_mutexes::watching()) [[unlikely]] held_mutexes::tell_switch(m, nullptr);
+    if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);
     finish_switch_inline(m);
     stop_locked_m(m);
     note_start(m, m->p.load(std::memory_order_relaxed), g);
@@ -403,7 +403,7 @@ void sched::thread_loop(M* m) noexcept {
                 releasep(m);
                 handoffp(p);
             }
-            threads_retired.add();
+            count.threads_retired.add();
             return;
         } else if (m->locked_g) {
             stop_locked_m(m);
@@ -490,45 +490,3 @@ M* sched::give_way(M* m) noexcept {
 }
 
 }  // namespace handoff::detail
-
-namespace handoff::this_goroutine {
-
-namespace {
-
-// yields_nothing: m's goroutine has no P that others could have instead. As long as it blocks between its yields, as one that
-// walks through a file in memory does in page faults, it goes on without one; else it would wait in the queue each time, and
-// take a P that others need for computing. In a section, which it leaves if so.
-bool yields_nothing(detail::M* m) noexcept {
-    using namespace detail;
-    const retake how = m->taken.load(std::memory_order_relaxed);
-    if (!is_without_p(how) || how == retake::taken_computing || m->s->starved.load(std::memory_order_relaxed) != 0) return false;
-    const long sleeps = os::voluntary_switches();
-    if (std::exchange(m->sleeps_at_yield, sleeps) == sleeps) return false;
-    leave(m);
-    bool without = false;
-    still_without(m, without);
-    return true;
-}
-
-// yield_slowly: enter_slow is still to be called.
-[[gnu::cold, gnu::noinline]] void yield_slowly(detail::M* m) {
-    if (m->s->sim) return m->s->sim->yield(m);
-    if (yields_nothing(m)) return;
-    m = detail::enter_slow(m);
-    m->s->yield(m);
-}
-
-}  // namespace
-
-void yield() {
-    using namespace detail;
-    M* m = current_m();
-    if (!m) {
-        sched_yield();
-        return;
-    }
-    if (!enter_quickly(m)) [[unlikely]] return yield_slowly(m);
-    m->s->yield(m);
-}
-
-}  // namespace handoff::this_goroutine

@@ -7,7 +7,7 @@
 // A slice begins when a goroutine is taken out of the ring, or out of the global queue while nobody waits in `next`. Who comes
 // through `next` goes on in its waker's (as in Go). P::schedtick counts slices in its upper bits, and who was put on in
 // the lower ones: a plain store a pick, and no clock. The monitor sees how long the upper bits stay the same; when that is
-// long enough, and somebody waits, it asks the running goroutine to yield (m.hpp); or, where the P is on its way to an M, the
+// long enough, and somebody waits, it asks the running goroutine to yield (section.hpp); or, where the P is on its way to an M, the
 // latter to end the slice when it has it (P::over_on_its_way).
 //
 // Each 61st pick may let one on that waits, and leaves `next` as it is. That begins a slice, so a chain through `next` has a limit

@@ -1,6 +1,6 @@
 // Ends and beginnings of goroutines on a thread without a P: what a pool's worker does.
 //
-// A goroutine that comes back from a call without a P (syscall.cpp) and ends would have to get one for that alone: wait for it
+// A goroutine that comes back from a call without a P (goroutine/syscall.cpp) and ends would have to get one for that alone: wait for it
 // in the global queue, and have another thread woken to run it to its end. And the next goroutine that makes a call would
 // have its P handed off, to yet another thread. Where each makes one call that is two wake-ups and two switches of threads a
 // call; a pool of threads has one. So it ends without a P, under the scheduler's lock instead, and its thread starts the next
@@ -12,9 +12,10 @@
 // for it, as ever: whoever queues it sees to that.)
 //
 // Not where threads are short (`starved`): there this one has to serve the Ps that have none.
-#include "debug/held_mutexes.hpp"
 #include "os/clock.hpp"
+#include "sched/g_cache.hpp"
 #include "sched/sched.hpp"
+#include "sched/switch_hook.hpp"
 
 #include <algorithm>
 
@@ -40,7 +41,7 @@ void sched::finish_without(M* m, G* g, bool frees) noexcept {
     if (frees && g->named) store->name(g, {});
     deferred_wake wake;   // we are joined before the runtime goes
     base::lock_guard hold(lock);
-    if (frees) give_g(g);
+    if (frees) give_g(*this, g);
     ++finished_without;
     check_drained(wake);
 }
@@ -82,12 +83,12 @@ void sched::start_without(M* m, G* g, context::stack* st) noexcept {
     g->exec = st->idle;
     g->transition(g_state::runnable, g_state::running);
     g->m.store(m, std::memory_order_relaxed);
-    started_without.add();
+    count.started_without.add();
     m->sleeps_at_start = os::voluntary_switches();
     if (!std::exchange(m->is_worker, true)) workers.fetch_add(1, std::memory_order_relaxed);
     m->curg.store(g, std::memory_order_relaxed);
     // Else the next switch would take it for the one before, whose G may be another's by now.
-    if (held_mutexes::watching()) [[unlikely]] held_mutexes::tell_switch(m, g);
+    if (switches_are_watched()) [[unlikely]] tell_switch(m, g);
 }
 
 // rest_without: m has nothing to do, and goes to sleep as one that never had a P. As in settle().

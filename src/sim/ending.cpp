@@ -1,7 +1,8 @@
 // How a failed run comes to its end; see the head of simulator.hpp.
 #include "base/check.hpp"
+#include "debug/snapshot.hpp"
 #include "sim/simulator.hpp"
-#include "sync/wait.hpp"
+#include "wait/wait.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -42,7 +43,7 @@ std::string simulator::report(const char* what) {
     std::snprintf(head, sizeof head, "handoff: simulation (seed %llu): %s, after %llu steps and %.6f s of virtual time\n",
                   static_cast<unsigned long long>(seed_), what, static_cast<unsigned long long>(steps_),
                   static_cast<double>(now_ - time_of_begin) / 1e9);
-    return head + sched_->describe_goroutines();
+    return head + describe_goroutines(*sched_);
 }
 
 void simulator::fail_by_deadlock() noexcept {

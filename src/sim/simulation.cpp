@@ -36,7 +36,7 @@ void simulation::settle() {
     M* m = current_m();
     if (!m || !m->s->sim) throw usage_error("handoff: simulation::settle off the goroutines of a simulation");
     m = enter(m);
-    m->s->sim->settle(m);
+    static_cast<simulator*>(m->s->sim)->settle(m);
 }
 
 simulation::running::running(simulation& s) : s_(*s.impl_) {

@@ -2,8 +2,9 @@
 
 #include "base/check.hpp"
 #include "os/clock.hpp"
-#include "sync/fast_ways.hpp"
-#include "sync/wait.hpp"
+#include "os/random.hpp"
+#include "sched/fast_path.hpp"
+#include "wait/wait.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -41,31 +42,7 @@ simulation_options checked(const simulation_options& o) {
     return o;
 }
 
-M* enter_simulation() noexcept {
-    M* m = current_m();
-    return m && m->s->sim ? enter(m) : nullptr;   // there it may be preempted
-}
-
 }  // namespace
-
-void interleave_slow() {
-    M* m = enter_simulation();
-    if (!m) return;
-    leave(m);
-    m->s->sim->throw_if_victim(m->curg.load(std::memory_order_relaxed));
-}
-
-void refuse_in_simulation(const char* what) {
-    throw usage_error(std::string("handoff: not possible in a simulation: ") + what);
-}
-
-std::int64_t clock_now() noexcept { return os::nanotime(); }
-
-void refuse_nan() { throw usage_error("handoff: a duration or a point in time that is not a number"); }
-
-void refuse_other_clock() {
-    if (const M* m = current_m(); m && m->s->sim) refuse_in_simulation("a clock other than the steady one");
-}
 
 simulator::simulator(std::uint64_t seed, const simulation_options& o)
     : seed_(seed), options_(checked(o)), traced_(trace_wanted()), rng_(seed), hash_(seed) {
@@ -145,10 +122,10 @@ void simulator::run_all() noexcept {
     M* outer_m = current_m();
     set_current_m(m_);
     const std::int64_t* outer_clock = os::set_virtual_clock(&now_);
-    const std::uint64_t outer_random = exchange_random_state(random() | 1);
+    const std::uint64_t outer_random = os::exchange_random_state(random() | 1);
     m_->exceptions = context::thread_exception_state();
     context::adopt_thread(m_->g0);
-    close_fast_ways();
+    close_fast_paths();
     for (;;) {
         if (m_->due) run_due(m_);
         if (G* g = pick()) {
@@ -166,8 +143,8 @@ void simulator::run_all() noexcept {
             fail_by_step_limit();
         }
     }
-    open_fast_ways();
-    exchange_random_state(outer_random);
+    open_fast_paths();
+    os::exchange_random_state(outer_random);
     os::set_virtual_clock(outer_clock);
     set_current_m(outer_m);
 }
@@ -212,11 +189,12 @@ void simulator::fire_timer() noexcept {
                    static_cast<double>(now_ - time_of_begin) / 1e9, due_.size(), ready_.size());
     }
     mix(due_.size());
-    g_queue woken;
+    G* woken;
+    unsigned n;
     timer** end = &m_->due;
     while (*end) end = &(*end)->next_due;
-    *end = due_.take_due(due_.first(), 1, woken);
-    while (G* g = woken.pop()) ready(m_, g);
+    *end = due_.take_due(due_.first(), 1, &woken, n);
+    if (n != 0) ready(m_, woken);
 }
 
 void simulator::note_time() noexcept { sched_->coarse_now.store(now_, std::memory_order_relaxed); }

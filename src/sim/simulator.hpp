@@ -6,7 +6,7 @@
 //   pick_rarely   p->until_global is kept at 1, so that each pick comes by there, and asks the simulator
 //   enter_slow    M::taken is `simulated`, so that each entry into the library comes by there, and may switch
 //
-// The inline fast ways of locks and channels, which do not enter, are closed meanwhile (handoff/detail/fast_ways.hpp).
+// The inline fast paths of locks and channels, which do not enter, are closed meanwhile (handoff/detail/fast_path.hpp).
 // Time is os::nanotime's virtual clock; random_number() has a state of the simulation's. All of it is put on the thread
 // when a run begins, and taken off at its end.
 //
@@ -34,7 +34,8 @@
 #pragma once
 
 #include "sched/sched.hpp"
-#include "sync/cancel.hpp"
+#include "sched/simulation_hooks.hpp"
+#include "wait/cancel.hpp"
 #include "timer/timer_heap.hpp"
 
 #include <handoff/simulation.hpp>
@@ -56,7 +57,7 @@ struct simulation_failure {
     }
 };
 
-class simulator {
+class simulator final : public simulation_hooks {
 public:
     simulator(std::uint64_t seed, const simulation_options& o);
 
@@ -69,18 +70,17 @@ public:
     void rethrow_failure();         // if there was one
 
     // The seams. In a section.
-    G* pick() noexcept;             // null: nobody can run
-    void point(M* m) noexcept;      // an entry: the current goroutine may be preempted
-    void yield(M* m);               // as this_goroutine::yield; leaves the section
+    G* pick() noexcept override;    // null: nobody can run
+    void point(M* m) noexcept override;   // an entry: the current goroutine may be preempted
+    void yield(M* m) override;      // as this_goroutine::yield; leaves the section
     void settle(M* m);              // parks the current goroutine until nobody else can run; leaves the section
 
     sched* s() noexcept { return sched_.get(); }
-    M* m() noexcept { return m_; }
 
     // --- ending.cpp ---
-    void throw_if_failed() const;             // for a goroutine whose wait was ended
-    void throw_if_victim(const G* g) const;
-    void await_turn();                        // not in a section: returns once the current goroutine may unwind
+    void throw_if_failed() const override;    // for a goroutine whose wait was ended
+    void throw_if_victim(const G* g) const override;
+    void await_turn() override;               // not in a section: returns once the current goroutine may unwind
 
     std::uint64_t seed() const noexcept { return seed_; }
     std::int64_t now() const noexcept { return now_; }
@@ -89,7 +89,6 @@ public:
 
     static constexpr std::int64_t time_of_begin = 1'000'000'000;   // not 0, which is no time
 
-    unsigned quiet = 0;   // nesting of pinned_goroutine (sched/pinned.hpp)
     std::shared_ptr<simulation_failure> failure;
 
 private:
@@ -152,7 +151,6 @@ private:
 
     // Of the present run.
     std::unique_ptr<sched, drain> sched_;
-    M* m_ = nullptr;
     P* p_ = nullptr;
     struct candidate {
         std::uint64_t priority;               // which does not change while it stands here
@@ -179,12 +177,5 @@ private:
     std::vector<G*> awaiting_;                // parked in await_turn()
     goroutine_id victim_id_ = 0;              // 0: none, as no run is ending
 };
-
-[[noreturn]] void refuse_in_simulation(const char* what);
-
-// await_turn_to_throw is called where the current goroutine is about to get an exception of another's doing.
-inline void await_turn_to_throw() {
-    if (const M* m = current_m(); m && m->s->sim) [[unlikely]] m->s->sim->await_turn();
-}
 
 }  // namespace handoff::detail

@@ -2,9 +2,9 @@
 // change nobody can arrive in the next phase but him, so the counts are his alone until then.
 #include <handoff/barrier.hpp>
 
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/error.hpp>
 
 namespace handoff::detail {

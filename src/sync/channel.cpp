@@ -9,7 +9,7 @@
 #include "sync/channel.hpp"
 
 #include "sched/pinned.hpp"
-#include "sync/cancel.hpp"
+#include "wait/cancel.hpp"
 
 #include <handoff/error.hpp>
 
@@ -138,7 +138,7 @@ inline channel_result wait_in(channel_base& c, wait_list& list, M* m, void* slot
 // take_plain takes the first of l if that is a goroutine in a plain wait: most are, and nobody else can win one.
 inline wait_node* take_plain(wait_list& l) noexcept {
     wait_node* n = l.first.load(std::memory_order_relaxed);
-    if (!n || n->who->contested || !n->who->g) return nullptr;
+    if (!n || n->who->armed || !n->who->g) return nullptr;
     pop_front(l, *n);
     return n;
 }

@@ -1,7 +1,9 @@
 // What select and tickers share with channels. All under the channel's lock.
 #pragma once
 
-#include "sync/wait.hpp"
+#include "wait/wait.hpp"
+
+#include <handoff/detail/channel_base.hpp>
 
 #include <optional>
 

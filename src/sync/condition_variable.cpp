@@ -5,8 +5,8 @@
 // more, so that notify_one reaches somebody who came later.
 #include <handoff/condition_variable.hpp>
 
-#include "sim/simulator.hpp"
-#include "sync/parking_lot.hpp"
+#include "sched/simulation_hooks.hpp"
+#include "wait/parking_lot.hpp"
 
 namespace handoff {
 

@@ -1,7 +1,7 @@
 // What wait_group and latch count with.
 #include <handoff/wait_group.hpp>
 
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <handoff/error.hpp>
 

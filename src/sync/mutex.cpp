@@ -1,4 +1,4 @@
-// The mutex's slow ways. The word is at the head of its header; the queue is the parking lot's.
+// The mutex's slow paths. The word is at the head of its header; the queue is the parking lot's.
 //
 // Nobody waits in vain: a waiter sets `parked` under the bucket's lock while the word says `locked`, and whoever unlocks
 // a word with `parked` and without `woken` goes to the bucket. With `woken` set there is one awake who will either take
@@ -33,13 +33,19 @@
 #include "base/check.hpp"
 #include "os/clock.hpp"
 #include "os/membarrier.hpp"
-#include "sync/parking_lot.hpp"
+#include "sync/plain_unlock.hpp"
+#include "wait/parking_lot.hpp"
 
 namespace handoff {
 
 namespace detail {
 
 constinit plain_unlocks plain;
+
+void allow_plain_unlocks(bool membarrier) noexcept {
+    // seq_cst: with the waiters of mutexes; see above.
+    plain.from.store(membarrier ? plain_unlocks::locked : plain_unlocks::never, std::memory_order_seq_cst);
+}
 
 }  // namespace detail
 

@@ -1,6 +1,6 @@
 #include <handoff/once.hpp>
 
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
 namespace handoff {
 

@@ -12,6 +12,7 @@
 // All within a runtime section, since entering one may wait for a P.
 #include <handoff/select.hpp>
 
+#include "os/random.hpp"
 #include "sync/channel.hpp"
 
 #include <handoff/error.hpp>
@@ -59,7 +60,7 @@ std::size_t choose(case_base* const* cases, std::size_t n) noexcept {
         if (!seems_ready(*cases[i])) continue;
         ++ready;
         // The k-th replaces the choice with a chance of 1/k.
-        if (ready == 1 || static_cast<std::uint64_t>(random_number()) * ready >> 32 == 0) chosen = i;
+        if (ready == 1 || static_cast<std::uint64_t>(os::random_number()) * ready >> 32 == 0) chosen = i;
     }
     return chosen;
 }
@@ -116,7 +117,7 @@ select_result select_quickly(case_base* const* cases, std::size_t n) noexcept {
     const std::size_t i = choose(cases, n);
     if (i == none) return {none, false};
     if (!transfers(*cases[i])) return {i, true};   // a stop
-    if (cases[i]->try_quietly()) return {i, true};
+    if (cases[i]->try_fast()) return {i, true};
     M* m = enter_current();
     wake_list won;
     channel_base& ch = *cases[i]->base;
@@ -165,7 +166,7 @@ private:
         waiter w(m, true);
         // In random order, for cases of the same channel: the first in its queue is the one that fires.
         for (std::size_t k = 0; k < n_; ++k) {
-            const std::size_t at = static_cast<std::uint64_t>(random_number()) * (k + 1) >> 32;
+            const std::size_t at = static_cast<std::uint64_t>(os::random_number()) * (k + 1) >> 32;
             order_[k] = order_[at];
             order_[at] = k;
         }

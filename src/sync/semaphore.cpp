@@ -2,7 +2,7 @@
 // waits there are none to be taken past him.
 #include <handoff/semaphore.hpp>
 
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <handoff/error.hpp>
 
@@ -27,7 +27,7 @@ bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* sto
 void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
     const auto fits = [&](std::uint64_t seen) { return n <= most && (seen >> 1) <= most - n; };
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
-    while ((or_never(seen) & parked) == 0) {
+    while ((never_if_closed(seen) & parked) == 0) {
         if (!fits(seen)) throw usage_error("handoff: a semaphore is released beyond its maximum");
         // release: what the releaser did, for who acquires.
         if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_release, std::memory_order_relaxed)) return;
@@ -43,7 +43,7 @@ void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
             return true;
         }
         if (!waiting.empty()) return false;
-        // The last waiter is served, or nobody is left. Others may have come by the fast ways if that was so before.
+        // The last waiter is served, or nobody is left. Others may have come by the fast paths if that was so before.
         seen = word_.load(std::memory_order_relaxed);
         do {
             accepted = fits(seen);   // if not, nobody was served in this round: what served somebody fits

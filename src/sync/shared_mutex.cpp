@@ -1,4 +1,4 @@
-// The slow ways of shared_mutex. Whenever it becomes free, or free for readers, and somebody waits, it is handed to the
+// The slow paths of shared_mutex. Whenever it becomes free, or free for readers, and somebody waits, it is handed to the
 // first of them, and if that is a reader, to all readers up to the next writer. While somebody waits, `parked` keeps
 // everybody else from having it, and the word changes under the bucket's lock alone, but for two things: readers leave,
 // and new ones count themselves before they see `parked` (or `writer`), which gives them nothing.
@@ -20,7 +20,7 @@
 #include <handoff/shared_mutex.hpp>
 
 #include "base/check.hpp"
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <utility>
 

@@ -31,11 +31,13 @@
 // when it began, or a goroutine came after it and was not run.
 #include <handoff/task_group.hpp>
 
+#include "goroutine/goroutine_local.hpp"
+#include "goroutine/unhandled.hpp"
 #include "sched/pinned.hpp"
-#include "sim/simulator.hpp"
-#include "sync/cancel.hpp"
+#include "sched/simulation_hooks.hpp"
+#include "wait/cancel.hpp"
 
-#include <handoff/detail/fast_ways.hpp>
+#include <handoff/detail/fast_path.hpp>
 #include <handoff/error.hpp>
 #include <handoff/mutex.hpp>
 #include <handoff/timer.hpp>

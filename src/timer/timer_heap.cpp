@@ -133,7 +133,7 @@ timer* timer_heap::pop_due(std::int64_t now) noexcept {
 // are most likely in no cache, and each lies on a page of its own, whose place has to be looked up in memory as well. A
 // prefetch waits for that, so they are asked for one right after the other: the processor then looks up several at a time.
 // (Asked for as each was popped, between the heap's steps, they took three times as long.)
-timer** timer_heap::settle(timer* const* due, unsigned n, timer** tail, g_queue& woken) noexcept {
+timer** timer_heap::settle(timer* const* due, unsigned n, timer** tail, G**& woken) noexcept {
     for (unsigned i = 0; i < n; ++i) base::prefetch_lines<1>(due[i]);
     for (unsigned i = 0; i < n; ++i)
         if (due[i]->due) base::prefetch_lines<2>(due[i]->arg);
@@ -144,14 +144,15 @@ timer** timer_heap::settle(timer* const* due, unsigned n, timer** tail, g_queue&
             tail = &t->next_due;
         } else if (G* g = t->due(t)) {
             base::prefetch_lines<3>(g);   // ready() will need it
-            woken.push(g);
+            *woken++ = g;
         }
         t->heap.store(nullptr, std::memory_order_release);   // the last that we do with it; with remove_anywhere
     }
     return tail;
 }
 
-timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noexcept {
+timer* timer_heap::take_due(std::int64_t now, unsigned most, G** woken, unsigned& count) noexcept {
+    G** end = woken;
     base::lock_guard hold(lock_);
     timer* head = nullptr;
     timer** tail = &head;
@@ -165,9 +166,10 @@ timer* timer_heap::take_due(std::int64_t now, unsigned most, g_queue& woken) noe
             due[n++] = t;
             --most;
         }
-        tail = settle(due, n, tail, woken);
+        tail = settle(due, n, tail, end);
     } while (n == settled_at_once);
     *tail = nullptr;
+    count = static_cast<unsigned>(end - woken);
     publish();
     return head;
 }

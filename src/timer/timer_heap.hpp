@@ -11,13 +11,14 @@
 #include "base/atomic.hpp"
 #include "base/mutex.hpp"
 #include "os/note.hpp"
-#include "sched/g.hpp"
 
 #include <cstdint>
 #include <vector>
 
 namespace handoff::detail {
 
+struct G;
+struct M;
 class timer_heap;
 
 // A timer belongs to whoever waits for it, and must stay where it is while it is in a heap.
@@ -43,9 +44,9 @@ public:
     // add: may throw std::bad_alloc, and then nothing was added. Logarithmic.
     void add(timer* t) HANDOFF_EXCLUDES(lock_);
 
-    // take_due removes those due at `now`, at most `most`: goroutines to be readied go to `woken`, in order of time;
-    // returns the list of those to run.
-    timer* take_due(std::int64_t now, unsigned most, g_queue& woken) noexcept HANDOFF_EXCLUDES(lock_);
+    // take_due removes those due at `now`, at most `most`. Goroutines to be readied go to `woken`, in order of time; it has room
+    // for `most`, and `count` is how many there are. Returns the list of those to run.
+    timer* take_due(std::int64_t now, unsigned most, G** woken, unsigned& count) noexcept HANDOFF_EXCLUDES(lock_);
 
     // remove takes t out again; false if it had left already, due.
     bool remove(timer* t) noexcept HANDOFF_EXCLUDES(lock_);
@@ -85,7 +86,7 @@ private:
     void unlink_loose(timer* t) noexcept HANDOFF_REQUIRES(lock_);
     timer* due_loose(std::int64_t now) const noexcept HANDOFF_REQUIRES(lock_);
     timer* pop_due(std::int64_t now) noexcept HANDOFF_REQUIRES(lock_);
-    timer** settle(timer* const* due, unsigned n, timer** tail, g_queue& woken) noexcept HANDOFF_REQUIRES(lock_);
+    timer** settle(timer* const* due, unsigned n, timer** tail, G**& woken) noexcept HANDOFF_REQUIRES(lock_);
     void publish() noexcept HANDOFF_REQUIRES(lock_);
 
     base::mutex lock_;

@@ -429,9 +429,9 @@ TEST(allocation, heaps_of_timers_merge_without_memory) {
     using handoff::detail::timer_heap;
     constexpr int n = 100;
     const auto count_due = [](timer_heap& h, std::int64_t now) {
-        handoff::detail::g_queue none;
+        unsigned none;
         int due = 0;
-        for (timer* t = h.take_due(now, 2 * n, none); t; t = t->next_due) {
+        for (timer* t = h.take_due(now, 2 * n, nullptr, none); t; t = t->next_due) {
             EXPECT_LE(t->when, now);
             ++due;
         }

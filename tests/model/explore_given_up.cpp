@@ -1,8 +1,8 @@
-// Objects that are destroyed by who has them next. While the fast ways are closed all give up what they have the slow way, also
+// Objects that are destroyed by who has them next. While the fast paths are closed all give up what they have the slow path, also
 // what nobody waits for. Once they are open again the next one needs no lock of a bucket to have it, so that who gave it up must
 // not come back to it. (A condition is no such thing: who waits for one takes the lock of its bucket before he goes on.)
 #include "explore_runtime.hpp"
-#include "sync/fast_ways.hpp"
+#include "sched/fast_path.hpp"
 
 using namespace explore;
 using handoff::runtime;
@@ -23,9 +23,9 @@ void is_given_up(T* thing, Give give, Get get) {
     };
     thread monitor([] {
         some_steps(10);
-        handoff::detail::close_fast_ways();
+        handoff::detail::close_fast_paths();
         some_steps(20);
-        handoff::detail::open_fast_ways();
+        handoff::detail::open_fast_paths();
     });
     thread outside([&] {
         if (perhaps()) next();

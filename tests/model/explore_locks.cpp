@@ -1,6 +1,6 @@
 // Locks: one at a time, nobody left waiting, with deadlines and hand-over.
 #include "explore_runtime.hpp"
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <cstddef>
 #include <mutex>

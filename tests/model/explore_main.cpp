@@ -1,6 +1,6 @@
 // handoff_explore: runs scenarios under many schedules. See explore.hpp, and --help.
 #include "explore_engine.hpp"
-#include "sync/wait.hpp"
+#include "wait/wait.hpp"
 
 #include <handoff/handoff.hpp>
 

@@ -9,7 +9,8 @@
 #include "os/membarrier.hpp"
 #include "os/thread.hpp"
 #include "os/thread_activity.hpp"
-#include "sync/wait.hpp"
+#include "os/random.hpp"
+#include "wait/wait.hpp"
 
 #include <cerrno>
 #include <cstdarg>
@@ -248,6 +249,8 @@ const char* call_name(long) noexcept { return "call"; }
 signal_stack::signal_stack() noexcept {}
 signal_stack::~signal_stack() = default;
 
+constinit base::atomic<bool> membarrier_in_use{false};
+
 bool membarrier_available() noexcept { return the.membarrier; }
 
 // Each thread has its barrier at some time during the call, one after the other.
@@ -279,9 +282,9 @@ void fatal(const char* format, ...) noexcept {
 
 }  // namespace handoff::base
 
-namespace handoff::detail {
+namespace handoff::os {
 
 std::uint32_t random_number() noexcept { return static_cast<std::uint32_t>(the.rng.next()); }
 std::uint64_t exchange_random_state(std::uint64_t) noexcept { return 0; }   // of simulations, which are not explored
 
-}  // namespace handoff::detail
+}  // namespace handoff::os

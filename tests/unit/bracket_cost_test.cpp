@@ -1,4 +1,4 @@
-// Design section 2, rule 4: brackets in which nothing blocks cost a few plain stores: no atomic read-modify-write, no
+// README, promise 4: brackets in which nothing blocks cost a few plain stores: no atomic read-modify-write, no
 // lock, no system call.
 #include "os/membarrier.hpp"
 #include "testing.hpp"

@@ -1,4 +1,4 @@
-// go, join and what a handle can do. Design section 2, rules 2 (each goroutine runs once) and 5 (threads that are no
+// go, join and what a handle can do. README, promises 2 (each goroutine runs once) and 5 (threads that are no
 // goroutines may wait as well).
 #include "testing.hpp"
 

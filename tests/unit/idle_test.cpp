@@ -1,4 +1,4 @@
-// Design section 2, rule 6: a process that only waits burns no processor time. And threads: those that idle leave,
+// README, promise 6: a process that only waits burns no processor time. And threads: those that idle leave,
 // those that can't be had are reported (rule 8).
 #include "testing.hpp"
 

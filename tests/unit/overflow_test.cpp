@@ -1,4 +1,4 @@
-// Design section 2, rule 8: a stack overflow is reported with the goroutine's name; any other fault goes to the
+// README, promise 8: a stack overflow is reported with the goroutine's name; any other fault goes to the
 // handler that was there before.
 #include "testing.hpp"
 

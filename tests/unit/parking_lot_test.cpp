@@ -1,5 +1,5 @@
-// The parking lot itself, and the ends of waits (sync/wait.hpp): order, addresses that share a bucket, tokens.
-#include "sync/parking_lot.hpp"
+// The parking lot itself, and the ends of waits (wait/wait.hpp): order, addresses that share a bucket, tokens.
+#include "wait/parking_lot.hpp"
 
 #include "locks.hpp"
 #include "os/clock.hpp"

@@ -1,4 +1,4 @@
-// The runtime section and the retaker, hammered: head of src/sched/m.hpp. Design section 2, rule 2: a processor never
+// The runtime section and the retaker, hammered: head of src/sched/section.hpp. README, promise 2: a processor never
 // has two owners, so no goroutine is lost, run twice, or run by two threads at once.
 //
 // What would be seen if it had: the owner's plain counters (spawned, finished) lose counts, its stock of ids gives one

@@ -1,4 +1,4 @@
-// The run queue by itself. Design section 2, rule 2 (no goroutine is lost or run twice) rests on it.
+// The run queue by itself. README, promise 2 (no goroutine is lost or run twice) rests on it.
 #include "sched/runq.hpp"
 #include "testing.hpp"
 

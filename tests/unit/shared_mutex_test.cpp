@@ -65,7 +65,7 @@ TEST_P(shared_mutexes, let_readers_in_together) {
     EXPECT_TRUE(m.try_lock());
 }
 
-// The same of more than are woken in one round (sync/parking_lot.hpp), behind a writer.
+// The same of more than are woken in one round (wait/parking_lot.hpp), behind a writer.
 TEST_P(shared_mutexes, let_in_all_readers_behind_a_writer) {
     shared_mutex m;
     constexpr int readers = 200;

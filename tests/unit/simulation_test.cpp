@@ -247,7 +247,7 @@ TEST(simulation, every_call_is_a_place_to_switch) {
     EXPECT_TRUE(finds_lost_update_across([] { const syscall_guard guard(handoff_policy::immediate); }));
 }
 
-// The second call of each pair finds what the first has left: also the fast ways of words that are in use.
+// The second call of each pair finds what the first has left: also the fast paths of words that are in use.
 TEST(simulation, unlocking_is_a_place_to_switch) {
     mutex m;
     EXPECT_TRUE(finds_lost_update_across([&] {

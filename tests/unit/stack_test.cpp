@@ -1,4 +1,4 @@
-// Stacks. Design section 2, rule 8: a stack that overflows faults, and memory that can't be had is reported.
+// Stacks. README, promise 8: a stack that overflows faults, and memory that can't be had is reported.
 #include "context/stack.hpp"
 #include "testing.hpp"
 

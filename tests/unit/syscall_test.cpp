@@ -1,6 +1,6 @@
 // The brackets around calls that may block. Rule 3: a goroutine that comes back needs no processor until it enters the
 // library; then the ways to get one, in their order.
-#include "sched/m.hpp"
+#include "sched/section.hpp"
 #include "testing.hpp"
 
 #include <cerrno>
@@ -599,7 +599,7 @@ TEST(guard, lets_its_goroutine_use_the_library) {
                 auto other = handoff::go([&] { other_ran = true; });
                 EXPECT_TRUE(block_until([&] { return other_ran.load(); }));
             }
-            // And no longer: only the fast way is left.
+            // And no longer: only the fast path is left.
             const auto before = handoffs(rt);
             handoff::go([] {}).join();
             EXPECT_EQ(handoffs(rt), before);

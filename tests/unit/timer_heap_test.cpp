@@ -15,13 +15,13 @@ namespace {
 
 constexpr std::int64_t never = handoff::os::never;
 
-thread_local handoff::detail::g_queue woken;   // stays empty: the timers here are not parts of waits
+thread_local unsigned woken;   // none: the timers here are not parts of waits
 
 TEST(timer_heap, starts_empty) {
     timer_heap h;
     EXPECT_EQ(h.first(), never);
     EXPECT_EQ(h.size(), 0u);
-    EXPECT_EQ(h.take_due(never, 10, woken), nullptr);
+    EXPECT_EQ(h.take_due(never, 10, nullptr, woken), nullptr);
     timer t;
     EXPECT_FALSE(h.remove(&t));
 }
@@ -35,15 +35,15 @@ TEST(timer_heap, due_ones_come_in_order_and_at_most_so_many) {
     }
     EXPECT_EQ(h.first(), 0);
     EXPECT_EQ(h.size(), 100u);
-    EXPECT_EQ(h.take_due(-1, 10, woken), nullptr);
+    EXPECT_EQ(h.take_due(-1, 10, nullptr, woken), nullptr);
     std::int64_t expected = 0;
-    for (timer* t = h.take_due(49, 30, woken); t; t = t->next_due) {
+    for (timer* t = h.take_due(49, 30, nullptr, woken); t; t = t->next_due) {
         EXPECT_EQ(t->when, expected++);
         EXPECT_EQ(t->heap.load(), nullptr);
     }
     EXPECT_EQ(expected, 30);
     EXPECT_EQ(h.first(), 30);
-    for (timer* t = h.take_due(49, 30, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
+    for (timer* t = h.take_due(49, 30, nullptr, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
     EXPECT_EQ(expected, 50);   // the one that is due at 49 exactly is due
     EXPECT_EQ(h.first(), 50);
     EXPECT_EQ(h.size(), 50u);
@@ -59,9 +59,9 @@ TEST(timer_heap, many_due_ones_come_in_order_at_once) {
         h.add(&timers[i]);
     }
     std::int64_t expected = 0;
-    for (timer* t = h.take_due(699, n, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
+    for (timer* t = h.take_due(699, n, nullptr, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
     EXPECT_EQ(expected, 700);
-    for (timer* t = h.take_due(n, 129, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
+    for (timer* t = h.take_due(n, 129, nullptr, woken); t; t = t->next_due) EXPECT_EQ(t->when, expected++);
     EXPECT_EQ(expected, 829);
     EXPECT_EQ(h.size(), n - 829);
 }
@@ -130,7 +130,7 @@ TEST(timer_heap, behaves_as_a_sorted_map) {
                 const auto now = static_cast<std::int64_t>(below(50)) - 5;
                 const auto most = static_cast<unsigned>(below(8));
                 unsigned n = 0;
-                for (timer* t = s.heap.take_due(now, most, woken); t; t = t->next_due, ++n) {
+                for (timer* t = s.heap.take_due(now, most, nullptr, woken); t; t = t->next_due, ++n) {
                     ASSERT_EQ(t->when, s.model.begin()->first);
                     ASSERT_LE(t->when, now);
                     ASSERT_TRUE(forget(s, t));
@@ -160,7 +160,7 @@ TEST(timer_heap, removal_races_with_taking) {
     std::atomic<std::size_t> taken{0};
     std::thread taker([&] {
         while (!over.load())
-            for (timer* t = h.take_due(1, 16, woken); t;) {
+            for (timer* t = h.take_due(1, 16, nullptr, woken); t;) {
                 timer* next = t->next_due;   // the owner may reuse it at once
                 ++taken;
                 static_cast<std::atomic<bool>*>(t->arg)->store(true);
@@ -198,9 +198,9 @@ TEST(timer_heap, waits_are_settled_when_remove_returns) {
     std::atomic<bool> over{false};
     std::vector<std::thread> others;
     others.emplace_back([&] {
-        handoff::detail::g_queue none;
+        unsigned none;
         while (!over.load())
-            for (auto& h : heaps) h.take_due(1, 16, none);
+            for (auto& h : heaps) h.take_due(1, 16, nullptr, none);
     });
     others.emplace_back([&] {
         while (!over.load()) {

@@ -1,4 +1,4 @@
-// Goroutines that stay away from the library without a guard, blocked or computing. Design section 2, rule 1: their
+// Goroutines that stay away from the library without a guard, blocked or computing. README, promise 1: their
 // processors go on.
 #include "testing.hpp"
 

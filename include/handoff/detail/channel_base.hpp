@@ -4,22 +4,13 @@
 #include <handoff/detail/atomic.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/spin_lock.hpp>
+#include <handoff/detail/wait_list.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <stop_token>
 
 namespace handoff::detail {
-
-struct wait_node;
-
-// A queue of waiting goroutines and threads (src/sync/wait.hpp).
-struct wait_list {
-    base::atomic<wait_node*> first{nullptr};   // written under the owner's lock, relaxed; without the lock it is read as a hint
-    wait_node* last = nullptr;
-
-    bool empty() const noexcept { return first.load(std::memory_order_relaxed) == nullptr; }
-};
 
 // How values of a channel are moved. noexcept: values whose move may throw are kept in boxes.
 struct value_ops {

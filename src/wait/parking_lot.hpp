@@ -26,8 +26,8 @@
 #pragma once
 
 #include "base/sizes.hpp"
-#include "sync/cancel.hpp"
-#include "sync/wait.hpp"
+#include "wait/cancel.hpp"
+#include "wait/wait.hpp"
 
 #include <cstdint>
 

@@ -12,12 +12,12 @@
 #include <handoff/timer.hpp>
 
 #include "base/check.hpp"
+#include "goroutine/spawn.hpp"
 #include "os/backoff.hpp"
 #include "os/clock.hpp"
-#include "sim/simulator.hpp"
+#include "sched/simulation_hooks.hpp"
 #include "sync/channel.hpp"
 
-#include <handoff/goroutine.hpp>
 #include <handoff/select.hpp>
 
 #include <algorithm>
@@ -179,7 +179,7 @@ void timer_state::call(M* m) {
     refs.fetch_add(1, std::memory_order_relaxed);
     ::new (static_cast<void*>(buffer)) box(std::in_place, call_function(this));
     try {
-        m->s->spawn_detached(m, box::ops, buffer, {});
+        spawn_detached(m, box::ops, buffer, {});
     } catch (...) {
         box::abandon(buffer);   // drops the reference
         throw;

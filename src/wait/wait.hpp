@@ -28,7 +28,7 @@
 #include "sched/pinned.hpp"
 #include "sched/sched.hpp"
 
-#include <handoff/detail/channel_base.hpp>
+#include <handoff/detail/wait_list.hpp>
 #include <handoff/detail/spin_lock.hpp>
 #include <handoff/detail/time.hpp>
 
@@ -43,13 +43,13 @@ enum class wait_end : std::uint32_t { armed, parked, woken, timed_out, cancelled
 
 struct waiter {
     // m: the calling thread's M, null on a thread that is none.
-    explicit waiter(M* m, bool is_armed) noexcept : g(m ? m->curg.load(std::memory_order_relaxed) : nullptr), contested(is_armed) {}
+    explicit waiter(M* m, bool is_armed) noexcept : g(m ? m->curg.load(std::memory_order_relaxed) : nullptr), armed(is_armed) {}
     waiter(const waiter&) = delete;
     waiter& operator=(const waiter&) = delete;
 
     G* const g;                 // null: a thread, that sleeps on `note`
     os::note note;
-    const bool contested;       // armed, not plain
+    const bool armed;       // armed, not plain
     base::atomic<wait_end> state{wait_end::armed};
     wait_node* fired = nullptr; // the node that a queue woke it for; under that queue's lock
     waiter* next_to_wake = nullptr;
@@ -93,7 +93,7 @@ class wake_list {
 public:
     // claim wins w for the caller, or says that another was faster. In the former case w is woken by wake().
     bool claim(waiter& w, wait_end how) noexcept {
-        if (w.contested) [[unlikely]] {
+        if (w.armed) [[unlikely]] {
             const contest end = contend(w, how);
             if (end != contest::won) return end == contest::won_early;
         }
@@ -162,7 +162,7 @@ inline M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_
 // token and cancellation scope have forgotten it; the caller takes its nodes out. m as above.
 wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const wait_limits& limits) noexcept;
 
-// current_section enters the runtime if the caller is a goroutine; leave_section leaves it again.
+// enter_current enters the runtime if the caller is a goroutine; leave_current leaves it again.
 inline M* enter_current() noexcept {
     M* m = current_m();
     return m ? enter(m) : nullptr;
@@ -175,16 +175,10 @@ inline void leave_current(M* m) noexcept {
 // runtime sections.
 void check_cancelled(const wait_limits& limits);
 
-// throw_unless_woken turns what ended a wait into an exception where it is one. Outside of runtime sections.
+// throw_if_cancelled turns what ended a wait into an exception where it is one. Outside of runtime sections.
 void throw_if_cancelled(wait_end how);
 
 // may_spin says whether it makes sense to wait for somebody else to get on: he may be running.
 bool may_spin() noexcept;
-
-// random_number of the calling thread's own generator.
-std::uint32_t random_number() noexcept;
-
-// exchange_random_state gives the thread's generator another state (0: to be made up), and returns the old one.
-std::uint64_t exchange_random_state(std::uint64_t state) noexcept;
 
 }  // namespace handoff::detail

@@ -1,9 +1,12 @@
+#include "os/random.hpp"
+
 #include "os/clock.hpp"
-#include "sync/wait.hpp"
+
+#include <handoff/detail/export.hpp>
 
 #include <utility>
 
-namespace handoff::detail {
+namespace handoff::os {
 
 namespace {
 
@@ -14,7 +17,7 @@ constinit thread_local std::uint64_t random_state __attribute__((tls_model("init
 HANDOFF_OPAQUE std::uint32_t random_number() noexcept {
     __asm__ volatile("");
     std::uint64_t x = random_state;
-    if (x == 0) x = (reinterpret_cast<std::uintptr_t>(&random_state) ^ static_cast<std::uint64_t>(os::nanotime())) | 1;
+    if (x == 0) x = (reinterpret_cast<std::uintptr_t>(&random_state) ^ static_cast<std::uint64_t>(nanotime())) | 1;
     x ^= x >> 12;   // xorshift64*, Vigna
     x ^= x << 25;
     x ^= x >> 27;
@@ -27,4 +30,4 @@ HANDOFF_OPAQUE std::uint64_t exchange_random_state(std::uint64_t state) noexcept
     return std::exchange(random_state, state);
 }
 
-}  // namespace handoff::detail
+}  // namespace handoff::os

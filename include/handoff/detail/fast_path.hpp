@@ -1,6 +1,6 @@
 // How the inline fast paths of locks and channels are closed, so that calls take their slow paths: while a simulation runs
 // (simulation.hpp), and while the monitor waits for a goroutine to yield that may be in a loop of fast paths
-// (src/sync/fast_ways.hpp).
+// (src/sched/fast_path.hpp).
 //
 // A simulation may preempt a goroutine at each library call, so no call may bypass it. Most fast paths compare some word
 // with a constant. Here the constant is combined with one in memory. While the fast paths are closed, the comparison fails,
@@ -14,10 +14,10 @@
 #include <cstdint>
 
 #if defined(__SANITIZE_THREAD__)
-#define HANDOFF_CHECKED_FAST_WAYS 1
+#define HANDOFF_CHECKED_FAST_PATHS 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define HANDOFF_CHECKED_FAST_WAYS 1
+#define HANDOFF_CHECKED_FAST_PATHS 1
 #endif
 #endif
 
@@ -25,41 +25,41 @@ namespace handoff::detail {
 
 // Written through atomic_ref, read by read(). The thread of a simulation has written the words itself; for other threads
 // either value is right.
-struct fast_ways {
+struct fast_paths {
     std::uint64_t closed = 0;                   // all bits set while the fast paths are closed, otherwise 0
     std::uint64_t open = ~std::uint64_t{0};     // the complement of `closed`
 
     // A plain access, unless thread sanitizer is on: gcc takes an atomic access for so costly that it would no longer
     // inline the function that contains it (a buffered receive became 12 instructions longer).
     static std::uint64_t read(const std::uint64_t& word) noexcept {
-#if HANDOFF_CHECKED_FAST_WAYS
+#if HANDOFF_CHECKED_FAST_PATHS
         return __atomic_load_n(&word, __ATOMIC_RELAXED);
 #else
         return word;
 #endif
     }
 };
-HANDOFF_API extern constinit fast_ways fast;
+HANDOFF_API extern constinit fast_paths fast;
 
-// or_never returns `constant` or, while the fast paths are closed, a value that no word ever has.
+// never_if_closed returns `constant` or, while the fast paths are closed, a value that no word ever has.
 template <class T>
-T or_never(T constant) noexcept {
-    return static_cast<T>(constant | static_cast<T>(fast_ways::read(fast.closed)));
+T never_if_closed(T constant) noexcept {
+    return static_cast<T>(constant | static_cast<T>(fast_paths::read(fast.closed)));
 }
-// or_zero returns `value` or, while the fast paths are closed, 0.
+// zero_if_closed returns `value` or, while the fast paths are closed, 0.
 template <class T>
-T or_zero(T value) noexcept {
-    return static_cast<T>(value & static_cast<T>(fast_ways::read(fast.open)));
+T zero_if_closed(T value) noexcept {
+    return static_cast<T>(value & static_cast<T>(fast_paths::read(fast.open)));
 }
 
 // interleave_point lets a simulation preempt the calling goroutine; elsewhere it does nothing, unless the goroutine has
 // been asked to yield. interleave also ends a goroutine of a simulation that has failed.
 HANDOFF_API void interleave_point_slow() noexcept;
 HANDOFF_API void interleave_slow();
-// preempts says whether the fast paths are closed, for those that have no constant to combine.
-inline bool preempts() noexcept { return fast_ways::read(fast.closed) != 0; }
+// fast_paths_are_closed is for fast paths that have no constant to combine.
+inline bool fast_paths_are_closed() noexcept { return fast_paths::read(fast.closed) != 0; }
 inline void interleave_point() noexcept {
-    if (preempts()) [[unlikely]] interleave_point_slow();
+    if (fast_paths_are_closed()) [[unlikely]] interleave_point_slow();
 }
 
 }  // namespace handoff::detail

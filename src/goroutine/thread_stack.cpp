@@ -17,6 +17,7 @@
 // let the others run: f gets a stack of its own, as large, for the time of the call.
 //
 // Rejected: to switch to a copy of g0 below f's frames: f may return, go deeper, and wait again, over the copy's frames.
+#include "goroutine/unhandled.hpp"
 #include "os/thread.hpp"
 #include "sched/sched.hpp"
 

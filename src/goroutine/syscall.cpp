@@ -1,5 +1,5 @@
 // The brackets around calls that may block, and the way back for a goroutine whose P is gone. The protocol is at the
-// head of m.hpp.
+// head of sched/section.hpp.
 //
 // A pair in which nothing blocks is: call = odd; the call; call = even; a look at `taken`. It does not enter a runtime
 // section, since it touches no P.
@@ -27,7 +27,7 @@
 // stays on its thread, and all that is per thread (errno, OpenSSL's errors) is right there. For that, code under a guard that
 // enters the library, a callback, ties the goroutine to its thread as lock_os_thread does, until the outermost bracket ends
 // (G::tied_by_call): who parks there wakes on the thread that has the C library's lock. Cancellation is held back meanwhile
-// (sync/cancel.hpp). In a simulation there is one thread, and nothing to be tied.
+// (wait/cancel.hpp). In a simulation there is one thread, and nothing to be tied.
 //
 // Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P
 // was retaken raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Then a
@@ -44,9 +44,11 @@
 // A goroutine that makes its first call has learnt nothing. It starts with what was learnt last by goroutines of its kind
 // (closure type and place of spawn), so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
 #include "os/clock.hpp"
+#include "os/errno.hpp"
 #include "sched/pinned.hpp"
 #include "sched/sched.hpp"
-#include "sim/simulator.hpp"
+#include "sched/section.hpp"
+#include "sched/simulation_hooks.hpp"
 
 #include <handoff/syscall.hpp>
 
@@ -54,123 +56,7 @@
 
 namespace handoff::detail {
 
-constinit base::atomic<bool> membarrier_in_use{false};
-
 namespace {
-
-// Constant-initialized and initial-exec: an access is one instruction, and safe in a signal handler.
-constinit thread_local M* tls_m __attribute__((tls_model("initial-exec"))) = nullptr;
-
-// errno through calls that the compiler can't merge: the thread may have changed in between.
-HANDOFF_OPAQUE int get_errno() noexcept {
-    __asm__ volatile("");
-    return errno;
-}
-HANDOFF_OPAQUE void set_errno(int e) noexcept {
-    __asm__ volatile("");
-    errno = e;
-}
-
-// commit_exit runs on g0, once the context of g is saved: a last look for an idle P, else the global queue. All Ps
-// that are not idle look there before they give up, under the same lock, so nobody needs to be woken.
-void commit_exit(M* m, G* g, void* old) noexcept {
-    sched* s = m->s;
-    const bool spent = std::exchange(g->spent, false);
-    deferred_wake wake;
-    base::lock_guard hold(s->lock);
-    if (P* p = s->take_idle_p(static_cast<P*>(old), wake)) {
-        if (m->came_back) (p == old ? s->exits_old_idle : s->exits_any_idle).add();
-        s->acquirep(m, p);
-        if (!m->locked_g) {
-            // Where threads are short this one serves all who wait before it goes on: the next call would give the P away
-            // to nobody, and so on for ever.
-            if (s->starved.load(std::memory_order_relaxed) != 0) s->globq.push(g);
-            else m->nextg = g;
-            return;
-        }
-        // A tied goroutine is started by a P that finds it; ours will, at once.
-        if (!p->runq.set_next(g) && !p->runq.push(g)) {
-            s->globq.push(g);
-        }
-        return;
-    }
-    if (m->came_back) s->exits_queued.add();
-    if (spent) s->globq.push_spent(g);
-    else s->globq.push(g);
-}
-
-// regain gets the current goroutine a P: its old one if idle, any idle one, else it waits in the global queue. `came_back`:
-// it had gone on without one after a call. Returns the M that it runs on then.
-M* regain(M* m, P* old, bool came_back) noexcept {
-    sched* s = m->s;
-    if (!came_back) s->regains.add();
-    if (s->npidle.load(std::memory_order_relaxed) != 0 && s->starved.load(std::memory_order_relaxed) == 0) {
-        P* p;
-        {
-            deferred_wake wake;
-            base::lock_guard hold(s->lock);
-            p = s->take_idle_p(old, wake);
-            if (p) s->acquirep(m, p);
-        }
-        if (p) {
-            m->curg.load(std::memory_order_relaxed)->spent = false;   // it need not wait
-            if (came_back) (p == old ? s->exits_old_idle : s->exits_any_idle).add();
-            return m;
-        }
-    }
-    G* g = m->curg.load(std::memory_order_relaxed);
-    g->transition(g_state::running, g_state::runnable);
-    m->came_back = came_back;
-    m->commit = commit_exit;
-    m->commit_g = g;
-    m->commit_arg = old;
-    return s->switch_to_g0(m, g->exec);
-}
-
-// say_unguarded counts an unguarded stay of g's that is over, and tells the program, whose callback is user code: it may use
-// the library, and change threads.
-void say_unguarded(M* m, G* g, std::int64_t since, std::int64_t until, long call) noexcept {
-    m->s->note_unguarded(g, since, until != 0 ? until : os::nanotime(), call);
-}
-
-// slice_was_over: the P of g, m's goroutine, was taken; `how` says whether it was at the end of a slice (slice.cpp).
-void slice_was_over(M* m, G* g, retake how) noexcept {
-    if (how == retake::taken_computing) m->s->end_of_computing(m);
-    else if (how != retake::taken_slice) return;
-    g->spent = true;
-}
-
-// settle gets m's goroutine a P, m having found its own gone, `how` being what it found. In a runtime section, without a P.
-M* settle(M* m, retake how) noexcept {
-    G* g = m->curg.load(std::memory_order_relaxed);
-    slice_was_over(m, g, how);
-    // Only if it was unguarded are they ours to read.
-    const auto stay = how == retake::taken_unguarded ? m->unguarded : M::unguarded_stay{};
-    m->s->end_of_work(m);
-    P* old = m->p.load(std::memory_order_relaxed);
-    m->p.store(nullptr, std::memory_order_relaxed);
-    // A late attempt of the retaker's finds us in a section: its barrier, or our exchange as we entered and the load of
-    // `taken` after it, are before this. release: with its CAS, for M::p, which it need not read then.
-    m->taken.store(retake::none, std::memory_order_release);
-    m = regain(m, old, how == retake::away);
-    if (how == retake::taken_unguarded) {
-        leave(m);
-        say_unguarded(m, g, stay.since, stay.until, stay.call);
-        m = enter(current_m());
-    }
-    return m;
-}
-
-// answer_retake resolves a `taken` that was not none: either the M keeps its P (none, asked_to_yield), or it is gone.
-retake answer_retake(M* m) noexcept {
-    retake seen = m->taken.load(std::memory_order_acquire);
-    while (seen == retake::asked || seen == retake::asked_to_yield) {
-        // acq_rel: orders this section after the retaker's reads, and, on failure, after the retaker's writes to M.
-        if (m->taken.compare_exchange_weak(seen, retake::none, std::memory_order_acq_rel, std::memory_order_acquire))
-            return seen == retake::asked ? retake::none : seen;
-    }
-    return seen;   // none: the retaker has given up; simulated stays
-}
 
 constexpr std::uint8_t quick_calls_count_as_one = 64;
 constexpr std::int64_t long_computation = 10;   // times the grace
@@ -196,13 +82,6 @@ inline void open_bracket(M* m, G* g) noexcept {
     m->call.store(begin_call(m), std::memory_order_release);
 }
 
-// leave_call: the call counts as over, for the library; it may begin again.
-inline void leave_call(M* m) noexcept {
-    m->call.store(end_call(calls_with_this(m)), std::memory_order_relaxed);
-    m->calls_not_own.add();
-    count_call(m);
-}
-
 // open_slowly: the bracket was opened, and `taken` is not none: the P went before, or just now (nobody but the owner leaves
 // these states); or it is to be given up for a moment, as the end of the call before did not.
 HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
@@ -216,7 +95,7 @@ HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
     }
     if (!gives_way && how != retake::taken_unguarded) return;
     // What follows is done before the call.
-    const int e = get_errno();
+    const int e = os::get_errno();
     G* g = m->curg.load(std::memory_order_relaxed);
     g->syscall_depth = 0;
     leave_call(m);
@@ -232,7 +111,7 @@ HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
         m = current_m();
     }
     open_bracket(m, g);
-    set_errno(e);
+    os::set_errno(e);
 }
 
 // Hands the P off before a call. In the bracket, call already odd.
@@ -261,7 +140,7 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     p->handoff_began = os::nanotime();
     p->transition(p_status::running, p_status::idle);
     p->m.store(nullptr, std::memory_order_relaxed);
-    s->handoffs_immediate.add();
+    s->count.handoffs_immediate.add();
     m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
     s->handoffp(p);
     if (predicted) {   // not before: the handoff itself may wait for a lock
@@ -279,16 +158,16 @@ void back_without(M* m, G* g, retake how) noexcept {
     count_call(m);
     g->syscall_depth = 0;
     if (how == retake::away) return;
-    const int e = get_errno();
+    const int e = os::get_errno();
     if (how == retake::taken_unguarded) {
         if (m->unguarded.until == 0) m->unguarded.until = os::nanotime();
-        return set_errno(e);
+        return os::set_errno(e);
     }
     slice_was_over(m, g, how);
     if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
     else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
     m->taken.store(retake::away, std::memory_order_relaxed);
-    set_errno(e);
+    os::set_errno(e);
 }
 
 // exit_slow: the bracket ends, and `taken` was not none. call is even already. It does not switch: who is asked to yield
@@ -305,11 +184,11 @@ HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     if (g->predict != 0) --g->predict;
     g->syscall_depth = 0;
     if (how != retake::simulated) return;
-    const int e = get_errno();
+    const int e = os::get_errno();
     m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes
     m->s->sim->point(m);
     leave(m);
-    set_errno(e);
+    os::set_errno(e);
 }
 
 // outermost_ends: true if the bracket that ends is the outermost one, which the caller has to end.
@@ -331,97 +210,6 @@ bool outermost_ends(M* m, G* g) noexcept {
 }
 
 }  // namespace
-
-HANDOFF_OPAQUE M* current_m() noexcept {
-    __asm__ volatile("");
-    return tls_m;
-}
-
-HANDOFF_OPAQUE void set_current_m(M* m) noexcept {
-    __asm__ volatile("");
-    tls_m = m;
-}
-
-HANDOFF_OPAQUE void suspend_call(M* m) noexcept {
-    refuse_in_move();
-    leave_call(m);   // what entering stores next is seen with it
-    G* g = m->curg.load(std::memory_order_relaxed);
-    if (m->s->sim || (g->syscall_depth & G::tied_by_call) != 0) return;   // a simulation has one thread
-    g->syscall_depth |= G::tied_by_call;
-    g->locked.store(true, std::memory_order_relaxed);
-    m->locked_g = g;
-}
-
-HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
-    const int e = get_errno();
-    const retake how = answer_retake(m);
-    if (how == retake::asked_to_yield) m = m->s->give_way(m);
-    else if (how == retake::simulated) m->s->sim->point(m);
-    else if (how != retake::none) m = settle(m, how);
-    set_errno(e);
-    return m;
-}
-
-namespace {
-
-// regain_at_once gets m, which has no P, an idle one, if there is one. In a section.
-bool regain_at_once(M* m, retake how) noexcept {
-    sched* s = m->s;
-    // What is to be said of an unguarded stay is said by user code, which may switch: later.
-    if (how == retake::taken_unguarded) {
-        if (m->unguarded.until == 0) m->unguarded.until = os::nanotime();
-        return false;
-    }
-    if (s->npidle.load(std::memory_order_relaxed) == 0 || s->starved.load(std::memory_order_relaxed) != 0) return false;
-    if (how == retake::taken_computing) {
-        s->end_of_computing(m);
-        m->taken.store(retake::away, std::memory_order_relaxed);
-    }
-    P* old = m->p.load(std::memory_order_relaxed);
-    {
-        deferred_wake wake;
-        base::lock_guard hold(s->lock);
-        P* p = s->take_idle_p(old, wake);
-        if (!p) return false;
-        m->taken.store(retake::none, std::memory_order_release);   // as in settle
-        s->acquirep(m, p);
-        if (how != retake::away) s->regains.add();
-        else (p == old ? s->exits_old_idle : s->exits_any_idle).add();
-    }
-    s->end_of_work(m);
-    return true;
-}
-
-}  // namespace
-
-HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
-    const int e = get_errno();
-    const retake how = answer_retake(m);
-    bool has_p = true;
-    // Relaxed: a hint for the monitor, which asked. It takes this P in user code, if nobody gives it up before.
-    if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);
-    else if (how == retake::simulated) m->s->sim->point(m);
-    else if (is_without_p(how)) has_p = regain_at_once(m, how);
-    if (!has_p) leave(m);
-    set_errno(e);
-    return has_p;
-}
-
-M* still_without_slowly(M* m, bool& without) noexcept {
-    const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS
-    without = is_without_p(how);
-    if (how == retake::taken_computing) {
-        slice_was_over(m, m->curg.load(std::memory_order_relaxed), how);
-        m->taken.store(retake::away, std::memory_order_relaxed);
-    } else if (how == retake::taken_unguarded) {
-        const M::unguarded_stay stay = m->unguarded;
-        m->taken.store(retake::away, std::memory_order_relaxed);
-        say_unguarded(m, m->curg.load(std::memory_order_relaxed), stay.since, stay.until, stay.call);
-        m = current_m();
-        without = is_without_p(m->taken.load(std::memory_order_relaxed));
-    }
-    return m;
-}
 
 }  // namespace handoff::detail
 
@@ -466,7 +254,7 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
         if (!outermost_ends(m, g)) return;
     const std::uint64_t with_this = calls_with_this(m);
     const std::uint32_t even = end_call(with_this);
-    if (membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
+    if (os::membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->call.store(even, std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
         if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);

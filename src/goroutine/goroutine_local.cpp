@@ -12,10 +12,12 @@
 // 32 bytes of the C library's own for a thread whose first use of all is in a key's destructor: nobody can tell that its
 // thread_locals are gone, and the record of ours is made, and not looked at any more.
 // The pointer and the flag are trivial, so they can be used until the thread is gone.
-#include <handoff/goroutine_local.hpp>
+#include "goroutine/goroutine_local.hpp"
 
 #include "os/thread.hpp"
 #include "sched/sched.hpp"
+
+#include <handoff/goroutine_local.hpp>
 
 #include <algorithm>
 #include <cstdlib>

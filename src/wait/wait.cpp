@@ -1,10 +1,9 @@
-#include "sync/wait.hpp"
+#include "wait/wait.hpp"
 
-#include "os/backoff.hpp"
 #include "os/clock.hpp"
 #include "os/cpus.hpp"
-#include "sim/simulator.hpp"
-#include "sync/cancel.hpp"
+#include "sched/simulation_hooks.hpp"
+#include "wait/cancel.hpp"
 
 #include <handoff/error.hpp>
 
@@ -97,15 +96,6 @@ void block_thread(waiter& w, std::int64_t deadline) noexcept {
 }
 
 }  // namespace
-
-void spin_lock::lock_slow() noexcept {
-    // Its holder runs, or has lost its core, or is ourselves.
-    os::backoff wait;
-    for (unsigned looks = 1;; ++looks, wait.pause()) {
-        if (word_.load(std::memory_order_relaxed) == 0 && word_.exchange(1, std::memory_order_acquire) == 0) return;
-        if (looks == 8 * os::backoff::spins_a_round) refuse_in_move();
-    }
-}
 
 wake_list::contest wake_list::contend(waiter& w, wait_end how) noexcept {
     const bool parks = w.g != nullptr;   // read now: one that has not parked yet may be gone once we have won it

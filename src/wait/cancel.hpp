@@ -6,7 +6,7 @@
 // Lock order: group, then scope.
 #pragma once
 
-#include "sync/wait.hpp"
+#include "wait/wait.hpp"
 
 #include <boost/intrusive/list.hpp>
 #include <exception>

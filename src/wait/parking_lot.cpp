@@ -1,4 +1,4 @@
-#include "sync/parking_lot.hpp"
+#include "wait/parking_lot.hpp"
 
 namespace handoff::detail {
 

@@ -1,0 +1,147 @@
+// What runs at the bottom of every stack: a goroutine's task and its end, then the next goroutine's.
+#include "goroutine/goroutine_main.hpp"
+
+#include "goroutine/goroutine_local.hpp"
+#include "goroutine/join.hpp"
+#include "goroutine/unhandled.hpp"
+#include "sched/g_cache.hpp"
+#include "sched/section.hpp"
+
+#include <utility>
+
+namespace handoff::detail {
+
+namespace {
+
+// drop_own_outcome is drop_outcome as the last code of the goroutine g, which may make new locals: the next goroutine in this
+// G must not find them.
+inline void drop_own_outcome(G* g) noexcept {
+    drop_outcome(g, *g->s->store);
+    if (g->locals) [[unlikely]] destroy_locals(g->locals);
+}
+
+void run_task(G* g) noexcept {
+    g->s->floats.begin();   // the last one on this thread may have left its own
+    g->predict = g->s->learnt_by_kind(g);
+    g->quick_calls = 0;
+    g->spent = false;
+    try {
+        g->ops->run(g->storage);
+        g->has_result = true;
+    } catch (...) {
+        g->exception = caught_exception();
+    }
+    if (g->locals) destroy_locals(g->locals);
+}
+
+// untie ends g's hold on the thread of m, on which it runs; true if it had locked it: then the thread goes with g.
+bool untie(M* m, G* g) noexcept {
+    g->syscall_depth = 0;   // it may have ended inside a bracket
+    const bool had_locked = std::exchange(g->lock_depth, 0) != 0;
+    if (m->locked_g != g) return false;
+    m->locked_g = nullptr;
+    g->locked.store(false, std::memory_order_relaxed);
+    if (had_locked) m->exits = true;
+    return had_locked;
+}
+
+// enter_to_end begins the section in which g, the current goroutine, ends: with a P, unless it has none and can do without.
+M* enter_to_end(G* g) noexcept {
+    bool without = false;
+    M* m = still_without(current_m(), without);
+    if (!without || !m->s->may_end_without(m, g)) return enter(m);
+    m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes what is not there
+    return m;
+}
+
+bool has_p(const M* m) noexcept { return !is_without_p(m->taken.load(std::memory_order_relaxed)); }
+
+// end_goroutine publishes the end of g, the current goroutine, and frees it if nobody needs it any more. Called in
+// user code, returns in a runtime section, with a P or without.
+M* end_goroutine(G* g) noexcept {
+    // acquire: with release() by the handle, which was its last access.
+    bool ours = g->join_word.load(std::memory_order_acquire) == join_detached;
+    if (ours) drop_own_outcome(g);
+    M* m = enter_to_end(g);
+    const bool tied = untie(m, g);
+    g->transition(g_state::running, g_state::dead);
+    if (!ours) {
+        // release: the result for the joiner, who may free g at once; acquire: the waiter, or the handle's last access.
+        const std::uintptr_t word = g->join_word.exchange(join_ended, std::memory_order_acq_rel);
+        if (word == join_detached) {
+            // Dropped just now, so g is ours again; its outcome is destroyed as a goroutine's code.
+            g->transition(g_state::dead, g_state::running);
+            if (tied) {
+                g->lock_depth = 1;
+                g->locked.store(true, std::memory_order_relaxed);
+                m->locked_g = g;
+                m->exits = false;
+            }
+            leave(m);
+            drop_own_outcome(g);
+            m = enter(current_m());
+            untie(m, g);
+            g->transition(g_state::running, g_state::dead);
+            ours = true;
+        } else if (word != join_running) {
+            wake_joiner(has_p(m) ? m : nullptr, word);
+        }
+    }
+    if (!has_p(m)) [[unlikely]] {
+        m->s->finish_without(m, g, ours);
+        return m;
+    }
+    P* p = m->p.load(std::memory_order_relaxed);
+    p->finished.add();
+    if (ours) free_g(*m->s, *p, g);
+    return m;
+}
+
+void commit_free_stack(M* m, G*, void* arg) noexcept {
+    auto* st = static_cast<context::stack*>(arg);
+    if (context::left_for_good_is_lost) st->idle.sp = nullptr;
+    if (P* p = m->p.load(std::memory_order_relaxed)) return give_stack(*m->s, *p, st);
+    st->next = nullptr;
+    if (st->own_mapping) m->s->stacks.give_sized(st);
+    else m->s->stacks.give(st);
+}
+
+}  // namespace
+
+// goroutine_main is the bottom of every stack: it runs the goroutine that the stack was taken for, then the next one
+// if that is fresh too, without a switch; else it leaves the stack, to go on here when it is taken again.
+void goroutine_main(context::switcher* arrived) noexcept {
+    M* m = finish_switch(arrived);
+    for (;;) {
+        G* g = m->curg.load(std::memory_order_relaxed);
+        context::stack* st = g->stk;
+        leave(m);
+        run_task(g);
+        m = end_goroutine(g);
+        sched* s = m->s;
+        G* next = nullptr;
+        if (!has_p(m)) [[unlikely]] {
+            if (G* g_without = st->own_mapping ? nullptr : s->next_without(m)) {
+                s->start_without(m, g_without, st);
+                continue;
+            }
+            s->rest_without(m);
+        } else if (!m->locked_g && !m->exits) {
+            next = s->pick(m);
+        }
+        if (next && next->fresh() && !st->own_mapping && next->stack_pages.load(std::memory_order_relaxed) == 0 &&
+            !next->locked.load(std::memory_order_relaxed) && !s->too_many_hogs()) {
+            next->stk = st;
+            next->exec = st->idle;
+            s->start_here(m, next);
+            if (m->due) [[unlikely]] run_due(m);
+            continue;
+        }
+        m->commit = commit_free_stack;
+        m->commit_g = nullptr;
+        m->commit_arg = st;
+        m = s->switch_for_good(m, st->idle, next);
+    }
+}
+
+}  // namespace handoff::detail

@@ -1,0 +1,121 @@
+#include "goroutine/join.hpp"
+
+#include "goroutine/unhandled.hpp"
+#include "os/backoff.hpp"
+#include "sched/g_cache.hpp"
+#include "sched/simulation_hooks.hpp"
+#include "wait/wait.hpp"
+
+#include <handoff/error.hpp>
+#include <handoff/goroutine.hpp>
+
+#include <system_error>
+#include <utility>
+
+namespace handoff::detail {
+
+// On the stack of who waits; G::join_word points to it.
+struct join_waiter {
+    explicit join_waiter(M* m) noexcept : w(m, true) {}
+    waiter w;
+    base::atomic<bool> forgotten{false};   // the goroutine that ended has found that w had given up
+};
+
+namespace {
+
+// What a goroutine threw and nobody will ever see.
+void report_unhandled(G* g, g_store& store) noexcept {
+    report_exception(store.describe_briefly(g), std::exchange(g->exception, nullptr), store.on_unhandled_exception);
+}
+
+}  // namespace
+
+void wake_joiner(M* m, std::uintptr_t word) noexcept {
+    auto* j = reinterpret_cast<join_waiter*>(word);
+    wake_list won;
+    // If it has given up it is on its way to take its pointer back, and waits until we have done with it.
+    if (!won.claim(j->w, wait_end::woken)) j->forgotten.store(true, std::memory_order_release);
+    won.wake(m);
+}
+
+void drop_outcome(G* g, g_store& store) noexcept {
+    if (g->exception) report_unhandled(g, store);
+    if (g->ops->destroy) g->ops->destroy(g->storage, g->has_result);
+}
+
+bool ended(const G* g) noexcept {
+    const std::uintptr_t word = g->join_word.load(std::memory_order_acquire);
+    return word == join_ended || word == join_orphaned;
+}
+
+goroutine_id id_of(const G* g) noexcept { return g->id.load(std::memory_order_relaxed); }
+
+void* task_of(G* g) noexcept { return g->ops->on_heap ? *reinterpret_cast<void**>(g->storage) : g->storage; }
+
+std::exception_ptr take_exception(G* g) noexcept {
+    if (g->exception) await_turn_to_throw();
+    return std::exchange(g->exception, nullptr);
+}
+
+bool join(G* g, std::int64_t deadline) {
+    if (!g)
+        throw std::system_error(std::make_error_code(std::errc::invalid_argument), "handoff: join of an empty join_handle");
+    if (ended(g)) return true;
+    if (deadline == at_once) return false;
+    const wait_limits limits{deadline, nullptr, true};
+    check_cancelled(limits);
+    M* m = current_m();
+    if (m && m->curg.load(std::memory_order_relaxed) == g)
+        throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                                "handoff: a goroutine joins itself");
+    if (m && m->s->sim && g->s != m->s) refuse_in_simulation("waiting for a goroutine of another runtime");
+    if (!m && in_forked_child()) throw usage_error("handoff: a forked child can only exec; join would never return");
+    m = enter_current();
+    join_waiter j(m);
+    std::uintptr_t word = join_running;
+    // release: the waiter; acquire, on failure: the result. Partner: the exchange in end_goroutine.
+    if (!g->join_word.compare_exchange_strong(word, reinterpret_cast<std::uintptr_t>(&j), std::memory_order_acq_rel,
+                                              std::memory_order_acquire)) {
+        leave_current(m);
+        return true;   // ended meanwhile
+    }
+    const wait_end end = wait_armed(m, j.w, wait_reason::join, nullptr, limits);
+    bool is_over = end == wait_end::woken;
+    if (!is_over) {
+        word = reinterpret_cast<std::uintptr_t>(&j);
+        is_over = !g->join_word.compare_exchange_strong(word, join_running, std::memory_order_acq_rel, std::memory_order_acquire);
+        // It ended just now, and has our pointer: a matter of instructions.
+        os::backoff a_moment;
+        while (is_over && !j.forgotten.load(std::memory_order_acquire)) a_moment.pause();
+    }
+    leave_current(m);
+    if (!is_over) throw_if_cancelled(end);
+    return is_over;
+}
+
+void release(G* g) noexcept {
+    std::uintptr_t word = join_running;
+    // release: our last access; with end_goroutine's acquire.
+    if (g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire))
+        return;
+    // Ended. From here on the runtime, if it is still there, waits until g is free.
+    if (word == join_ended)
+        g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire);
+    if (word == join_orphaned) {
+        g_store* left = g->store;
+        drop_outcome(g, *left);
+        if (left->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete left;
+        return;
+    }
+    sched* s = g->s;
+    drop_outcome(g, *s->store);
+    M* m = current_m();
+    if (m && m->s == s && enter_staying(m)) {   // as all of go(), whose handle may be dropped at once, it does not switch
+        free_g(*s, *m->p.load(std::memory_order_relaxed), g);
+        leave(m);
+    } else {
+        free_g_late(*s, g);
+    }
+}
+
+}  // namespace handoff::detail

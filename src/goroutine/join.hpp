@@ -1,0 +1,18 @@
+// What is left of a goroutine when it ends: its result or exception, and who waits for it.
+#pragma once
+
+#include "sched/g.hpp"
+#include "sched/g_store.hpp"
+
+#include <cstdint>
+
+namespace handoff::detail {
+
+// wake_joiner is the last that a goroutine's end does with who waits for it; `word`: what G::join_word was. m: the calling M if
+// it has a P, else null.
+void wake_joiner(M* m, std::uintptr_t word) noexcept;
+
+// drop_outcome destroys the result of g, or reports its exception, which nobody will see.
+void drop_outcome(G* g, g_store& store) noexcept;
+
+}  // namespace handoff::detail

@@ -1,0 +1,15 @@
+// What happens in a runtime, counted: struct stats (handoff/stats.hpp) says what each is.
+#pragma once
+
+#include "base/atomic.hpp"
+
+namespace handoff::detail {
+
+struct counters {
+    base::shared_counter handoffs_sysmon, handoffs_immediate, handoffs_unguarded, handoffs_computing, retakes_given_up;
+    base::shared_counter exits_old_idle, exits_any_idle, exits_queued, regains, started_without;
+    base::shared_counter threads_created, threads_retired, thread_cap_hits, thread_create_failures, stack_failures;
+    base::atomic<int> thread_create_errno{0};
+};
+
+}  // namespace handoff::detail

@@ -1,0 +1,46 @@
+// What a P keeps of free Gs and stacks, so that a wave of short goroutines comes and goes without the scheduler's lock.
+#pragma once
+
+#include "base/sizes.hpp"
+#include "sched/sched.hpp"
+
+namespace handoff::detail {
+
+// How many free Gs and stacks a P keeps before it gives some to the others, and how many it takes or gives at once.
+inline constexpr unsigned most_free_gs = base::sized(512, 4);
+inline constexpr unsigned most_free_stacks = base::sized(64, 4);
+inline constexpr unsigned cache_batch = base::sized(32, 2);
+
+void refill_gs(sched& s, P& p) HANDOFF_EXCLUDES(s.lock);
+void spill_gs(sched& s, P& p) noexcept HANDOFF_EXCLUDES(s.lock);
+
+// new_g takes a free G. p is the caller's. Throws std::bad_alloc.
+inline G* new_g(sched& s, P& p) {
+    if (!p.free_gs) [[unlikely]] refill_gs(s, p);
+    G* g = p.free_gs;
+    p.free_gs = g->next;
+    --p.free_g_count;
+    return g;
+}
+
+// free_g takes back a G that nobody refers to; its task and exception are gone.
+inline void free_g(sched& s, P& p, G* g) noexcept {
+    if (g->named) [[unlikely]] s.store->name(g, {});
+    g->stk = nullptr;
+    g->transition(g_state::dead, g_state::idle);
+    g->next = p.free_gs;
+    p.free_gs = g;
+    if (++p.free_g_count > most_free_gs) [[unlikely]] spill_gs(s, p);
+}
+
+// free_g_late is free_g on a thread without a P.
+void free_g_late(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.lock);
+
+// give_g gives a dead G back to the store.
+void give_g(sched& s, G* g) noexcept HANDOFF_REQUIRES(s.lock);
+
+// take_stack returns a stack for g, ready to be jumped to; null if memory is short. m has a P.
+context::stack* take_stack(M* m, const G* g) noexcept;
+void give_stack(sched& s, P& p, context::stack* st) noexcept;
+
+}  // namespace handoff::detail

@@ -1,0 +1,200 @@
+#include "sched/section.hpp"
+
+#include "os/clock.hpp"
+#include "os/errno.hpp"
+#include "sched/hooks.hpp"
+#include "sched/pinned.hpp"
+#include "sched/sched.hpp"
+#include "sched/simulation_hooks.hpp"
+
+#include <utility>
+
+namespace handoff::detail {
+
+namespace {
+
+// commit_exit runs on g0, once the context of g is saved: a last look for an idle P, else the global queue. All Ps
+// that are not idle look there before they give up, under the same lock, so nobody needs to be woken.
+void commit_exit(M* m, G* g, void* old) noexcept {
+    sched* s = m->s;
+    const bool spent = std::exchange(g->spent, false);
+    deferred_wake wake;
+    base::lock_guard hold(s->lock);
+    if (P* p = s->take_idle_p(static_cast<P*>(old), wake)) {
+        if (m->came_back) (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+        s->acquirep(m, p);
+        if (!m->locked_g) {
+            // Where threads are short this one serves all who wait before it goes on: the next call would give the P away
+            // to nobody, and so on for ever.
+            if (s->starved.load(std::memory_order_relaxed) != 0) s->globq.push(g);
+            else m->nextg = g;
+            return;
+        }
+        // A tied goroutine is started by a P that finds it; ours will, at once.
+        if (!p->runq.set_next(g) && !p->runq.push(g)) {
+            s->globq.push(g);
+        }
+        return;
+    }
+    if (m->came_back) s->count.exits_queued.add();
+    if (spent) s->globq.push_spent(g);
+    else s->globq.push(g);
+}
+
+// regain gets the current goroutine a P: its old one if idle, any idle one, else it waits in the global queue. `came_back`:
+// it had gone on without one after a call. Returns the M that it runs on then.
+M* regain(M* m, P* old, bool came_back) noexcept {
+    sched* s = m->s;
+    if (!came_back) s->count.regains.add();
+    if (s->npidle.load(std::memory_order_relaxed) != 0 && s->starved.load(std::memory_order_relaxed) == 0) {
+        P* p;
+        {
+            deferred_wake wake;
+            base::lock_guard hold(s->lock);
+            p = s->take_idle_p(old, wake);
+            if (p) s->acquirep(m, p);
+        }
+        if (p) {
+            m->curg.load(std::memory_order_relaxed)->spent = false;   // it need not wait
+            if (came_back) (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+            return m;
+        }
+    }
+    G* g = m->curg.load(std::memory_order_relaxed);
+    g->transition(g_state::running, g_state::runnable);
+    m->came_back = came_back;
+    m->commit = commit_exit;
+    m->commit_g = g;
+    m->commit_arg = old;
+    return s->switch_to_g0(m, g->exec);
+}
+
+}  // namespace
+
+void say_unguarded(M* m, G* g, std::int64_t since, std::int64_t until, long call) noexcept {
+    hooks.unguarded_call_ended(*m->s, g, since, until != 0 ? until : os::nanotime(), call);
+}
+
+void slice_was_over(M* m, G* g, retake how) noexcept {
+    if (how == retake::taken_computing) m->s->end_of_computing(m);
+    else if (how != retake::taken_slice) return;
+    g->spent = true;
+}
+
+namespace {
+
+// settle gets m's goroutine a P, m having found its own gone, `how` being what it found. In a runtime section, without a P.
+M* settle(M* m, retake how) noexcept {
+    G* g = m->curg.load(std::memory_order_relaxed);
+    slice_was_over(m, g, how);
+    // Only if it was unguarded are they ours to read.
+    const auto stay = how == retake::taken_unguarded ? m->unguarded : M::unguarded_stay{};
+    m->s->end_of_work(m);
+    P* old = m->p.load(std::memory_order_relaxed);
+    m->p.store(nullptr, std::memory_order_relaxed);
+    // A late attempt of the retaker's finds us in a section: its barrier, or our exchange as we entered and the load of
+    // `taken` after it, are before this. release: with its CAS, for M::p, which it need not read then.
+    m->taken.store(retake::none, std::memory_order_release);
+    m = regain(m, old, how == retake::away);
+    if (how == retake::taken_unguarded) {
+        leave(m);
+        say_unguarded(m, g, stay.since, stay.until, stay.call);
+        m = enter(current_m());
+    }
+    return m;
+}
+
+}  // namespace
+
+retake answer_retake(M* m) noexcept {
+    retake seen = m->taken.load(std::memory_order_acquire);
+    while (seen == retake::asked || seen == retake::asked_to_yield) {
+        // acq_rel: orders this section after the retaker's reads, and, on failure, after the retaker's writes to M.
+        if (m->taken.compare_exchange_weak(seen, retake::none, std::memory_order_acq_rel, std::memory_order_acquire))
+            return seen == retake::asked ? retake::none : seen;
+    }
+    return seen;   // none: the retaker has given up; simulated stays
+}
+
+HANDOFF_OPAQUE void suspend_call(M* m) noexcept {
+    refuse_in_move();
+    leave_call(m);   // what entering stores next is seen with it
+    G* g = m->curg.load(std::memory_order_relaxed);
+    if (m->s->sim || (g->syscall_depth & G::tied_by_call) != 0) return;   // a simulation has one thread
+    g->syscall_depth |= G::tied_by_call;
+    g->locked.store(true, std::memory_order_relaxed);
+    m->locked_g = g;
+}
+
+HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
+    const int e = os::get_errno();
+    const retake how = answer_retake(m);
+    if (how == retake::asked_to_yield) m = m->s->give_way(m);
+    else if (how == retake::simulated) m->s->sim->point(m);
+    else if (how != retake::none) m = settle(m, how);
+    os::set_errno(e);
+    return m;
+}
+
+namespace {
+
+// regain_at_once gets m, which has no P, an idle one, if there is one. In a section.
+bool regain_at_once(M* m, retake how) noexcept {
+    sched* s = m->s;
+    // What is to be said of an unguarded stay is said by user code, which may switch: later.
+    if (how == retake::taken_unguarded) {
+        if (m->unguarded.until == 0) m->unguarded.until = os::nanotime();
+        return false;
+    }
+    if (s->npidle.load(std::memory_order_relaxed) == 0 || s->starved.load(std::memory_order_relaxed) != 0) return false;
+    if (how == retake::taken_computing) {
+        s->end_of_computing(m);
+        m->taken.store(retake::away, std::memory_order_relaxed);
+    }
+    P* old = m->p.load(std::memory_order_relaxed);
+    {
+        deferred_wake wake;
+        base::lock_guard hold(s->lock);
+        P* p = s->take_idle_p(old, wake);
+        if (!p) return false;
+        m->taken.store(retake::none, std::memory_order_release);   // as in settle
+        s->acquirep(m, p);
+        if (how != retake::away) s->count.regains.add();
+        else (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+    }
+    s->end_of_work(m);
+    return true;
+}
+
+}  // namespace
+
+HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
+    const int e = os::get_errno();
+    const retake how = answer_retake(m);
+    bool has_p = true;
+    // Relaxed: a hint for the monitor, which asked. It takes this P in user code, if nobody gives it up before.
+    if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);
+    else if (how == retake::simulated) m->s->sim->point(m);
+    else if (is_without_p(how)) has_p = regain_at_once(m, how);
+    if (!has_p) leave(m);
+    os::set_errno(e);
+    return has_p;
+}
+
+M* still_without_slowly(M* m, bool& without) noexcept {
+    const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS
+    without = is_without_p(how);
+    if (how == retake::taken_computing) {
+        slice_was_over(m, m->curg.load(std::memory_order_relaxed), how);
+        m->taken.store(retake::away, std::memory_order_relaxed);
+    } else if (how == retake::taken_unguarded) {
+        const M::unguarded_stay stay = m->unguarded;
+        m->taken.store(retake::away, std::memory_order_relaxed);
+        say_unguarded(m, m->curg.load(std::memory_order_relaxed), stay.since, stay.until, stay.call);
+        m = current_m();
+        without = is_without_p(m->taken.load(std::memory_order_relaxed));
+    }
+    return m;
+}
+
+}  // namespace handoff::detail
