@@ -63,14 +63,14 @@ mutation(
 mutation(
     "global_queue_is_looked_at_last",
     "src/sched/schedule.cpp",
-    "    if (globq.has_unspent()) {\n        // What a fuller ring",
+    "    if (s.globq.has_unspent()) {\n        // What a fuller ring",
     "    if (false) {\n        // What a fuller ring",
     "yield.lets_goroutines_of_the_global_queue_run",
 )
 mutation(
     "next_is_never_put_back",
     "src/sched/schedule.cpp",
-    "    if (!chain_lets_on(p))\n",
+    "    if (!chain_lets_on(s, p))\n",
     "    if (p->runq.has_next())\n",
     "yield.pairs_do_not_starve_others:*channel_lives.play_ping_pong_beside_a_hog*",
 )
@@ -80,99 +80,99 @@ mutation(
 mutation(
     "spawn_wakes_nobody",
     "src/goroutine/spawn.cpp",
-    "    m->s->put_local(m, g);\n    m->s->wakep();",
-    "    m->s->put_local(m, g);",
+    "    put_local(m, g);\n    wakep(*m->s);",
+    "    put_local(m, g);",
     "runtime.all_processors_run_after_a_rest",
 )
 mutation(
     "spawn_from_outside_wakes_nobody",
     "src/goroutine/spawn.cpp",
-    "    s->wakep_any();\n}",
+    "    wakep_any(*s);\n}",
     "}",
     "runtime.*:goroutine.*",
 )
 mutation(
     "threads_have_no_cap",
-    "src/sched/idle.cpp",
-    "        if (nm >= opts.max_threads) {",
+    "src/sched/thread_pool.cpp",
+    "        if (threads_ >= most_) {",
     "        if (false) {",
     "thread_cap.*",
 )
 mutation(
     "threads_never_retire",
-    "src/sched/idle.cpp",
-    "        if (nm - leaving <= nprocs.load(std::memory_order_relaxed) + 1 || timekeeper == m) return idle_end::waits_on;",
-    "        return idle_end::waits_on;",
+    "src/sched/thread_pool.cpp",
+    "    if (threads_ - retiring_ <= wanted) return false;",
+    "    return false;",
     "idle.threads_leave_*",
 )
 mutation(
     "threads_retire_at_once",
-    "src/sched/idle.cpp",
-    "            retire_at = os::nanotime() + opts.idle_thread_timeout.count();",
-    "            retire_at = os::nanotime();",
+    "src/sched/handover.cpp",
+    "retire_at = os::nanotime() + s.opts.idle_thread_timeout.count();",
+    "retire_at = os::nanotime();",
     "idle.threads_stay_until_their_timeout",
 )
 mutation(
     "threads_are_not_joined",
-    "src/sched/idle.cpp",
+    "src/sched/thread_pool.cpp",
     "        const bool gone = os::join_if_gone(m->thread);",
     "        const bool gone = true;",
     "runtime.leaves_nothing_behind:idle.*",
 )
 mutation(
     "threads_that_exit_are_waited_for",
-    "src/sched/idle.cpp",
+    "src/sched/thread_pool.cpp",
     "        const bool gone = os::join_if_gone(m->thread);",
     "        const bool gone = ::pthread_join(m->thread, nullptr) == 0;",
     "procs/exiting.*",
 )
 mutation(
     "threads_that_exit_are_left_behind",
-    "src/sched/lifecycle.cpp",
-    "    join_all();\n",
-    "    reap();\n",
+    "src/sched/sched.cpp",
+    "    s.pool.join_all();\n",
+    "    s.pool.join_gone();\n",
     "procs/exiting.*",
 )
 mutation(
     "idle_runtime_looks_at_threads_that_exit",
     "src/sched/monitor.cpp",
-    "            watch.reap_pause *= 2;\n",
+    "            notes.join_pause *= 2;\n",
     "",
     "exiting_threads.*",
 )
 mutation(
     "tied_goroutines_make_threads",
-    "src/sched/idle.cpp",
-    "m->s == this && !m->locked_g && !m->exits);",
-    "m->s == this && !m->exits);",
+    "src/sched/handover.cpp",
+    "m->s == &s && !m->locked_g && !m->ends_with_its_goroutine);",
+    "m->s == &s && !m->ends_with_its_goroutine);",
     "procs/inherited.nothing_from_a_tied_goroutine*",
 )
 mutation(
     "threads_that_go_make_threads",
-    "src/sched/idle.cpp",
-    "m->s == this && !m->locked_g && !m->exits);",
-    "m->s == this && !m->locked_g);",
+    "src/sched/handover.cpp",
+    "m->s == &s && !m->locked_g && !m->ends_with_its_goroutine);",
+    "m->s == &s && !m->locked_g);",
     "procs/inherited.nothing_from_threads_that_go*",
 )
 mutation(
     "threads_that_go_make_threads_for_their_joiners",
     "src/goroutine/goroutine_main.cpp",
-    "    if (had_locked) m->exits = true;\n    return had_locked;\n",
+    "    if (had_locked) m->ends_with_its_goroutine = true;\n    return had_locked;\n",
     "    return had_locked;\n",
     "procs/inherited.nothing_from_threads_that_go*:lock_os_thread.*",
 )
 mutation(
     "foreign_threads_make_threads",
-    "src/sched/idle.cpp",
-    "sim || (m && m->s == this",
-    "sim || !m || (m->s == this",
+    "src/sched/handover.cpp",
+    "s.sim || (m && m->s == &s",
+    "s.sim || !m || (m->s == &s",
     "procs/inherited.nothing_from_foreign*",
 )
 mutation(
     "other_runtimes_make_threads",
-    "src/sched/idle.cpp",
-    "sim || (m && m->s == this && ",
-    "sim || (m && ",
+    "src/sched/handover.cpp",
+    "s.sim || (m && m->s == &s && ",
+    "s.sim || (m && ",
     "procs/inherited.nothing_from_another*",
 )
 mutation(
@@ -196,13 +196,13 @@ mutation(
 mutation(
     "the_woken_go_first_after_a_slice",
     "src/sched/slice.cpp",
-    "    if (G* next = p->runq.take_next()) put_behind(p, next);\n",
+    "    if (G* next = p->runq.take_next()) put_behind(s, p, next);\n",
     "",
     "pairs/slices.*",
 )
 mutation(   # both that it comes back for it, and that who gets it ends the slice: either helps without the other
     "processors_on_their_way_are_not_looked_at",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "!m) return look_at_one_without_m(p);",
     "!m) return void(w.m = nullptr);",
     "slices_of_chains.*",
@@ -258,36 +258,36 @@ mutation(
 )
 mutation(
     "spent_have_no_turn",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.hpp",
     "        if (wait == 0 || p.is_turn_of_spent()) return os::never;\n",
     "        if (wait == 0 || run >= 0) return os::never;\n",
     "kinds/polling.*:spent.*",
 )
 mutation(
     "several_are_spent_together",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "used_up ? p.watch.schedtick : 0,",
     "used_up ? p.schedtick.load(std::memory_order_relaxed) : 0,",
     "spent.come_after_the_others",
 )
 mutation(
     "spent_are_those_of_a_whole_slice",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "p.watch.slice_seen >= s.opts.retake_running_after.count() / 2;",
     "p.watch.slice_seen >= s.opts.retake_running_after.count();",
     "spent.come_after_slow_ones",
 )
 mutation(
     "timekeeper_oversleeps",
-    "src/sched/idle.cpp",
-    "        w = next_wait(m, retire_at);\n        m->is_idle",
-    "        w = {retire_at, 0};\n        m->is_idle",
+    "src/sched/handover.cpp",
+    "        w = next_wait(s, m, retire_at);\n        s.idle.put_m",
+    "        w = {retire_at, 0};\n        s.idle.put_m",
     "sleep.*:*timers.wake_an_idle_runtime_in_time*:idle.*",
 )
 mutation(
     "starved_processors_are_forgotten",
     "src/sched/monitor.cpp",
-    "    bool again = starved.exchange(0, std::memory_order_relaxed) != 0;",
+    "    bool again = s.idle.starved.exchange(0, std::memory_order_relaxed) != 0;",
     "    bool again = false;",
     "threads.*",
     target="handoff_fault",
@@ -295,7 +295,7 @@ mutation(
 mutation(
     "threads_are_wanted_once_a_grace",
     "src/sched/monitor.cpp",
-    "        if (starved.load(std::memory_order_relaxed) != 0) until = std::min(until, now + longest_pause_ns);\n",
+    "        if (s.idle.is_starved()) until = std::min(until, now + longest_pause_ns);\n",
     "",
     "threads.*",
     target="handoff_fault",
@@ -303,14 +303,14 @@ mutation(
 mutation(
     "monitor_never_sleeps",
     "src/sched/monitor.cpp",
-    "        monitor_deep = deep;\n        monitor_until = until;",
-    "        until = std::min(until, now + longest_pause_ns);\n        monitor_deep = deep;\n        monitor_until = until;",
+    "        s.idle.monitor_deep = deep;\n        s.idle.monitor_until = until;",
+    "        until = std::min(until, now + longest_pause_ns);\n        s.idle.monitor_deep = deep;\n        s.idle.monitor_until = until;",
     "idle.runtime_sleeps*",
 )
 mutation(
     "new_processors_stay_idle",
-    "src/sched/lifecycle.cpp",
-    "    empty_idle_surplus();\n    release_idle_ms();\n}",
+    "src/sched/sched.cpp",
+    "    empty_idle_surplus(s);\n    release_idle_ms(s);\n}",
     "}",
     "set_procs.*",
 )
@@ -333,14 +333,14 @@ mutation(
 )
 mutation(
     "hogs_keep_their_processor",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "    add(p, m, call, section, retake::taken_computing, declines);",
     "",
     "computing.*",
 )
 mutation(
     "unguarded_calls_keep_their_processor",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "        if (retake_candidate* c = add(p, m, call, section, retake::taken_unguarded)) {",
     "        if (retake_candidate* c = nullptr) {",
     "unguarded.*",
@@ -351,8 +351,8 @@ mutation(
 mutation(
     "regain_forgets_the_old_processor",
     "src/sched/section.cpp",
-    "            p = s->take_idle_p(old, wake);",
-    "            p = s->take_idle_p(nullptr, wake);",
+    "            p = take_idle_p(*s, old, wake);",
+    "            p = take_idle_p(*s, nullptr, wake);",
     "entering.*",
 )
 mutation(
@@ -372,14 +372,14 @@ mutation(
 mutation(
     "who_comes_back_at_the_cap_goes_on",
     "src/sched/section.cpp",
-    "            if (s->starved.load(std::memory_order_relaxed) != 0) s->globq.push(g);\n            else m->nextg = g;",
+    "            if (s->idle.is_starved()) s->globq.push(g);\n            else m->nextg = g;",
     "            m->nextg = g;",
     "thread_cap.*",
 )
 mutation(
     "work_stays_with_a_p_that_has_no_thread",
-    "src/sched/idle.cpp",
-    "    while (G* g = p->runq.take_next()) globq.push(g);\n    while (G* g = p->runq.pop()) globq.push(g);\n",
+    "src/sched/handover.cpp",
+    "    while (G* g = p->runq.take_next()) s.globq.push(g);\n    while (G* g = p->runq.pop()) s.globq.push(g);\n",
     "",
     "thread_cap.work_that_waits*",
 )
@@ -407,8 +407,8 @@ mutation(
 mutation(
     "guards_never_unlearn",
     "src/goroutine/syscall.cpp",
-    "    g->predict = predict_after(g->predict, blocked);\n    m->s->learn",
-    "    g->predict = predict_after(g->predict, true);\n    m->s->learn",
+    "    g->predict = predict_after(g->predict, blocked);\n    m->s->predict.learn",
+    "    g->predict = predict_after(g->predict, true);\n    m->s->predict.learn",
     "adaptive_guard.*",
 )
 mutation(
@@ -461,7 +461,7 @@ mutation(
 mutation(
     "calls_without_keep_their_thread_where_there_are_few",
     "src/goroutine/syscall.cpp",
-    "(is_without_p(how) && m->s->starved.load(std::memory_order_relaxed) != 0);",
+    "(is_without_p(how) && m->s->idle.is_starved());",
     "false;",
     "without_a_processor.*",
 )
@@ -629,7 +629,7 @@ mutation(
 )
 mutation(
     "timers_are_waited_for_awake",
-    "src/sched/idle.cpp",
+    "src/sched/handover.cpp",
     "    if (early < length) return {due - early, 0};",
     "    if (early < 0) return {due - early, 0};",
     "idle.waiting_for_timers_costs_little",
@@ -912,7 +912,7 @@ mutation(
 )
 mutation(
     "end_of_a_runtime_only_yields",
-    "src/sched/lifecycle.cpp",
+    "src/sched/sched.cpp",
     "    for (os::backoff a_moment;; a_moment.give_up_core()) {",
     "    for (;; sched_yield()) {",
     "backoff.lets_*",
@@ -927,7 +927,7 @@ mutation(
 mutation(
     "timers_wait_for_a_computation",
     "src/sched/monitor.cpp",
-    "        if (r.timers_wait) wakep_any();",
+    "        if (r.timers_wait) wakep_any(s);",
     "        ",
     "timers_beside_a_computation.*",
 )
@@ -1168,7 +1168,7 @@ mutation(
 
 mutation(
     "guarded_calls_keep_their_processor",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "    if ((waits && (lasted >= grace || slice_is_over(p))) ||",
     "    if ((waits && lasted < 0 && slice_is_over(p)) ||",
     "*NothingIsLostAndCountersAddUp*",
@@ -1177,7 +1177,7 @@ mutation(
 mutation(
     "pairs_keep_the_processor",
     "src/sched/schedule.cpp",
-    "    if (!chain_lets_on(p))\n",
+    "    if (!chain_lets_on(s, p))\n",
     "    if (p->runq.has_next())\n",
     "PingPong.*",
     target="handoff_stress_calls_test",
@@ -1192,24 +1192,24 @@ MUTATIONS.append(
 )
 mutation(
     "hogs_are_started_beyond_their_limit",
-    "src/sched/hogs.cpp",
-    "    return opts.retake_running_after.count() * (10 + 10 *",
-    "    return 0 * (10 + 10 *",
+    "src/sched/compute_limit.hpp",
+    "        return slice_ * (10 + 10 *",
+    "        return 0 * (10 + 10 *",
     "Hogs.*",
     target="handoff_stress_hogs_test",
 )
 mutation(
     "surplus_processors_count_for_ever",
-    "src/sched/lifecycle.cpp",
-    "    --live_procs;",
-    "",
+    "src/sched/idle_set.hpp",
+    "{ --live_; }",
+    "{}",
     "SetProcs.*",
     target="handoff_stress_lifecycle_test",
 )
 mutation(
     "goroutines_without_a_stack_are_forgotten",
     "src/sched/monitor.cpp",
-    "        for (G* g = stackless.pop(); g; g = stackless.pop()) {",
+    "        for (G* g = s.stackless.pop(); g; g = s.stackless.pop()) {",
     "        for (G* g = nullptr; g;) {",
     "StackShortage.*",
     target="handoff_stress_limits_test",
@@ -1241,7 +1241,7 @@ mutation(
 )
 mutation(
     "timers_of_a_processor_in_a_call_wait",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.hpp",
     "        if (!p.runq.empty() || p.timers.first() <= now) return true;",
     "        if (!p.runq.empty()) return true;",
     "*TimersFireWhileTheirProcessorIsBlocked*",
@@ -1251,8 +1251,8 @@ mutation(
 mutation(
     "yielded_goroutines_wake_nobody",
     "src/sched/schedule.cpp",
-    "    m->s->wakep();\n}\n\n}  // namespace\n\n// finish_switch does",
-    "}\n\n}  // namespace\n\n// finish_switch does",
+    "    put_spent(*m->s, g);\n    wakep(*m->s);\n",
+    "    put_spent(*m->s, g);\n",
     "*LeavesItsPlaceToAnotherProcessor*",
     target="handoff_stress_wakeups_test",
 )
@@ -1267,7 +1267,7 @@ mutation(
 
 mutation(
     "answer_of_a_caller_knows_not_what_is_over",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.hpp",
     "        if (wherever) expect_answer(p);\n",
     "",
     "*leaves_pairs_their_part/calls",
@@ -1374,14 +1374,14 @@ mutation(
 
 mutation(
     "unguarded_calls_wait_for_the_slice",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "if (now >= w.next_probe && (waits || stay >= limit)) {",
     "if (now >= w.next_probe && stay >= limit) {",
     "unguarded.call_loses_its_processor_and_is_named",
 )
 mutation(
     "clock_tells_nothing_of_sleepers",
-    "src/sched/monitor.cpp",
+    "src/sched/monitor_round.cpp",
     "    return asleep;\n",
     "    return false;\n",
     "unguarded.call_is_found_without_a_descriptor",
@@ -1396,7 +1396,7 @@ mutation(
 mutation(
     "fast_paths_stay_open",
     "src/sched/monitor.cpp",
-    "if (r.asks != watch.fast_paths_closed) {",
+    "if (r.asks != notes.fast_paths_closed) {",
     "if (false) {",
     "computing.loops_of_*_let_others_on",
 )
@@ -1417,34 +1417,34 @@ mutation(
 mutation(
     "sleepers_count_as_computing_for_ever",
     "src/sched/monitor.cpp",
-    "    judge_computing(now);\n",
+    "    put_global(s, s.limit.judge(now, procs, activities));\n",
     "",
     "computing.is_over_in_an_unguarded_call",
 )
 mutation(
     "kinds_earn_no_credit",
-    "src/sched/hogs.cpp",
+    "src/sched/compute_limit.cpp",
     "credit_of_a_start = 1,",
     "credit_of_a_start = 0,",
     "computing.kinds_that_mostly_do_not_are_let_on",
 )
 mutation(
     "those_kept_back_before_stay_so",
-    "src/sched/hogs.cpp",
-    "lets_go = next->kind.load(std::memory_order_relaxed) == kind;",
-    "lets_go = false;",
+    "src/sched/compute_limit.cpp",
+    "        if (next->kind.load(std::memory_order_relaxed) == kind) also = next;\n        else keep(next);",
+    "        keep(next);",
     "computing.kinds_that_mostly_do_not_are_let_on",
 )
 mutation(
     "hogs_cost_their_kind_no_credit",
-    "src/sched/hogs.cpp",
+    "src/sched/compute_limit.cpp",
     "    credit -= std::min(credit, credit_of_a_hog);",
     "    credit -= std::min(credit, std::uint8_t{0});",
     "computing.kinds_that_mostly_do_again_are_not",
 )
 mutation(
     "who_waits_for_a_core_does_not_compute",
-    "src/sched/hogs.cpp",
+    "src/sched/compute_limit.cpp",
     "        if (awake && may_wait && wanted * 2 < time) return;",
     "",
     "computing.is_not_over_on_an_overloaded_machine",
@@ -1452,13 +1452,13 @@ mutation(
 mutation(
     "yield_forgets_the_global_queue",
     "src/sched/schedule.cpp",
-    "if (!next && !globq.empty() && !sim)",
+    "if (!next && !s.globq.empty() && !s.sim)",
     "if (false)",
     "yield.lets_one_of_the_global_queue_on",
 )
 mutation(
     "nothing_begins_without_a_processor",
-    "src/sched/without.cpp",
+    "src/sched/prediction.hpp",
     "constexpr std::uint8_t blocks = 2;",
     "constexpr std::uint8_t blocks = 9;",
     "without_a_processor.begins_what_will_block",
@@ -1466,15 +1466,15 @@ mutation(
 mutation(
     "what_began_without_unlearns_nothing",
     "src/sched/without.cpp",
-    "learn_of_kind(g, false);",
+    "s.predict.learn(g, false);",
     "(void)0;",
     "without_a_processor.kinds_that_no_longer_block_are_begun_with_one_again",
 )
 mutation(
     "monitor_sleeps_through_a_standstill",
-    "src/sched/idle.cpp",
-    "if (monitor_deep && opts.deadlock_after.count() != 0) {",
-    "if (false) {",
+    "src/sched/handover.cpp",
+    "if (s.opts.deadlock_after.count() != 0) s.idle.wake_deep_monitor(wake);",
+    "",
     "procs/deadlocks.are_not_reported_while_something_goes_on/*",
 )
 
@@ -1510,7 +1510,7 @@ mutation(
 )
 mutation(
     "fault_handlers_are_installed_unasked",
-    "src/sched/lifecycle.cpp",
+    "src/sched/sched.cpp",
     "if (opts.fault_handlers) context::install_overflow_handler",
     "context::install_overflow_handler",
     "fault_handlers.are_not_installed_by_who_must_not",
@@ -1606,8 +1606,8 @@ mutation(
 mutation(
     "own_exits_are_a_difference",
     "src/debug/stats.cpp",
-    "            if (ended > others) m->own_told = std::max(m->own_told, ended - others);\n",
-    "            m->own_told = ended - others;\n",
+    "            if (ended > others) m.own_told = std::max(m.own_told, ended - others);\n",
+    "            m.own_told = ended - others;\n",
     "procs/counts.never_go_back/*",
 )
 mutation(
@@ -1637,7 +1637,7 @@ mutation(
 )
 mutation(
     "memory_of_goroutines_stays",
-    "src/sched/g_store.cpp",
+    "src/sched/g_cache.cpp",
     "    if (g_store::chunk_bytes % context::page_size() == 0) ::madvise(gs, g_store::chunk_bytes, MADV_DONTNEED);\n",
     "    (void)gs;\n",
     "goroutine_memory.goes_back_when_idle",
@@ -1672,7 +1672,7 @@ mutation(
 )
 mutation(
     "groups_start_a_runtime",
-    "src/sched/lifecycle.cpp",
+    "src/sched/sched.cpp",
     "    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;   // with its store: all of it\n",
     "    if (sched* s = hooks.default_sched()) return s;\n",
     "default_runtime.is_started_by_no_group_or_timer",

@@ -227,10 +227,10 @@ planted(
 )
 planted(
     "sched_includes_sync",
-    "src/sched/idle.cpp",
-    replacing('#include "sched/sched.hpp"\n', '#include "sched/sched.hpp"\n#include "sync/channel.hpp"\n'),
+    "src/sched/handover.cpp",
+    replacing('#include "sched/slice.hpp"\n', '#include "sched/slice.hpp"\n#include "sync/channel.hpp"\n'),
     "tests/layers",
-    r"src/sched/idle\.cpp:\d+: a file of layer sched includes .*of layer sync above it",
+    r"src/sched/handover\.cpp:\d+: a file of layer sched includes .*of layer sync above it",
 )
 planted(
     "header_is_not_installed",

@@ -24,28 +24,28 @@ struct part {
     const char* name;
 };
 
+// The counts of idle Ps and of spinners are on the last line of idle_set.
+constexpr std::size_t counts_of_idle = offsetof(sched, idle) + sizeof(idle_set) - 64;
+
 constexpr part parts_of_sched[] = {
     {0, "sched: options"},
-    {offsetof(sched, lock), "sched::lock"},
-    {offsetof(sched, globq), "sched::globq"},
-    {offsetof(sched, hogs), "sched: lists under the lock"},
-    {offsetof(sched, npidle), "sched::npidle"},
-    {offsetof(sched, nmspinning), "sched::nmspinning"},
-    {offsetof(sched, nprocs), "sched::nprocs, nallp"},
-    {offsetof(sched, allp), "sched::allp"},
-    {offsetof(sched, kinds), "sched::kinds"},
-    {offsetof(sched, nhogs), "sched::nhogs"},
-    {offsetof(sched, computing), "sched::computing, computing_kinds"},
+    {offsetof(sched, idle), "idle_set: lock, lists"},
+    {counts_of_idle, "idle_set: counts"},
+    {offsetof(sched, globq), "sched::globq, stackless"},
+    {offsetof(sched, procs), "processors: counts"},
+    {offsetof(sched, procs) + 2 * sizeof(std::uint32_t), "processors: all"},
+    {offsetof(sched, predict), "prediction"},
     {offsetof(sched, workers), "sched::workers"},
-    {offsetof(sched, starved), "sched::starved, left_ps"},
-    {offsetof(sched, spin_time), "sched::spin_time"},
     {offsetof(sched, coarse_now), "sched::coarse_now"},
-    {offsetof(sched, outsiders), "sched::outsiders"},
-    {offsetof(sched, monitor_note), "sched::monitor_note"},
-    {offsetof(sched, drained), "sched::drained"},
+    {offsetof(sched, life), "lifetime"},
+    {offsetof(sched, life) + offsetof(lifetime, outsiders), "lifetime::outsiders"},
+    {offsetof(sched, count), "counters"},
+    {offsetof(sched, pool), "thread_pool"},
+    {offsetof(sched, limit), "compute_limit"},
+    {offsetof(sched, monitor), "monitor"},
+    {offsetof(sched, load), "sched::load"},
     {offsetof(sched, stacks), "stack pool"},
-    {offsetof(sched, count), "sched: counters"},
-    {offsetof(sched, watch), "sched::watch"},
+    {offsetof(sched, unguarded), "sched: unguarded calls"},
     {sizeof(sched), ""},
 };
 
@@ -73,7 +73,7 @@ constexpr part parts_of_m[] = {
     {offsetof(M, held), "M: the owner's"},
     {offsetof(M, park), "M: park, orders"},
     {offsetof(M, idle_link), "M: idle_link"},
-    {offsetof(M, hog_kind), "M: for the monitor"},
+    {offsetof(M, computing_link), "M: for the monitor"},
     {sizeof(M), ""},
 };
 
@@ -119,9 +119,9 @@ void layout::add(const void* at, std::size_t size, std::string name) {
 void layout::add_runtime() {
     sched& s = *current_m()->s;
     add_parts(*this, &s, parts_of_sched);
-    s.for_each_p([this](P& p) { add_parts(*this, &p, parts_of_p); });
-    handoff::base::lock_guard hold(s.lock);
-    for (const auto& m : s.allm) add_parts(*this, m.get(), parts_of_m);
+    s.procs.for_each([this](P& p) { add_parts(*this, &p, parts_of_p); });
+    handoff::base::lock_guard hold(s.idle.lock);
+    s.pool.for_each([this](M& m) { add_parts(*this, &m, parts_of_m); });
     s.store->for_each([this](G& g) {
         add_parts(*this, &g, parts_of_g);
         // Read once: it may end meanwhile, and its stack goes back to the pool.

@@ -27,8 +27,8 @@ std::string call_text(long call) {
 
 void count_unguarded(sched& s, const unguarded_call& c) {
     {
-        base::lock_guard hold(s.unguarded_lock);
-        unguarded_site& site = s.unguarded[{c.who.created, c.call}];
+        base::lock_guard hold(s.unguarded.lock);
+        unguarded_site& site = s.unguarded.sites[{c.who.created, c.call}];
         site.created = c.who.created;
         site.call = c.call;
         ++site.count;

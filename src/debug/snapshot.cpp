@@ -10,6 +10,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <unistd.h>
+#include <utility>
 
 namespace handoff::detail {
 
@@ -102,7 +103,7 @@ scheduler_snapshot snapshot_of(sched& s) {
         std::array<seen, g_store::at_once> some;
         std::size_t n = 0;
         {
-            base::lock_guard hold(s.lock);
+            base::lock_guard hold(s.idle.lock);
             if (at >= s.store->places()) break;
             at = s.store->visit(at, [&](const G& g) {
                 const g_state state = g.state.load(std::memory_order_relaxed);
@@ -111,18 +112,16 @@ scheduler_snapshot snapshot_of(sched& s) {
         }
         for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*s.store, some[i]));
     }
-    for (std::size_t at = 0;;) {
-        std::array<thread_info, 64> some;
+    constexpr std::size_t at_once = 64;
+    for (std::size_t at = 0, before = 1; at != before;) {
+        std::array<thread_info, at_once> some;
         std::size_t n = 0;
-        {
-            base::lock_guard hold(s.lock);
-            if (at >= s.allm.size()) break;
-            for (const std::size_t end = std::min(at + some.size(), s.allm.size()); at < end; ++at)
-                if (s.allm[at]->tid.load(std::memory_order_relaxed) != 0) some[n++] = info_of(*s.allm[at]);
-        }
+        before = std::exchange(at, s.pool.visit(at, at_once, [&](const M& m) {
+            if (m.tid.load(std::memory_order_relaxed) != 0) some[n++] = info_of(m);
+        }));
         all.threads.insert(all.threads.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(n));
     }
-    s.for_each_p([&](const P& p) {
+    s.procs.for_each([&](const P& p) {
         if (p.status.load(std::memory_order_relaxed) != p_status::dead) all.processors.push_back(info_of(p));
     });
     all.queued_globally = s.globq.size();
@@ -188,13 +187,13 @@ void print_trace(sched& s, std::int64_t now) {
     append(text,
            "handoff: %lld ms: procs=%u idle=%u threads=%u idle_threads=%u spinning=%u goroutines=%llu queued=%u "
            "handoffs=%llu/%llu/%llu/%llu switches=%llu [",
-           static_cast<long long>((now - s.started) / 1'000'000), t.procs, s.npidle.load(std::memory_order_relaxed), t.threads,
-           t.threads_idle, s.nmspinning.load(std::memory_order_relaxed), static_cast<unsigned long long>(t.goroutines),
+           static_cast<long long>((now - s.started) / 1'000'000), t.procs, s.idle.ps(), t.threads,
+           t.threads_idle, s.idle.spinning(), static_cast<unsigned long long>(t.goroutines),
            s.globq.size(), static_cast<unsigned long long>(t.handoffs_sysmon),
            static_cast<unsigned long long>(t.handoffs_immediate), static_cast<unsigned long long>(t.handoffs_unguarded),
            static_cast<unsigned long long>(t.handoffs_computing), static_cast<unsigned long long>(t.switches));
     const char* space = "";
-    s.for_each_p([&](const P& p) {
+    s.procs.for_each([&](const P& p) {
         if (p.status.load(std::memory_order_relaxed) == p_status::dead) return;
         append(text, "%s%u", space, p.runq.size());
         space = " ";
@@ -207,8 +206,8 @@ void print_trace(sched& s, std::int64_t now) {
 }  // namespace
 
 void trace(sched& s, std::int64_t now) noexcept {
-    if (now < s.watch.next_trace) return;
-    s.watch.next_trace = now + std::chrono::nanoseconds(s.debug.schedtrace).count();
+    if (now < s.monitor.notes.next_trace) return;
+    s.monitor.notes.next_trace = now + std::chrono::nanoseconds(s.debug.schedtrace).count();
     try {
         print_trace(s, now);
     } catch (const std::bad_alloc&) {

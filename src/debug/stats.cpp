@@ -64,11 +64,11 @@ struct stats stats_of(sched& s) {
     struct stats t;
     std::uint64_t finished = 0;
     {
-        base::lock_guard hold(s.lock);
-        t.spawned = s.spawned_outside;
-        finished = t.ended_without = s.finished_without;
-        s.for_each_p([&](const P& p) { finished += p.finished.get(); });   // before all births
-        s.for_each_p([&](const P& p) {
+        base::lock_guard hold(s.idle.lock);
+        t.spawned = s.life.spawned_outside;
+        finished = t.ended_without = s.life.finished_without;
+        s.procs.for_each([&](const P& p) { finished += p.finished.get(); });   // before all births
+        s.procs.for_each([&](const P& p) {
             t.spawned += p.spawned.get();
             t.switches += p.put_on();
             t.steals += p.steals.get();
@@ -77,26 +77,26 @@ struct stats stats_of(sched& s) {
             p.latency_immediate.add_to(t.handoff_latency_immediate);
             p.latency_unguarded.add_to(t.handoff_latency_unguarded);
         });
-        for (const auto& m : s.allm) {
+        s.pool.for_each([&](M& m) {
             // `calls` first: never too many (count_call). Too few, if other calls end between the two looks: what has been
             // said once stands.
-            const std::uint64_t ended = m->calls.seen(), others = m->calls_not_own.get();
-            if (ended > others) m->own_told = std::max(m->own_told, ended - others);
-            t.exits_own += m->own_told;
-            t.exits_without += m->calls_without.get();
-        }
-        t.threads = s.nm;
-        t.threads_most = s.most_nm;
-        t.threads_idle = static_cast<unsigned>(s.midle.size());
+            const std::uint64_t ended = m.calls.seen(), others = m.calls_not_own.get();
+            if (ended > others) m.own_told = std::max(m.own_told, ended - others);
+            t.exits_own += m.own_told;
+            t.exits_without += m.calls_without.get();
+        });
+        t.threads = s.pool.threads();
+        t.threads_most = s.pool.most_threads();
+        t.threads_idle = static_cast<unsigned>(s.idle.ms());
     }
-    t.procs = s.nprocs.load(std::memory_order_relaxed);
+    t.procs = s.procs.wanted();
     t.goroutines = t.spawned > finished ? t.spawned - finished : 0;
     t.handoffs_sysmon = s.count.handoffs_sysmon.get();
     t.handoffs_immediate = s.count.handoffs_immediate.get();
     t.handoffs_unguarded = s.count.handoffs_unguarded.get();
     t.handoffs_computing = s.count.handoffs_computing.get();
     t.retakes_given_up = s.count.retakes_given_up.get();
-    t.computing_without_processor = s.computing.load(std::memory_order_relaxed);
+    t.computing_without_processor = s.limit.computing();
     t.exits_old_idle = s.count.exits_old_idle.get();
     t.exits_any_idle = s.count.exits_any_idle.get();
     t.exits_queued = s.count.exits_queued.get();
@@ -111,8 +111,8 @@ struct stats stats_of(sched& s) {
     t.stacks_mapped = s.stacks.mapped();
     t.stacks_without_guard = s.stacks.unguarded();
     t.stack_failures = s.count.stack_failures.get();
-    base::lock_guard hold(s.unguarded_lock);
-    for (const auto& [key, site] : s.unguarded) t.unguarded.push_back(site);
+    base::lock_guard hold(s.unguarded.lock);
+    for (const auto& [key, site] : s.unguarded.sites) t.unguarded.push_back(site);
     return t;
 }
 

@@ -5,7 +5,8 @@
 #include "goroutine/join.hpp"
 #include "goroutine/unhandled.hpp"
 #include "sched/g_cache.hpp"
-#include "sched/section.hpp"
+#include "sched/schedule.hpp"
+#include "sched/without.hpp"
 
 #include <utility>
 
@@ -22,7 +23,7 @@ inline void drop_own_outcome(G* g) noexcept {
 
 void run_task(G* g) noexcept {
     g->s->floats.begin();   // the last one on this thread may have left its own
-    g->predict = g->s->learnt_by_kind(g);
+    g->predict = g->s->predict.of_kind(g);
     g->quick_calls = 0;
     g->spent = false;
     try {
@@ -41,7 +42,7 @@ bool untie(M* m, G* g) noexcept {
     if (m->locked_g != g) return false;
     m->locked_g = nullptr;
     g->locked.store(false, std::memory_order_relaxed);
-    if (had_locked) m->exits = true;
+    if (had_locked) m->ends_with_its_goroutine = true;
     return had_locked;
 }
 
@@ -49,7 +50,7 @@ bool untie(M* m, G* g) noexcept {
 M* enter_to_end(G* g) noexcept {
     bool without = false;
     M* m = still_without(current_m(), without);
-    if (!without || !m->s->may_end_without(m, g)) return enter(m);
+    if (!without || !may_end_without(m, g)) return enter(m);
     m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes what is not there
     return m;
 }
@@ -75,7 +76,7 @@ M* end_goroutine(G* g) noexcept {
                 g->lock_depth = 1;
                 g->locked.store(true, std::memory_order_relaxed);
                 m->locked_g = g;
-                m->exits = false;
+                m->ends_with_its_goroutine = false;
             }
             leave(m);
             drop_own_outcome(g);
@@ -88,7 +89,7 @@ M* end_goroutine(G* g) noexcept {
         }
     }
     if (!has_p(m)) [[unlikely]] {
-        m->s->finish_without(m, g, ours);
+        finish_without(m, g, ours);
         return m;
     }
     P* p = m->p.load(std::memory_order_relaxed);
@@ -121,26 +122,26 @@ void goroutine_main(context::switcher* arrived) noexcept {
         sched* s = m->s;
         G* next = nullptr;
         if (!has_p(m)) [[unlikely]] {
-            if (G* g_without = st->own_mapping ? nullptr : s->next_without(m)) {
-                s->start_without(m, g_without, st);
+            if (G* g_without = st->own_mapping ? nullptr : next_without(m)) {
+                start_without(m, g_without, st);
                 continue;
             }
-            s->rest_without(m);
-        } else if (!m->locked_g && !m->exits) {
-            next = s->pick(m);
+            rest_without(m);
+        } else if (!m->locked_g && !m->ends_with_its_goroutine) {
+            next = pick(m);
         }
         if (next && next->fresh() && !st->own_mapping && next->stack_pages.load(std::memory_order_relaxed) == 0 &&
-            !next->locked.load(std::memory_order_relaxed) && !s->too_many_hogs()) {
+            !next->locked.load(std::memory_order_relaxed) && !s->limit.is_reached(s->procs.wanted())) {
             next->stk = st;
             next->exec = st->idle;
-            s->start_here(m, next);
+            start_here(m, next);
             if (m->due) [[unlikely]] run_due(m);
             continue;
         }
         m->commit = commit_free_stack;
         m->commit_g = nullptr;
         m->commit_arg = st;
-        m = s->switch_for_good(m, st->idle, next);
+        m = switch_for_good(m, st->idle, next);
     }
 }
 

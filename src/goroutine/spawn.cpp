@@ -3,6 +3,7 @@
 #include "base/sizes.hpp"
 #include "sched/g_cache.hpp"
 #include "sched/hooks.hpp"
+#include "sched/schedule.hpp"
 #include "sched/section.hpp"
 #include "sched/simulation_hooks.hpp"
 
@@ -89,25 +90,25 @@ inline void apply(sched* s, G* g, const spawn_options* opts) {
 // launch_outside queues g, which is filled, for whoever comes first.
 void launch_outside(sched* s, G* g) noexcept {
     {
-        base::lock_guard hold(s->lock);
-        ++s->spawned_outside;
+        base::lock_guard hold(s->idle.lock);
+        ++s->life.spawned_outside;
         s->globq.push(g);
     }
-    s->wakep_any();
+    wakep_any(*s);
 }
 
 // spawn_outside is spawn without a P of s: by other threads, and by goroutines that have none and must not switch.
 G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
     G* g;
     {
-        base::lock_guard hold(s->lock);
+        base::lock_guard hold(s->idle.lock);
         g = s->store->take(1);
     }
     g->id.store(reserve_ids(1), std::memory_order_relaxed);
     try {
         apply(s, g, opts);
     } catch (...) {
-        base::lock_guard hold(s->lock);
+        base::lock_guard hold(s->idle.lock);
         s->store->give(g);
         throw;
     }
@@ -128,7 +129,7 @@ inline G* prepare_here(sched* s, P* p, const spawn_options* o) {
     try {
         apply(s, g, o);
     } catch (...) {
-        base::lock_guard hold(s->lock);
+        base::lock_guard hold(s->idle.lock);
         g->next = nullptr;
         s->store->give(g);
         throw;
@@ -139,8 +140,8 @@ inline G* prepare_here(sched* s, P* p, const spawn_options* o) {
 // launch_here queues g, which is filled, on m's P.
 inline void launch_here(M* m, P* p, G* g) noexcept {
     p->spawned.add();
-    m->s->put_local(m, g);
-    m->s->wakep();
+    put_local(m, g);
+    wakep(*m->s);
 }
 
 // spawn_here is spawn in m's runtime section, of a task that is quiet, or by run() of a simulation, which runs nothing yet. A

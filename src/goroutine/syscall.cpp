@@ -46,9 +46,9 @@
 #include "os/clock.hpp"
 #include "os/errno.hpp"
 #include "sched/pinned.hpp"
-#include "sched/sched.hpp"
-#include "sched/section.hpp"
+#include "sched/handover.hpp"
 #include "sched/simulation_hooks.hpp"
+#include "sched/without.hpp"
 
 #include <handoff/syscall.hpp>
 
@@ -73,7 +73,7 @@ void learn_from_handoff(M* m, G* g) noexcept {
     if (tells_little && ++g->quick_calls < quick_calls_count_as_one) return;
     g->quick_calls = 0;
     g->predict = predict_after(g->predict, blocked);
-    m->s->learn_of_kind(g, blocked);
+    m->s->predict.learn(g, blocked);
 }
 
 inline void open_bracket(M* m, G* g) noexcept {
@@ -88,7 +88,7 @@ HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
     const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS: what it has told us
     // One call after the other without a P would keep this thread from those who wait for one.
     const bool gives_way = how == retake::asked_to_yield ||
-                           (is_without_p(how) && m->s->starved.load(std::memory_order_relaxed) != 0);
+                           (is_without_p(how) && m->s->idle.is_starved());
     if (how == retake::taken_computing) {
         slice_was_over(m, m->curg.load(std::memory_order_relaxed), how);
         m->taken.store(retake::away, std::memory_order_relaxed);
@@ -119,7 +119,7 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     const retake before = m->taken.load(std::memory_order_relaxed);
     if (is_without_p(before)) return open_slowly(m);
     // Threads without a P start what would run on it; if that is not enough, the monitor takes it.
-    if (predicted && m->s->can_wait_for_workers(m->p.load(std::memory_order_relaxed))) {
+    if (predicted && can_wait_for_workers(*m->s, m->p.load(std::memory_order_relaxed))) {
         if (before != retake::none) open_slowly(m);
         return;
     }
@@ -138,11 +138,10 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     m->put_on_before = p->put_on();
     p->handoff = handoff_kind::immediate;
     p->handoff_began = os::nanotime();
-    p->transition(p_status::running, p_status::idle);
-    p->m.store(nullptr, std::memory_order_relaxed);
     s->count.handoffs_immediate.add();
+    held_p given = held_p::off_its_thread(*p);
     m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
-    s->handoffp(p);
+    handoffp(*s, std::move(given));
     if (predicted) {   // not before: the handoff itself may wait for a lock
         m->sleeps_before = os::voluntary_switches();
         m->call_began = os::nanotime();

@@ -1,8 +1,7 @@
 // What a goroutine can do with itself: yield, tell its number, tie itself to its thread.
 #include "os/thread.hpp"
 #include "sched/pinned.hpp"
-#include "sched/sched.hpp"
-#include "sched/section.hpp"
+#include "sched/schedule.hpp"
 #include "sched/simulation_hooks.hpp"
 
 #include <handoff/error.hpp>
@@ -21,7 +20,7 @@ namespace {
 bool yields_nothing(detail::M* m) noexcept {
     using namespace detail;
     const retake how = m->taken.load(std::memory_order_relaxed);
-    if (!is_without_p(how) || how == retake::taken_computing || m->s->starved.load(std::memory_order_relaxed) != 0) return false;
+    if (!is_without_p(how) || how == retake::taken_computing || m->s->idle.is_starved()) return false;
     const long sleeps = os::voluntary_switches();
     if (std::exchange(m->sleeps_at_yield, sleeps) == sleeps) return false;
     leave(m);
@@ -35,7 +34,7 @@ bool yields_nothing(detail::M* m) noexcept {
     if (m->s->sim) return m->s->sim->yield(m);
     if (yields_nothing(m)) return;
     m = detail::enter_slow(m);
-    m->s->yield(m);
+    yield(m);
 }
 
 }  // namespace
@@ -48,7 +47,7 @@ void yield() {
         return;
     }
     if (!enter_quickly(m)) [[unlikely]] return yield_slowly(m);
-    m->s->yield(m);
+    yield(m);
 }
 
 goroutine_id id() noexcept {

@@ -28,7 +28,7 @@ runtime::runtime(options o) {
         throw usage_error("handoff: the child of a fork of a process with goroutines can only exec");
     impl_.reset(new detail::sched(std::move(o)));
     try {
-        impl_->start();
+        start(*impl_);
     } catch (...) {
         delete impl_.release();   // it has no goroutines to wait for
         throw;
@@ -45,16 +45,16 @@ void runtime::deleter::operator()(detail::sched* s) const noexcept {
             base::fatal("a runtime is destroyed by its own goroutine %llu, for which it would wait",
                         static_cast<unsigned long long>(this_goroutine::id()));
         syscall_guard waits(handoff_policy::immediate);
-        s->drain_and_stop();
+        drain_and_stop(*s);
         delete s;
         return;
     }
-    s->drain_and_stop();
+    drain_and_stop(*s);
     delete s;
 }
 
-void runtime::set_procs(unsigned n) { impl_->set_procs(n); }
-unsigned runtime::procs() const noexcept { return impl_->nprocs.load(std::memory_order_relaxed); }
+void runtime::set_procs(unsigned n) { detail::set_procs(*impl_, n); }
+unsigned runtime::procs() const noexcept { return impl_->procs.wanted(); }
 struct stats runtime::stats() const { return detail::stats_of(*impl_); }
 scheduler_snapshot runtime::snapshot() const { return detail::snapshot_of(*impl_); }
 

@@ -10,6 +10,7 @@ struct counters {
     base::shared_counter exits_old_idle, exits_any_idle, exits_queued, regains, started_without;
     base::shared_counter threads_created, threads_retired, thread_cap_hits, thread_create_failures, stack_failures;
     base::atomic<int> thread_create_errno{0};
+    base::atomic<bool> warned_no_stack{false};   // of stack_failures
 };
 
 }  // namespace handoff::detail

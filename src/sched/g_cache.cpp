@@ -4,7 +4,10 @@
 #include "sched/hooks.hpp"
 
 #include <cerrno>
+#include <new>
+#include <sys/mman.h>
 #include <utility>
+#include <vector>
 
 namespace handoff::detail {
 
@@ -16,7 +19,7 @@ void enter_goroutine_main(context::switcher* arrived) noexcept { hooks.goroutine
 }  // namespace
 
 [[gnu::cold]] void refill_gs(sched& s, P& p) {
-    base::lock_guard hold(s.lock);
+    base::lock_guard hold(s.idle.lock);
     p.free_gs = s.store->take(cache_batch);
     for (G* g = p.free_gs; g; g = g->next) ++p.free_g_count;
 }
@@ -24,7 +27,7 @@ void enter_goroutine_main(context::switcher* arrived) noexcept { hooks.goroutine
 void free_g_late(sched& s, G* g) noexcept {
     if (g->named) s.store->name(g, {});
     // The end of the runtime waits for `idle`, then for the lock.
-    base::lock_guard hold(s.lock);
+    base::lock_guard hold(s.idle.lock);
     give_g(s, g);
 }
 
@@ -42,7 +45,7 @@ void give_g(sched& s, G* g) noexcept {
     G* given = std::exchange(rest->next, nullptr);
     std::swap(given, p.free_gs);
     p.free_g_count -= cache_batch;
-    base::lock_guard hold(s.lock);
+    base::lock_guard hold(s.idle.lock);
     s.store->give(given);
 }
 
@@ -68,7 +71,7 @@ context::stack* take_stack(M* m, const G* g) noexcept {
         st = s.stacks.take_sized(pages * context::page_size());
     }
     if (!st) {
-        if (!s.warned_no_stack.exchange(true, std::memory_order_relaxed))
+        if (!s.count.warned_no_stack.exchange(true, std::memory_order_relaxed))
             base::warn("no memory for a goroutine's stack (mmap failed with errno %d); goroutines wait for one", errno);
         return nullptr;
     }
@@ -91,6 +94,83 @@ void give_stack(sched& s, P& p, context::stack* st) noexcept {
     context::stack* given = std::exchange(last->next, nullptr);
     p.free_stack_count = most_free_stacks - cache_batch;
     s.stacks.give(given);
+}
+
+// ---- Memory that goes back when the runtime is idle ----
+
+namespace {
+
+void drop_pages(G* gs) noexcept {
+    if (g_store::chunk_bytes % context::page_size() == 0) ::madvise(gs, g_store::chunk_bytes, MADV_DONTNEED);
+}
+
+// Frees what `lent` has of whole chunks, and gives the others back, whatever memory there is for it.
+void look_for_whole_chunks(sched& s, std::vector<G*>& lent) noexcept {
+    std::vector<std::uint32_t> whole;
+    try {
+        whole = g_store::drop_whole_chunks(lent);
+    } catch (const std::bad_alloc&) {   // another time
+    }
+    {
+        base::lock_guard hold(s.idle.lock);
+        s.store->put_to_rest(whole);
+    }
+    for (bool more = true; more;) {
+        base::lock_guard hold(s.idle.lock);
+        more = s.store->take_back(lent);
+    }
+    base::lock_guard hold(s.idle.lock);
+    s.store->looked();
+}
+
+// gather_free_gs gives those that idle Ps have in stock back to the store, if all Ps are idle and it is worth a look, and returns
+// how many free ones there are then; 0: it is not. `idle`: whether all are.
+std::size_t gather_free_gs(sched& s, bool& idle) noexcept {
+    base::lock_guard hold(s.idle.lock);
+    idle = s.idle.all_ps();
+    if (!idle) return 0;
+    std::size_t with_ps = 0;
+    s.idle.for_each_p([&](const P& p) { with_ps += p.free_g_count; });
+    if (!s.store->is_worth_a_look(with_ps)) return 0;
+    s.idle.for_each_p([&](P& p) {
+        s.store->give(std::exchange(p.free_gs, nullptr));
+        p.free_g_count = 0;
+    });
+    return s.store->free_count();
+}
+
+}  // namespace
+
+bool give_gs_back(sched& s) noexcept {
+    bool idle;
+    const std::size_t n = gather_free_gs(s, idle);
+    if (!idle) return false;
+    if (n != 0) {
+        try {
+            std::vector<G*> lent;
+            lent.reserve(n);
+            for (bool more = true; more;) {
+                base::lock_guard hold(s.idle.lock);
+                more = s.store->lend(lent);
+            }
+            look_for_whole_chunks(s, lent);
+        } catch (const std::bad_alloc&) {   // another time
+        }
+    }
+    constexpr unsigned chunks_at_once = 64;   // a millisecond's work
+    for (unsigned i = 0; i < chunks_at_once; ++i) {
+        std::uint32_t which = 0;
+        G* gs;
+        {
+            base::lock_guard hold(s.idle.lock);
+            gs = s.store->take_resting(which);
+        }
+        if (!gs) return false;
+        drop_pages(gs);
+        base::lock_guard hold(s.idle.lock);
+        s.store->put_back_bare(which);
+    }
+    return true;
 }
 
 }  // namespace handoff::detail

@@ -11,8 +11,8 @@ inline constexpr unsigned most_free_gs = base::sized(512, 4);
 inline constexpr unsigned most_free_stacks = base::sized(64, 4);
 inline constexpr unsigned cache_batch = base::sized(32, 2);
 
-void refill_gs(sched& s, P& p) HANDOFF_EXCLUDES(s.lock);
-void spill_gs(sched& s, P& p) noexcept HANDOFF_EXCLUDES(s.lock);
+void refill_gs(sched& s, P& p) HANDOFF_EXCLUDES(s.idle.lock);
+void spill_gs(sched& s, P& p) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 
 // new_g takes a free G. p is the caller's. Throws std::bad_alloc.
 inline G* new_g(sched& s, P& p) {
@@ -34,13 +34,17 @@ inline void free_g(sched& s, P& p, G* g) noexcept {
 }
 
 // free_g_late is free_g on a thread without a P.
-void free_g_late(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.lock);
+void free_g_late(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 
 // give_g gives a dead G back to the store.
-void give_g(sched& s, G* g) noexcept HANDOFF_REQUIRES(s.lock);
+void give_g(sched& s, G* g) noexcept HANDOFF_REQUIRES(s.idle.lock);
 
 // take_stack returns a stack for g, ready to be jumped to; null if memory is short. m has a P.
 context::stack* take_stack(M* m, const G* g) noexcept;
 void give_stack(sched& s, P& p, context::stack* st) noexcept;
+
+// give_gs_back puts chunks of free Gs to rest, if the runtime is idle, and gives the pages of some that rest back; true if
+// there may be more. For the monitor.
+bool give_gs_back(sched& s) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 
 }  // namespace handoff::detail

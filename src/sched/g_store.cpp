@@ -2,13 +2,10 @@
 
 #include "base/code_address.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
-
-#include "sched/sched.hpp"
-
 #include <new>
-#include <sys/mman.h>
 
 namespace handoff::detail {
 
@@ -153,78 +150,6 @@ G* g_store::take_resting(std::uint32_t& which) noexcept {
     which = resting_.back();
     resting_.pop_back();
     return chunks_[which].gs;
-}
-
-namespace {
-
-void drop_pages(G* gs) noexcept {
-    if (g_store::chunk_bytes % context::page_size() == 0) ::madvise(gs, g_store::chunk_bytes, MADV_DONTNEED);
-}
-
-// Frees what `lent` has of whole chunks, and gives the others back, whatever memory there is for it.
-void look_for_whole_chunks(sched& s, std::vector<G*>& lent) noexcept {
-    std::vector<std::uint32_t> whole;
-    try {
-        whole = g_store::drop_whole_chunks(lent);
-    } catch (const std::bad_alloc&) {   // another time
-    }
-    {
-        base::lock_guard hold(s.lock);
-        s.store->put_to_rest(whole);
-    }
-    for (bool more = true; more;) {
-        base::lock_guard hold(s.lock);
-        more = s.store->take_back(lent);
-    }
-    base::lock_guard hold(s.lock);
-    s.store->looked();
-}
-
-}  // namespace
-
-// give_gs_back puts chunks of free Gs to rest, if the runtime is idle, and gives the pages of some that rest back; true if
-// there may be more.
-bool sched::give_gs_back() noexcept {
-    std::vector<G*> lent;
-    std::size_t n = 0;
-    {
-        base::lock_guard hold(lock);
-        if (npidle.load(std::memory_order_relaxed) != live_procs) return false;
-        std::size_t with_ps = 0;
-        for (const P& p : pidle) with_ps += p.free_g_count;
-        if (store->is_worth_a_look(with_ps)) {
-            for (P& p : pidle) {
-                store->give(std::exchange(p.free_gs, nullptr));
-                p.free_g_count = 0;
-            }
-            n = store->free_count();
-        }
-    }
-    if (n != 0) {
-        try {
-            lent.reserve(n);
-            for (bool more = true; more;) {
-                base::lock_guard hold(lock);
-                more = store->lend(lent);
-            }
-            look_for_whole_chunks(*this, lent);
-        } catch (const std::bad_alloc&) {   // another time
-        }
-    }
-    constexpr unsigned chunks_at_once = 64;   // a millisecond's work
-    for (unsigned i = 0; i < chunks_at_once; ++i) {
-        std::uint32_t which = 0;
-        G* gs;
-        {
-            base::lock_guard hold(lock);
-            gs = store->take_resting(which);
-        }
-        if (!gs) return false;
-        drop_pages(gs);
-        base::lock_guard hold(lock);
-        store->put_back_bare(which);
-    }
-    return true;
 }
 
 }  // namespace handoff::detail

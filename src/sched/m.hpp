@@ -7,12 +7,14 @@
 #include "os/note.hpp"
 #include "os/thread.hpp"
 #include "sched/g.hpp"
+#include "sched/held_p.hpp"
 
 #include <handoff/detail/spin_lock.hpp>
 
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <pthread.h>
+#include <utility>
 
 namespace handoff::detail {
 
@@ -69,7 +71,7 @@ struct alignas(64) M : context::switcher {
     G* nextg = nullptr;                    // for g0 to run next
     timer* due = nullptr;                  // timer objects that are to run, once no lock of a parking goroutine is held
     G* locked_g = nullptr;                 // the goroutine that lock_os_thread tied to this thread
-    bool spinning = false;                 // counted in sched::nmspinning
+    bool spinning = false;                 // counted in idle_set
     std::int64_t call_began = 0;           // of a call that was handed off by its own goroutine
     bool call_predicted = false;           // it was handed off because such calls had blocked
     long sleeps_before = 0;                // os::voluntary_switches() at its start
@@ -79,28 +81,30 @@ struct alignas(64) M : context::switcher {
     long sleeps_at_start = 0;              // os::voluntary_switches() when it started its goroutine without a P
     long sleeps_at_yield = 0;              // likewise at the last yield of its goroutine without one
     const G* switched_to = nullptr;        // at the last switch, if held mutexes are checked
-    bool exits = false;                    // its locked goroutine ended: the thread goes with it
+    bool ends_with_its_goroutine = false;  // its locked goroutine has ended: the thread goes with it
 
     // Set by whoever wakes it, before park.wake(), read after park.wait().
     os::note park;
-    P* nextp = nullptr;
-    m_role role = m_role::worker;
+    struct {
+        held_p p;                          // to run
+        m_role role = m_role::worker;      // to play
+    } orders;
 
-    // wake_as gives orders to an M that was taken from midle. Without a P or a part it looks again what to do.
-    void wake_as(m_role r, P* with, bool spins) noexcept {
-        nextp = with;
+    // wake_as gives orders to an M that was taken from the idle ones. Without a P or a part it looks again what to do.
+    void wake_as(m_role role, held_p p, bool spins) noexcept {
+        orders.p = std::move(p);
         spinning = spins;
-        role = r;
+        orders.role = role;
         park.wake();
     }
 
-    // Guarded by sched::lock.
-    midle_hook idle_link;
-    bool leaves = false;                   // counted in sched::leaving
-    std::uint64_t own_told = 0;            // the most that stats() has said of calls - calls_not_own
+    midle_hook idle_link;                  // in idle_set, under its lock
+    bool retires = false;                  // it goes, since there are too many; under the pool's lock
+    std::uint64_t own_told = 0;            // the most that stats() has said of calls - calls_not_own; under the scheduler's lock
 
-    computing_hook computing_link;         // in sched::away_computing
-    bool computes = false;                 // counted in sched::computing
+    // Under compute_limit's lock.
+    computing_hook computing_link;
+    bool computes = false;                 // counted there
     std::uint64_t hog_kind = 0;            // of its goroutine
     std::int64_t cpu_when_judged = 0, judged = 0;
     os::core_time core_when_judged;

@@ -109,10 +109,10 @@ struct alignas(64) P {
         std::int64_t cpu_when_asked = 0;              // what its thread had used of a processor then
     } watch;
 
-    // Guarded by sched::lock.
-    pidle_hook idle_link;                           // in sched::pidle
-    P* next_left = nullptr;                         // in sched::left_ps
-    bool left_spinning = false;                     // counted in nmspinning for the M that it will have
+    // In idle_set, under its lock.
+    pidle_hook idle_link;
+    P* next_left = nullptr;                         // among those that are left to the monitor
+    bool left_spinning = false;                     // counted as spinning for the M that it will have
 
     std::uint64_t put_on() const noexcept { return schedtick.load(std::memory_order_relaxed) % new_slice; }   // so far
 

@@ -1,10 +1,10 @@
-// The retaker's half of the protocol at the head of section.hpp.
+#include "sched/retake.hpp"
+
 #include "os/membarrier.hpp"
 #include "sched/sched.hpp"
 
 namespace handoff::detail {
 
-// retake_ps tries to take each candidate's P, with one barrier for all of them. Taken ones are in the caller's hands.
 void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept {
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
@@ -40,10 +40,8 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
             s.count.retakes_given_up.add();
             continue;
         }
-        c.taken = true;
         c.call = call;
-        c.p->transition(p_status::running, p_status::idle);
-        c.p->m.store(nullptr, std::memory_order_relaxed);
+        c.taken = held_p::off_its_thread(*c.p);
     }
 }
 

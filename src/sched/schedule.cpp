@@ -1,13 +1,14 @@
-// Which goroutine runs next, and how one leaves its processor and comes back.
-//
 // A goroutine that parks or ends switches straight to the next one of its P; only when the P's own queues are empty,
 // or a tied thread is in play, does the switch go through g0, the context in which find_runnable searches the rest.
+#include "sched/schedule.hpp"
+
 #include "base/prefetch.hpp"
 #include "base/sizes.hpp"
 #include "os/clock.hpp"
+#include "os/thread.hpp"
 #include "sched/g_cache.hpp"
-#include "sched/sched.hpp"
 #include "sched/simulation_hooks.hpp"
+#include "sched/slice.hpp"
 #include "sched/switch_hook.hpp"
 
 #include <numeric>
@@ -30,14 +31,14 @@ constexpr std::uint32_t topped_up_to = base::sized(64, 2);
 constexpr unsigned timers_at_once = base::sized(64, 2);
 
 void commit_yield(M* m, G* g, void*) noexcept {
-    if (!m->p.load(std::memory_order_relaxed)->runq.push(g)) m->s->put_global(g);
+    if (!m->p.load(std::memory_order_relaxed)->runq.push(g)) put_global(*m->s, g);
     // Another P may have looked while g was in no queue, and may have gone idle since.
-    m->s->wakep();
+    wakep(*m->s);
 }
 
 void commit_spent(M* m, G* g, void*) noexcept {
-    m->s->put_spent(g);
-    m->s->wakep();
+    put_spent(*m->s, g);
+    wakep(*m->s);
 }
 
 }  // namespace
@@ -66,65 +67,63 @@ void run_due(M* m) noexcept {
     }
 }
 
-void sched::put_local(M* m, G* g) noexcept {
+void put_local(M* m, G* g) noexcept {
+    sched& s = *m->s;
     P* p = m->p.load(std::memory_order_relaxed);
-    if (!p->runq.set_next(g)) put_in_ring(p, g);
+    if (!p->runq.set_next(g)) put_in_ring(s, p, g);
 }
 
-void sched::put_in_ring(P* p, G* g) noexcept {
+void put_in_ring(sched& s, P* p, G* g) noexcept {
     while (!p->runq.push(g)) {
         G* batch[global_queue::batch_size];
         if (!p->runq.take_half(batch)) continue;   // thieves made room
         static_assert(global_queue::batch_size == run_queue::capacity / 2 + 1);
         batch[run_queue::capacity / 2] = g;
-        base::lock_guard hold(lock);
-        globq.push_batch(batch, global_queue::batch_size);
+        base::lock_guard hold(s.idle.lock);
+        s.globq.push_batch(batch, global_queue::batch_size);
         return;
     }
 }
 
-// put_behind puts in the ring what was in `next` of p. In between it is in neither, so that who goes idle just then does not see
-// it; and who put it into `next` has woken somebody too early.
-void sched::put_behind(P* p, G* next) noexcept {
-    put_in_ring(p, next);
-    wakep();
+void put_behind(sched& s, P* p, G* next) noexcept {
+    put_in_ring(s, p, next);
+    wakep(s);
 }
 
-void sched::put_global(G* g) noexcept {
-    base::lock_guard hold(lock);
-    globq.push(g);
+void put_global(sched& s, G* g) noexcept {
+    base::lock_guard hold(s.idle.lock);
+    s.globq.push(g);
+}
+
+void put_global(sched& s, g_queue all) noexcept {
+    if (all.empty()) return;
+    {
+        base::lock_guard hold(s.idle.lock);
+        while (G* g = all.pop()) s.globq.push(g);
+    }
+    wakep_any(s);
 }
 
 // take_global takes p's share of the global queue, at most `most`: returns one, queues the others locally.
-G* sched::take_global(P* p, unsigned most, bool oldest_batch) noexcept {
-    const std::uint32_t size = globq.size();
+static G* take_global(sched& s, P* p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_REQUIRES(s.idle.lock) {
+    const std::uint32_t size = s.globq.size();
     if (size == 0) return nullptr;
-    if (!globq.has_unspent()) p->begin_turn_of_spent();
-    const std::uint32_t share = size / std::max(nprocs.load(std::memory_order_relaxed), 1u) + 1;
+    if (!s.globq.has_unspent()) p->begin_turn_of_spent();
+    const std::uint32_t share = size / std::max(s.procs.wanted(), 1u) + 1;
     // One runs at once, so one more than has room: nobody goes back.
     G* taken[run_queue::capacity / 2];
     const std::uint32_t n =
-        globq.take(taken, std::min({share, most, p->runq.room() + 1, run_queue::capacity / 2}), oldest_batch);
+        s.globq.take(taken, std::min({share, most, p->runq.room() + 1, run_queue::capacity / 2}), oldest_batch);
     for (std::uint32_t i = 1; i < n; ++i) HANDOFF_CHECK(p->runq.push(taken[i]));
     return taken[0];
 }
 
-G* sched::take_global_locked(P* p, unsigned most, bool oldest_batch) noexcept {
-    base::lock_guard hold(lock);
-    return take_global(p, most, oldest_batch);
+static G* take_global_locked(sched& s, P* p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_EXCLUDES(s.idle.lock) {
+    base::lock_guard hold(s.idle.lock);
+    return take_global(s, p, most, oldest_batch);
 }
 
-bool sched::work_anywhere() const noexcept {
-    if (!globq.empty()) return true;
-    const std::uint32_t n = nallp.load(std::memory_order_acquire);
-    for (std::uint32_t i = 0; i < n; ++i)
-        if (!allp[i].load(std::memory_order_acquire)->runq.empty()) return true;
-    return false;
-}
-
-// run_timers fires what is due in p's heap; p may be another's. The goroutines become runnable on m's P; timer objects
-// wait in m->due for run_due, which has to follow.
-unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
+unsigned run_timers(M* m, P* p, std::int64_t now) noexcept {
     G* woken[timers_at_once];
     unsigned n = 0;
     timer* objects = p->timers.take_due(now, timers_at_once, woken, n);
@@ -140,12 +139,13 @@ unsigned sched::run_timers(M* m, P* p, std::int64_t now) noexcept {
 }
 
 // pick_rarely is every 61st pick, and any that has to look at the clock.
-G* sched::pick_rarely(M* m, P* p) noexcept {
+static G* pick_rarely(M* m, P* p) noexcept {
+    sched& s = *m->s;
     const bool look_further = p->until_global == 0;
-    if (look_further && sim) [[unlikely]] return sim->pick();   // each time: it keeps until_global at 1
+    if (look_further && s.sim) [[unlikely]] return s.sim->pick();   // each time: it keeps until_global at 1
     if (look_further)
-        p->until_global = globq.has_singles() ? global_every_if_used : global_every;
-    if (p->id >= nprocs.load(std::memory_order_relaxed)) return nullptr;
+        p->until_global = s.globq.has_singles() ? global_every_if_used : global_every;
+    if (p->id >= s.procs.wanted()) return nullptr;
     // Behind a long queue those that are due wait as well in their heap, until it is shorter or one looks further: who is
     // woken then runs soon, while what its timer's end has brought into the caches is still there, and in order of time.
     // (Taken as soon as due, a hundred thousand went from the ring to the global queue, to come back cold.)
@@ -160,17 +160,17 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
         return p->runq.pop();
     }
     if (p->timers_first || p->spent_next) [[unlikely]]
-        if (G* g = pick_after_slice(p)) return g;
-    if (globq.has_unspent()) {
+        if (G* g = pick_after_slice(s, p)) return g;
+    if (s.globq.has_unspent()) {
         // What a fuller ring took would only be in the way of those that are spawned next.
         const std::uint32_t with_woken = run_queue::capacity - p->runq.room();
-        if (G* g = take_global_locked(p, with_woken < topped_up_to ? topped_up_to - with_woken : 1, ++p->looks % 4 == 0)) {
+        if (G* g = take_global_locked(s, p, with_woken < topped_up_to ? topped_up_to - with_woken : 1, ++p->looks % 4 == 0)) {
             // Between goroutines that wake each other it begins no slice: theirs has to end.
             if (!p->runq.has_next()) p->begin_slice();
             return g;
         }
     }
-    if (!chain_lets_on(p))
+    if (!chain_lets_on(s, p))
         if (G* next = p->runq.take_next()) return next;
     G* g = p->runq.pop();
     if (!g) return p->runq.take_next();
@@ -178,9 +178,10 @@ G* sched::pick_rarely(M* m, P* p) noexcept {
     return g;
 }
 
-inline G* sched::pick_inline(M* m, P* p) noexcept {
+static inline G* pick_inline(M* m, P* p) noexcept {
+    sched& s = *m->s;
     const std::uint64_t tick = p->schedtick.load(std::memory_order_relaxed) + 1;
-    share_if_not_alone(p);
+    share_if_not_alone(s, p);
     if (--p->until_global == 0 || p->timers.first() != os::never) [[unlikely]] {
         p->schedtick.store(tick, std::memory_order_relaxed);
         return pick_rarely(m, p);
@@ -193,13 +194,14 @@ inline G* sched::pick_inline(M* m, P* p) noexcept {
     return p->runq.pop();
 }
 
-G* sched::pick(M* m) noexcept { return pick_inline(m, m->p.load(std::memory_order_relaxed)); }
+G* pick(M* m) noexcept { return pick_inline(m, m->p.load(std::memory_order_relaxed)); }
 
 // steal_work visits each P once a pass, from a random one on in a stride that is coprime to their number. Only the
 // last pass takes timers and `next`.
-G* sched::steal_work(M* m) noexcept {
+static G* steal_work(M* m) noexcept {
+    sched& s = *m->s;
     P* p = m->p.load(std::memory_order_relaxed);
-    const std::uint32_t n = nallp.load(std::memory_order_acquire);
+    const std::uint32_t n = s.procs.count();
     if (n == 1) return nullptr;
     std::uint32_t stride = 1 + p->random() % n;
     while (std::gcd(stride, n) != 1) ++stride;
@@ -207,7 +209,7 @@ G* sched::steal_work(M* m) noexcept {
         const bool last = pass == 3;
         std::uint32_t at = p->random() % n;
         for (std::uint32_t i = 0; i < n; ++i, at = (at + stride) % n) {
-            P* victim = allp[at].load(std::memory_order_acquire);
+            P* victim = &s.procs[at];
             if (victim == p) continue;
             if (last && victim->timers.first() != os::never) {
                 const std::int64_t now = os::nanotime();
@@ -228,21 +230,19 @@ G* sched::steal_work(M* m) noexcept {
     return nullptr;
 }
 
-G* sched::find_runnable(M* m) noexcept {
+static G* find_runnable(M* m) noexcept {
+    sched& s = *m->s;
     for (;;) {
         P* p = m->p.load(std::memory_order_relaxed);
-        if (p->id >= nprocs.load(std::memory_order_relaxed)) [[unlikely]] {
+        if (p->id >= s.procs.wanted()) [[unlikely]] {
             retire_p(m);
             return nullptr;
         }
         if (G* g = pick(m)) return g;
-        if (globq.has_unspent())
-            if (G* g = take_global_locked(p, run_queue::capacity / 2)) return g;
-        const std::uint32_t idle = npidle.load(std::memory_order_relaxed), procs = nprocs.load(std::memory_order_relaxed);
-        if (!m->spinning && 2 * nmspinning.load(std::memory_order_relaxed) < procs - std::min(idle, procs)) {
-            m->spinning = true;
-            nmspinning.fetch_add(1, std::memory_order_relaxed);
-        }
+        if (s.globq.has_unspent())
+            if (G* g = take_global_locked(s, p, run_queue::capacity / 2)) return g;
+        const std::uint32_t idle = s.idle.ps(), procs = s.procs.wanted();
+        if (!m->spinning && 2 * s.idle.spinning() < procs - std::min(idle, procs)) s.idle.begin_spinning(m);
         if (m->spinning)
             if (G* g = steal_work(m)) return g;
         if (m->due) {   // found on the way; one who got a goroutine runs them once he has switched to it
@@ -251,42 +251,27 @@ G* sched::find_runnable(M* m) noexcept {
         }
         {
             deferred_wake wake;
-            base::lock_guard hold(lock);
-            if (G* g = take_global(p, run_queue::capacity / 2)) return g;
-            if (npidle.load(std::memory_order_relaxed) != 0)   // another stays free
-                if (G* g = take_hog()) {
-                    g->let_through = true;
-                    return g;
-                }
-            releasep(m);
-            put_idle_p(p, wake);
+            base::lock_guard hold(s.idle.lock);
+            if (G* g = take_global(s, p, run_queue::capacity / 2)) return g;
+            if (s.idle.ps() != 0 && s.limit.kept_back() != 0)   // another stays free
+                if (G* g = s.limit.let_through()) return g;
+            put_idle_p(s, take_off(m), wake);
         }
-        // The other half of the Dekker pair at the head of sched.hpp.
-        if (m->spinning) {
-            m->spinning = false;
-            nmspinning.fetch_sub(1, std::memory_order_relaxed);
-        }
+        // The other half of the Dekker pair at the head of idle_set.hpp.
+        s.idle.end_spinning(m);
         base::full_fence();
-        if (!work_anywhere()) return nullptr;
+        if (!work_anywhere(s)) return nullptr;
         deferred_wake wake;
-        base::lock_guard hold(lock);
-        P* again = take_idle_p(p, wake);
+        base::lock_guard hold(s.idle.lock);
+        held_p again = take_idle_p(s, p, wake);
         if (!again) return nullptr;
-        acquirep(m, again);
-        m->spinning = true;
-        nmspinning.fetch_add(1, std::memory_order_relaxed);
+        put_on(m, std::move(again));
+        s.idle.begin_spinning(m);
     }
 }
 
-// note_start: g is about to run on m.
-inline void sched::note_start(M* m, P* p, G* g) noexcept {
-    g->transition(g_state::runnable, g_state::running);
-    g->m.store(m, std::memory_order_relaxed);
-    if (p->handoff != handoff_kind::none) [[unlikely]] note_rarely(m, p, g);
-}
-
 // note_rarely records how long p was without a goroutine, if it changed hands, and tells who watches held mutexes.
-void sched::note_rarely(M* m, P* p, const G* g) noexcept {
+static void note_rarely(M* m, P* p, const G* g) noexcept {
     if (p->handoff != handoff_kind::watched) {
         const std::int64_t took = os::nanotime() - p->handoff_began;
         (p->handoff == handoff_kind::sysmon      ? p->latency_sysmon
@@ -300,40 +285,55 @@ void sched::note_rarely(M* m, P* p, const G* g) noexcept {
     p->handoff = handoff_kind::watched;
 }
 
-// ready_to_run makes g, just taken from a queue, the one that m is about to switch to; false if it could get no stack.
-inline bool sched::ready_to_run(M* m, P* p, G* g) noexcept {
-    if (g->fresh() && !give_it_a_stack(m, g)) [[unlikely]] return false;
-    note_start(m, p, g);
-    return true;
+// note_start: g is about to run on m.
+static inline void note_start(M* m, P* p, G* g) noexcept {
+    g->transition(g_state::runnable, g_state::running);
+    g->m.store(m, std::memory_order_relaxed);
+    if (p->handoff != handoff_kind::none) [[unlikely]] note_rarely(m, p, g);
 }
 
-bool sched::give_it_a_stack(M* m, G* g) noexcept {
-    if (too_many_hogs() && defer_hog(g)) return false;
+// wait_as_one_too_many keeps the fresh g back, if it is likely to compute, and enough do. Not with a single P: that would stand idle
+// while there is work.
+static bool wait_as_one_too_many(sched& s, G* g) noexcept {
+    if (s.idle.ps() != 0 || s.procs.wanted() == 1) return false;
+    G* also;
+    if (s.limit.keeps_back(g, s.procs.wanted(), also)) return true;
+    if (also) {
+        put_global(s, also);
+        wakep_any(s);
+    }
+    return false;
+}
+
+static bool give_it_a_stack(M* m, G* g) noexcept {
+    sched& s = *m->s;
+    if (s.limit.is_reached(s.procs.wanted()) && wait_as_one_too_many(s, g)) return false;
     if (context::stack* st = take_stack(m, g)) {
         g->stk = st;
         g->exec = st->idle;
         return true;
     }
-    count.stack_failures.add();
-    base::lock_guard hold(lock);
-    stackless.push(g);
+    s.count.stack_failures.add();
+    base::lock_guard hold(s.idle.lock);
+    s.stackless.push(g);
     return false;
 }
 
-// start_here makes the fresh g, whose stack the caller stands on, m's current goroutine.
-void sched::start_here(M* m, G* g) noexcept {
+// ready_to_run makes g, just taken from a queue, the one that m is about to switch to; false if it could get no stack.
+static inline bool ready_to_run(M* m, P* p, G* g) noexcept {
+    if (g->fresh() && !give_it_a_stack(m, g)) [[unlikely]] return false;
+    note_start(m, p, g);
+    return true;
+}
+
+void start_here(M* m, G* g) noexcept {
     note_start(m, m->p.load(std::memory_order_relaxed), g);
     m->curg.store(g, std::memory_order_relaxed);
 }
 
-// execute runs g on m, from g0, until something comes back to g0.
-void sched::execute(M* m, G* g) noexcept {
-    if (m->spinning) {
-        m->spinning = false;
-        nmspinning.fetch_sub(1, std::memory_order_relaxed);
-        base::full_fence();   // sched.hpp
-        if (work_anywhere()) wakep();   // submitters may have relied on us
-    }
+void execute(M* m, G* g) noexcept {
+    sched& s = *m->s;
+    if (s.idle.end_spinning(m)) wake_if_work(s);   // submitters may have relied on us
     if (g->locked.load(std::memory_order_relaxed) && m->locked_g != g) {
         run_due(m);   // while it has its P
         start_locked_m(m, g);
@@ -347,9 +347,21 @@ void sched::execute(M* m, G* g) noexcept {
     m->curg.store(nullptr, std::memory_order_relaxed);
 }
 
+// wait_on_thread_stack is the switch to g0 and back of g, which is tied to m's thread, and stands on the stack where g0 would go
+// on: it does itself what g0 would, in execute and thread_loop. The argument is at the head of thread_stack.cpp.
+static M* wait_on_thread_stack(M* m, G* g) noexcept {
+    m->curg.store(nullptr, std::memory_order_relaxed);
+    if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);
+    finish_switch_inline(m);
+    stop_locked_m(m);
+    note_start(m, m->p.load(std::memory_order_relaxed), g);
+    m->curg.store(g, std::memory_order_relaxed);
+    return m;
+}
+
 // switch_inline leaves `from` for `next`, or for g0 if next is null or can't run here. Returns when `from` is resumed. An M
 // with a tied goroutine has no `next`: its P must go to another M first.
-inline M* sched::switch_inline(M* m, context::execution& from, G* next, context::leaving how) noexcept {
+static inline M* switch_inline(M* m, context::execution& from, G* next, context::leaving how) noexcept {
     if (next) {
         if (next->locked.load(std::memory_order_relaxed)) [[unlikely]] {
             m->nextg = next;
@@ -364,46 +376,31 @@ inline M* sched::switch_inline(M* m, context::execution& from, G* next, context:
     return finish_switch_inline(context::jump(from, next ? next->exec : m->g0, m, how));
 }
 
-// wait_on_thread_stack is the switch to g0 and back of g, which is tied to m's thread, and stands on the stack where g0 would go
-// on: it does itself what g0 would, in execute and thread_loop. The argument is at the head of thread_stack.cpp.
-M* sched::wait_on_thread_stack(M* m, G* g) noexcept {
-    m->curg.store(nullptr, std::memory_order_relaxed);
-    if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);
-    finish_switch_inline(m);
-    stop_locked_m(m);
-    note_start(m, m->p.load(std::memory_order_relaxed), g);
-    m->curg.store(g, std::memory_order_relaxed);
-    return m;
-}
-
-M* sched::switch_for_good(M* m, context::execution& from, G* next) noexcept {
+M* switch_for_good(M* m, context::execution& from, G* next) noexcept {
     return switch_inline(m, from, next, context::leaving::for_good);
 }
 
-M* sched::switch_away(M* m, context::execution& from) noexcept {
+static M* switch_away(M* m, context::execution& from) noexcept {
     return switch_inline(m, from, m->locked_g ? nullptr : pick_inline(m, m->p.load(std::memory_order_relaxed)),
                          context::leaving::to_return);
 }
 
-M* sched::switch_to_g0(M* m, context::execution& from) noexcept {
+M* switch_to_g0(M* m, context::execution& from) noexcept {
     return switch_inline(m, from, nullptr, context::leaving::to_return);
 }
 
-// thread_loop is g0: what an M does between goroutines. On return the thread exits.
-void sched::thread_loop(M* m) noexcept {
+void thread_loop(M* m) noexcept {
+    sched& s = *m->s;
     for (;;) {
-        P* p = m->p.load(std::memory_order_relaxed);
-        if (m->role == m_role::monitor) {
-            P* retaken = monitor(m);
-            m->role = m_role::worker;
+        const P* p = m->p.load(std::memory_order_relaxed);
+        if (m->orders.role == m_role::monitor) {
+            held_p retaken = s.monitor.play(m);
+            m->orders.role = m_role::worker;
             if (!retaken) return;
-            acquirep(m, retaken);
-        } else if (m->exits) {
-            if (p) {
-                releasep(m);
-                handoffp(p);
-            }
-            count.threads_retired.add();
+            put_on(m, std::move(retaken));
+        } else if (m->ends_with_its_goroutine) {
+            if (p) handoffp(s, take_off(m));
+            s.count.threads_retired.add();
             return;
         } else if (m->locked_g) {
             stop_locked_m(m);
@@ -432,40 +429,41 @@ M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcep
     m->commit = commit;
     m->commit_g = g;
     m->commit_arg = arg;
-    return m->s->switch_away(m, g->exec);
+    return switch_away(m, g->exec);
 }
 
 M* park_holding(M* m, wait_reason why, spin_lock& held) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
     begin_wait(m, g, why);
     m->held = &held;
-    return m->s->switch_away(m, g->exec);
+    return switch_away(m, g->exec);
 }
 
 void ready_outside(G* g) noexcept {
     sched* s = g->s;
     // g may end its runtime as soon as it is in the queue; we are none of that runtime's threads, so it has to be told to
     // wait for us.
-    s->outsiders.fetch_add(1, std::memory_order_relaxed);
-    s->put_global(g);
-    s->wakep_any();
-    s->outsiders.fetch_sub(1, std::memory_order_release);   // with the acquire in drain_and_stop
+    s->life.outsiders.fetch_add(1, std::memory_order_relaxed);
+    put_global(*s, g);
+    wakep_any(*s);
+    s->life.outsiders.fetch_sub(1, std::memory_order_release);   // with the acquire in drain_and_stop
 }
 
 // yield_inline puts the current goroutine behind the others of its P, if there are any; among the spent if it is `spent`.
-inline M* sched::yield_inline(M* m, bool spent) noexcept {
+static inline M* yield_inline(M* m, bool spent) noexcept {
+    sched& s = *m->s;
     P* p = m->p.load(std::memory_order_relaxed);
     G* next = nullptr;
     bool leaves;   // for g0, if there is no `next`
     if (m->locked_g) [[unlikely]] {
         if (m->locked_g->pinned != 0) return m;   // it stays; the retaker asks again
-        leaves = p->runq.owner_sees_work() || !globq.empty() ||
+        leaves = p->runq.owner_sees_work() || !s.globq.empty() ||
                  p->timers.first() != os::never;
     } else {
         next = pick_inline(m, p);
         // Those who came back from calls wait there, and would wait for as long as one that is alone here yields to itself.
-        if (!next && !globq.empty() && !sim) next = take_global_locked(p, run_queue::capacity / 2);
-        leaves = p->id >= nprocs.load(std::memory_order_relaxed);
+        if (!next && !s.globq.empty() && !s.sim) next = take_global_locked(s, p, run_queue::capacity / 2);
+        leaves = p->id >= s.procs.wanted();
     }
     if (next || leaves) {
         G* g = m->curg.load(std::memory_order_relaxed);
@@ -479,13 +477,13 @@ inline M* sched::yield_inline(M* m, bool spent) noexcept {
     return m;
 }
 
-void sched::yield(M* m) noexcept { leave(yield_inline(m, false)); }
+void yield(M* m) noexcept { leave(yield_inline(m, false)); }
 
-// give_way: m's goroutine was asked to yield (slice.cpp).
-M* sched::give_way(M* m) noexcept {
+M* give_way(M* m) noexcept {
+    sched& s = *m->s;
     P* p = m->p.load(std::memory_order_relaxed);
     const bool spent = p->spent_at.load(std::memory_order_relaxed) == p->schedtick.load(std::memory_order_relaxed);
-    end_slice(p);
+    end_slice(s, p);
     return yield_inline(m, spent);
 }
 

@@ -4,8 +4,9 @@
 #include "os/errno.hpp"
 #include "sched/hooks.hpp"
 #include "sched/pinned.hpp"
-#include "sched/sched.hpp"
+#include "sched/schedule.hpp"
 #include "sched/simulation_hooks.hpp"
+#include "sched/without.hpp"
 
 #include <utility>
 
@@ -19,14 +20,15 @@ void commit_exit(M* m, G* g, void* old) noexcept {
     sched* s = m->s;
     const bool spent = std::exchange(g->spent, false);
     deferred_wake wake;
-    base::lock_guard hold(s->lock);
-    if (P* p = s->take_idle_p(static_cast<P*>(old), wake)) {
+    base::lock_guard hold(s->idle.lock);
+    if (held_p idle = take_idle_p(*s, static_cast<P*>(old), wake)) {
+        P* p = &*idle;
         if (m->came_back) (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
-        s->acquirep(m, p);
+        put_on(m, std::move(idle));
         if (!m->locked_g) {
             // Where threads are short this one serves all who wait before it goes on: the next call would give the P away
             // to nobody, and so on for ever.
-            if (s->starved.load(std::memory_order_relaxed) != 0) s->globq.push(g);
+            if (s->idle.is_starved()) s->globq.push(g);
             else m->nextg = g;
             return;
         }
@@ -46,17 +48,17 @@ void commit_exit(M* m, G* g, void* old) noexcept {
 M* regain(M* m, P* old, bool came_back) noexcept {
     sched* s = m->s;
     if (!came_back) s->count.regains.add();
-    if (s->npidle.load(std::memory_order_relaxed) != 0 && s->starved.load(std::memory_order_relaxed) == 0) {
-        P* p;
+    if (s->idle.ps() != 0 && !s->idle.is_starved()) {
+        held_p p;
         {
             deferred_wake wake;
-            base::lock_guard hold(s->lock);
-            p = s->take_idle_p(old, wake);
-            if (p) s->acquirep(m, p);
+            base::lock_guard hold(s->idle.lock);
+            p = take_idle_p(*s, old, wake);
         }
         if (p) {
+            if (came_back) (&*p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+            put_on(m, std::move(p));
             m->curg.load(std::memory_order_relaxed)->spent = false;   // it need not wait
-            if (came_back) (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
             return m;
         }
     }
@@ -66,7 +68,7 @@ M* regain(M* m, P* old, bool came_back) noexcept {
     m->commit = commit_exit;
     m->commit_g = g;
     m->commit_arg = old;
-    return s->switch_to_g0(m, g->exec);
+    return switch_to_g0(m, g->exec);
 }
 
 }  // namespace
@@ -76,7 +78,7 @@ void say_unguarded(M* m, G* g, std::int64_t since, std::int64_t until, long call
 }
 
 void slice_was_over(M* m, G* g, retake how) noexcept {
-    if (how == retake::taken_computing) m->s->end_of_computing(m);
+    if (how == retake::taken_computing) put_global(*m->s, m->s->limit.end(m, m->s->procs.wanted()));
     else if (how != retake::taken_slice) return;
     g->spent = true;
 }
@@ -89,7 +91,7 @@ M* settle(M* m, retake how) noexcept {
     slice_was_over(m, g, how);
     // Only if it was unguarded are they ours to read.
     const auto stay = how == retake::taken_unguarded ? m->unguarded : M::unguarded_stay{};
-    m->s->end_of_work(m);
+    end_of_work(m);
     P* old = m->p.load(std::memory_order_relaxed);
     m->p.store(nullptr, std::memory_order_relaxed);
     // A late attempt of the retaker's finds us in a section: its barrier, or our exchange as we entered and the load of
@@ -129,7 +131,7 @@ HANDOFF_OPAQUE void suspend_call(M* m) noexcept {
 HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
     const int e = os::get_errno();
     const retake how = answer_retake(m);
-    if (how == retake::asked_to_yield) m = m->s->give_way(m);
+    if (how == retake::asked_to_yield) m = give_way(m);
     else if (how == retake::simulated) m->s->sim->point(m);
     else if (how != retake::none) m = settle(m, how);
     os::set_errno(e);
@@ -146,23 +148,23 @@ bool regain_at_once(M* m, retake how) noexcept {
         if (m->unguarded.until == 0) m->unguarded.until = os::nanotime();
         return false;
     }
-    if (s->npidle.load(std::memory_order_relaxed) == 0 || s->starved.load(std::memory_order_relaxed) != 0) return false;
+    if (s->idle.ps() == 0 || s->idle.is_starved()) return false;
     if (how == retake::taken_computing) {
-        s->end_of_computing(m);
+        put_global(*s, s->limit.end(m, s->procs.wanted()));
         m->taken.store(retake::away, std::memory_order_relaxed);
     }
     P* old = m->p.load(std::memory_order_relaxed);
     {
         deferred_wake wake;
-        base::lock_guard hold(s->lock);
-        P* p = s->take_idle_p(old, wake);
+        base::lock_guard hold(s->idle.lock);
+        held_p p = take_idle_p(*s, old, wake);
         if (!p) return false;
         m->taken.store(retake::none, std::memory_order_release);   // as in settle
-        s->acquirep(m, p);
         if (how != retake::away) s->count.regains.add();
-        else (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+        else (&*p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+        put_on(m, std::move(p));
     }
-    s->end_of_work(m);
+    end_of_work(m);
     return true;
 }
 

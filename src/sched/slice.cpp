@@ -31,16 +31,17 @@
 //
 // Rejected: a clock in the pick; a mark on spent goroutines that stay in the ring (one at the ring's front either keeps those
 // behind it waiting, or can be passed by for ever).
-#include "sched/sched.hpp"
+#include "sched/slice.hpp"
 
 #include "os/clock.hpp"
+#include "sched/schedule.hpp"
 
 #include <utility>
 
 namespace handoff::detail {
 
 // chain_lets_on: one in p's ring may go on before what is in `next`.
-bool sched::chain_lets_on(P* p) noexcept {
+bool chain_lets_on(sched& s, P* p) noexcept {
     auto& c = p->chain;
     if (!p->runq.has_next()) {
         c = {};
@@ -48,10 +49,10 @@ bool sched::chain_lets_on(P* p) noexcept {
     }
     if (p->runq.room() == run_queue::capacity) return false;   // nobody is there
     const std::int64_t now = os::nanotime();
-    if (c.until == 0) c.until = now + opts.retake_running_after.count();
+    if (c.until == 0) c.until = now + s.opts.retake_running_after.count();
     if (now >= c.until) {
         c = {};
-        if (G* next = p->runq.take_next()) put_behind(p, next);   // who runs now gets the place
+        if (G* next = p->runq.take_next()) put_behind(s, p, next);   // who runs now gets the place
         return true;
     }
     if (c.let_on != 0) c.goes_on_until = now + (now - std::exchange(c.let_on, 0));
@@ -61,9 +62,9 @@ bool sched::chain_lets_on(P* p) noexcept {
 }
 
 // end_slice: p, which is in the caller's hands, is for others now. Whether it is the turn of the spent the monitor has said.
-void sched::end_slice(P* p) noexcept {
+void end_slice(sched& s, P* p) noexcept {
     const bool was_turn_of_spent = p->is_turn_of_spent();
-    if (G* next = p->runq.take_next()) put_behind(p, next);
+    if (G* next = p->runq.take_next()) put_behind(s, p, next);
     p->chain = {};
     p->begin_slice();
     p->until_global = 1;   // so that the next pick comes by pick_after_slice
@@ -74,7 +75,7 @@ void sched::end_slice(P* p) noexcept {
 }
 
 // pick_after_slice is for the picks that follow, once timers were looked at: one that these have woken, then a spent one.
-G* sched::pick_after_slice(P* p) noexcept {
+G* pick_after_slice(sched& s, P* p) noexcept {
     if (std::exchange(p->timers_first, false)) {
         if (G* g = p->runq.take_next()) {
             p->until_global = 1;
@@ -83,16 +84,16 @@ G* sched::pick_after_slice(P* p) noexcept {
     }
     if (!std::exchange(p->spent_next, false)) return nullptr;
     p->end_turn_of_spent();   // of none, perhaps
-    if (!globq.has_spent()) return nullptr;
-    base::lock_guard hold(lock);
-    G* g = globq.pop_spent();
+    if (!s.globq.has_spent()) return nullptr;
+    base::lock_guard hold(s.idle.lock);
+    G* g = s.globq.pop_spent();
     if (g) p->begin_turn_of_spent();
     return g;
 }
 
-void sched::put_spent(G* g) noexcept {
-    base::lock_guard hold(lock);
-    globq.push_spent(g);
+void put_spent(sched& s, G* g) noexcept {
+    base::lock_guard hold(s.idle.lock);
+    s.globq.push_spent(g);
 }
 
 }  // namespace handoff::detail

@@ -75,20 +75,21 @@ void simulator::begin() {
     o.on_unhandled_exception = [f = failure](const goroutine_name&, std::exception_ptr e) { f->note(std::move(e)); };
     std::unique_ptr<sched, drain> made(new sched(std::move(o)));
     made->sim = this;
-    made->set_procs(1);
+    set_procs(*made, 1);
     made->coarse_now.store(now_, std::memory_order_relaxed);
-    {
-        deferred_wake nobody;
-        base::lock_guard hold(made->lock);
-        made->allm.push_back(std::make_unique<M>(made.get(), 0));
-        m_ = made->allm.back().get();
-        p_ = made->take_idle_p(nullptr, nobody);
-    }
+    m_ = made->pool.add_m(made.get());
     sched_ = std::move(made);
     m_->thread = ::pthread_self();
     m_->tid.store(os::this_tid(), std::memory_order_relaxed);
     m_->taken.store(retake::simulated, std::memory_order_relaxed);
-    sched_->acquirep(m_, p_);
+    held_p p;
+    {
+        deferred_wake nobody;
+        base::lock_guard hold(sched_->idle.lock);
+        p = take_idle_p(*sched_, nullptr, nobody);
+    }
+    p_ = &*p;
+    put_on(m_, std::move(p));
     p_->until_global = 1;
     p_->next_id = 1;
     p_->end_id = UINT64_MAX;
@@ -97,11 +98,10 @@ void simulator::begin() {
 void simulator::end() noexcept {
     if (!sched_) return;
     HANDOFF_CHECK(due_.size() == 0);   // an instant is over before a run is
-    sched_->releasep(m_);
     {
         deferred_wake nobody;
-        base::lock_guard hold(sched_->lock);
-        sched_->put_idle_p(p_, nobody);
+        base::lock_guard hold(sched_->idle.lock);
+        put_idle_p(*sched_, take_off(m_), nobody);
     }
     sched_.reset();
     m_ = nullptr;
@@ -112,7 +112,7 @@ void simulator::end() noexcept {
 }
 
 void simulator::drain::operator()(sched* s) const noexcept {
-    s->drain_and_stop();
+    drain_and_stop(*s);
     delete s;
 }
 
@@ -129,7 +129,7 @@ void simulator::run_all() noexcept {
     for (;;) {
         if (m_->due) run_due(m_);
         if (G* g = pick()) {
-            sched_->execute(m_, g);
+            execute(m_, g);
         } else if (m_->due) {
             continue;
         } else if (all_ended()) {
@@ -137,8 +137,8 @@ void simulator::run_all() noexcept {
         } else if (ending_) {
             if (!end_next()) give_up();
         } else if (!advance_time()) {
-            sched_->retry_starved();   // those without a stack
-            if (!sched_->work_anywhere()) fail_by_deadlock();
+            sched_->monitor.retry_starved();   // those without a stack
+            if (!work_anywhere(*sched_)) fail_by_deadlock();
         } else if (steps_ > options_.max_steps) {
             fail_by_step_limit();
         }
@@ -161,7 +161,7 @@ void simulator::collect() noexcept {
     while (G* g = p_->runq.take_next()) add_ready(g);
     while (G* g = p_->runq.pop()) add_ready(g);
     if (sched_->globq.empty()) return;
-    base::lock_guard hold(sched_->lock);
+    base::lock_guard hold(sched_->idle.lock);
     G* some[run_queue::capacity];
     while (const std::uint32_t n = sched_->globq.take(some, run_queue::capacity)) std::for_each_n(some, n, [this](G* g) { add_ready(g); });
 }
@@ -293,7 +293,7 @@ void simulator::may_switch(M* m, bool yields) noexcept {
     const bool gives = quiet == 0 && others() && gives_way(m->curg.load(std::memory_order_relaxed), yields);
     mix(gives);
     if (gives && timer_is_next()) fire_timer();
-    else if (gives) m->s->give_way(m);
+    else if (gives) give_way(m);
     if (m->due) run_due(m);
 }
 

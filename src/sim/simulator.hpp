@@ -33,7 +33,7 @@
 // frame that its older children referred to.
 #pragma once
 
-#include "sched/sched.hpp"
+#include "sched/schedule.hpp"
 #include "sched/simulation_hooks.hpp"
 #include "wait/cancel.hpp"
 #include "timer/timer_heap.hpp"

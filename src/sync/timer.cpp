@@ -15,6 +15,7 @@
 #include "goroutine/spawn.hpp"
 #include "os/backoff.hpp"
 #include "os/clock.hpp"
+#include "sched/handover.hpp"
 #include "sched/simulation_hooks.hpp"
 #include "sync/channel.hpp"
 
@@ -123,7 +124,7 @@ void timer_state::add(M* m) {
     refs.fetch_add(1, std::memory_order_relaxed);
     try {
         if (m) m->p.load(std::memory_order_relaxed)->timers.add(this);
-        else link->s->add_timer_outside(this);
+        else add_timer_outside(*link->s, this);
     } catch (...) {
         refs.fetch_sub(1, std::memory_order_relaxed);
         throw;

@@ -115,7 +115,7 @@ bool may_spin() noexcept {
     if (!m) return true;
     // Others run, and nobody waits for our processor.
     const P* p = m->p.load(std::memory_order_relaxed);
-    return m->s->npidle.load(std::memory_order_relaxed) + 1 < m->s->nprocs.load(std::memory_order_relaxed) &&
+    return m->s->idle.ps() + 1 < m->s->procs.wanted() &&
            p && !p->runq.owner_sees_work();
 }
 

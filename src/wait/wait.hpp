@@ -26,7 +26,7 @@
 #include "base/prefetch.hpp"
 #include "os/note.hpp"
 #include "sched/pinned.hpp"
-#include "sched/sched.hpp"
+#include "sched/schedule.hpp"
 
 #include <handoff/detail/wait_list.hpp>
 #include <handoff/detail/spin_lock.hpp>

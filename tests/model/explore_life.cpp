@@ -87,7 +87,7 @@ EXPLORE_SCENARIO(without, "life.without", 100'000, .length = 2'500) {
         runtime rt(perhaps() ? greedy(1 + choose(2)) : quiet(1 + choose(2)));
         owners check;
         rt.run([&] {
-            for (auto& kind : handoff::detail::current_m()->s->kinds) kind.store(3, std::memory_order_relaxed);
+            handoff::detail::current_m()->s->predict.learnt_of_all(3);
             std::array<join_handle<void>, 4> all;
             for (auto& h : all) {
                 h = handoff::go([&] {

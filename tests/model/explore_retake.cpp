@@ -1,6 +1,8 @@
 // Retaking: a processor has one owner at any time, whatever its goroutines do outside of the library; and a goroutine stays
 // on its thread from the beginning of a guard to its next call of the library after the guard's end.
 #include "explore_runtime.hpp"
+#include "sched/handover.hpp"
+#include "sched/retake.hpp"
 
 using namespace explore;
 using handoff::detail::current_m;   // no call of the library in that sense: it enters no section
@@ -94,7 +96,7 @@ EXPLORE_SCENARIO(stale, "retake.stale", 100'000, .length = 1'200) {
             retake_candidate found[2];
             std::uint32_t calls[2];
             unsigned n = 0;
-            s->for_each_p([&](P& p) {
+            s->procs.for_each([&](P& p) {
                 M* m = p.m.load(std::memory_order_acquire);
                 if (!m || p.status.load(std::memory_order_relaxed) != p_status::running) return;
                 retake_candidate& c = found[n];
@@ -118,7 +120,7 @@ EXPLORE_SCENARIO(stale, "retake.stale", 100'000, .length = 1'200) {
             for (unsigned i = 0; i < n; ++i) {
                 if (!found[i].taken) continue;
                 EXPLORE_CHECK(found[i].slice_is_over || found[i].call == calls[i]);   // not out of a later one
-                s->handoffp(found[i].p);
+                handoff::detail::handoffp(*s, std::move(found[i].taken));
             }
         }
     });
@@ -157,7 +159,7 @@ EXPLORE_SCENARIO(away, "retake.away", 100'000, .length = 1'500) {
     EXPLORE_CHECK(t.exits_old_idle + t.exits_any_idle + t.exits_queued <= t.exits_without);
     // The monitor counts one before it tries to take its processor, and may begin such an attempt at any time, on what it saw
     // when the goroutines still ran. So one look that finds nobody is enough; one more may meet the next attempt.
-    const auto nobody_computes = [&] { return s->computing.load(std::memory_order_relaxed) == 0; };
+    const auto nobody_computes = [&] { return s->limit.computing() == 0; };
     bool seen = nobody_computes();
     for (unsigned i = 0; i < 100 && !seen; ++i) {
         block(10'000);

@@ -140,7 +140,7 @@ EXPLORE_SCENARIO(afters, "timer.after", 100'000, .length = 1'500) {
     }
     // One that was due is out of the heap, for stop, a moment before the heap's size says so: both change in one hold of its
     // lock, by whoever fires it. So have that lock once; no time passes in which a timer that was left could fire and be gone.
-    s->for_each_p([](handoff::detail::P& p) {
+    s->procs.for_each([](handoff::detail::P& p) {
         unsigned none;
         p.timers.take_due(0, 0, nullptr, none);
     });

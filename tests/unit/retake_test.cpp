@@ -4,7 +4,8 @@
 // What would be seen if it had: the owner's plain counters (spawned, finished) lose counts, its stock of ids gives one
 // out twice, its free stacks one stack to two goroutines, a state is not the one expected and aborts; and with one
 // processor two goroutines are in user code at once. ThreadSanitizer sees more.
-#include "sched/sched.hpp"
+#include "sched/handover.hpp"
+#include "sched/retake.hpp"
 #include "testing.hpp"
 
 #include <algorithm>
@@ -220,7 +221,7 @@ private:
     void work() {
         std::minstd_rand random;
         while (!over_)
-            s_.for_each_p([&](handoff::detail::P& p) {
+            s_.procs.for_each([&](handoff::detail::P& p) {
                 handoff::detail::M* m = p.m.load(std::memory_order_acquire);
                 if (!m || p.status.load(std::memory_order_relaxed) != handoff::detail::p_status::running) return;
                 handoff::detail::retake_candidate c;
@@ -236,7 +237,7 @@ private:
                 handoff::detail::retake_ps(s_, &c, 1);
                 if (!c.taken) return;
                 ++taken_;
-                s_.handoffp(&p);
+                handoff::detail::handoffp(s_, std::move(c.taken));
             });
     }
 

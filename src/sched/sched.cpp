@@ -1,11 +1,12 @@
-// Birth and death of a runtime, and of its Ps.
+#include "sched/sched.hpp"
+
 #include "context/overflow.hpp"
 #include "os/backoff.hpp"
 #include "os/clock.hpp"
 #include "os/cpus.hpp"
 #include "os/membarrier.hpp"
+#include "sched/handover.hpp"
 #include "sched/hooks.hpp"
-#include "sched/sched.hpp"
 #include "sched/switch_hook.hpp"
 
 #include <handoff/error.hpp>
@@ -111,14 +112,14 @@ constinit base::atomic<sched*> of_default_runtime{nullptr};
 bool in_forked_child() noexcept { return forked_child.load(std::memory_order_relaxed); }
 
 sched::sched(options o)
-    : opts(checked(std::move(o))), debug(parse_debug()), threads(os::thread_defaults::of_this_thread()),
-      floats(context::float_mode::of_this_thread()), cores(os::affinity_cpus()), started(os::nanotime()),
-      link(std::make_shared<sched_link>(this, opts.on_unhandled_exception)),
-      store(new_store(opts)), stacks(opts.stack_size) {   // nothing throws any more: the store would stay
+    : opts(checked(std::move(o))), debug(parse_debug()), floats(context::float_mode::of_this_thread()),
+      cores(os::affinity_cpus()), started(os::nanotime()), link(std::make_shared<sched_link>(this, opts.on_unhandled_exception)),
+      store(new_store(opts)), pool(opts.max_threads, count), limit(opts.retake_running_after, cores), monitor(*this),
+      stacks(opts.stack_size) {   // nothing throws any more: the store would stay
     const bool membarrier = os::membarrier_available();   // the same answer each time
     os::membarrier_in_use.store(membarrier, std::memory_order_relaxed);
     coarse_now.store(started, std::memory_order_relaxed);
-    spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
+    idle.spin_time.store(opts.spin_before_sleep.count() / 32, std::memory_order_relaxed);
     watch_forks();
     hooks.runtime_starts(membarrier);
     if (opts.fault_handlers) context::install_overflow_handler(hooks.describe_overflow);
@@ -130,201 +131,198 @@ sched::~sched() {
         base::lock_guard hold(link->lock);
         link->s = nullptr;
     }
-    for_each_p([](P& p) {
+    procs.for_each([](P& p) {
         // What is left are timer objects.
         G* none;
         unsigned no_goroutines;
         while (timer* t = p.timers.take_due(os::never - 1, 1, &none, no_goroutines)) t->run(t, nullptr);
     });
-    pidle.clear();
-    for_each_p([](P& p) {
-        // Stacks belong to the pool, Gs to the store.
-        delete &p;
-    });
+    idle.clear();
     if (store->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete store;
 }
 
-void sched::start() {
-    set_procs(opts.procs);
-    if (!newm(nullptr, false, m_role::monitor))
-        throw std::system_error(count.thread_create_errno.load(std::memory_order_relaxed), std::generic_category(),
+namespace {
+
+void stop_threads(sched& s) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+void release_idle_ms(sched& s) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+void empty_p(sched& s, held_p p) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+
+}  // namespace
+
+void start(sched& s) {
+    set_procs(s, s.opts.procs);
+    held_p none;
+    if (!newm(s, none, false, m_role::monitor))
+        throw std::system_error(s.count.thread_create_errno.load(std::memory_order_relaxed), std::generic_category(),
                                 "handoff: the monitor thread could not be created");
-    if (newm(nullptr, false, m_role::worker)) return;
-    const int e = count.thread_create_errno.load(std::memory_order_relaxed);
-    stop_threads();
+    if (newm(s, none, false, m_role::worker)) return;
+    const int e = s.count.thread_create_errno.load(std::memory_order_relaxed);
+    stop_threads(s);
     throw std::system_error(e, std::generic_category(), "handoff: the first worker thread could not be created");
 }
 
-// check_drained wakes drain_and_stop if every goroutine has ended. When the last one ends its P runs out of work, and
-// all Ps come by here; their counters are then behind the lock.
-void sched::check_drained(deferred_wake& wake) noexcept {
-    if (draining && all_ended()) wake.set(drained);
+void check_drained(sched& s, deferred_wake& wake) noexcept {
+    if (s.life.draining && all_ended(s)) wake.set(s.life.drained);
 }
 
-bool sched::all_ended() const noexcept {
-    if (npidle.load(std::memory_order_relaxed) != live_procs) return false;
-    std::uint64_t born = spawned_outside, ended = finished_without;
-    for_each_p([&](const P& p) {
+bool all_ended(const sched& s) noexcept {
+    if (!s.idle.all_ps()) return false;
+    std::uint64_t born = s.life.spawned_outside, ended = s.life.finished_without;
+    s.procs.for_each([&](const P& p) {
         born += p.spawned.get();
         ended += p.finished.get();
     });
     return born == ended;
 }
 
-void sched::drain_and_stop() noexcept {
+void drain_and_stop(sched& s) noexcept {
     bool wait;
     {
-        base::lock_guard hold(lock);
-        draining = true;
-        wait = !all_ended();
+        base::lock_guard hold(s.idle.lock);
+        s.life.draining = true;
+        wait = !all_ended(s);
     }
-    if (wait) drained.wait();
+    if (wait) s.life.drained.wait();
     os::backoff until_they_left;
-    while (outsiders.load(std::memory_order_acquire) != 0) until_they_left.pause();   // they may start threads
-    stop_threads();
+    while (s.life.outsiders.load(std::memory_order_acquire) != 0) until_they_left.pause();   // they may start threads
+    stop_threads(s);
     // Handles that are left keep the store, and must not come to us.
-    store->for_each([&](G& g) {
+    s.store->for_each([&](G& g) {
         std::uintptr_t word = join_ended;
         if (g.state.load(std::memory_order_acquire) != g_state::dead) return;
-        store->owners.fetch_add(1, std::memory_order_relaxed);
+        s.store->owners.fetch_add(1, std::memory_order_relaxed);
         if (g.join_word.compare_exchange_strong(word, join_orphaned, std::memory_order_acq_rel)) return;
         // Its handle is on the way to free it: it needs us for a moment.
-        store->owners.fetch_sub(1, std::memory_order_relaxed);
+        s.store->owners.fetch_sub(1, std::memory_order_relaxed);
         os::backoff a_moment;
         while (g.state.load(std::memory_order_acquire) != g_state::idle) a_moment.pause();
     });
-    base::lock_guard last_user_has_left(lock);
+    base::lock_guard last_user_has_left(s.idle.lock);
 }
 
-void sched::stop_threads() noexcept {
+namespace {
+
+void stop_threads(sched& s) noexcept {
     for (;;) {
         M* m;
         {
             deferred_wake wake;
-            base::lock_guard hold(lock);
-            if (!std::exchange(stopping, true)) {
-                wake.set(monitor_note);
+            base::lock_guard hold(s.idle.lock);
+            if (!std::exchange(s.life.stopping, true)) {
+                s.idle.wake_monitor(wake);
                 continue;
             }
-            m = take_idle_m(wake);
+            m = s.idle.take_m(wake);
         }
         if (!m) break;
-        m->wake_as(m_role::worker, nullptr, false);
+        m->wake_as(m_role::worker, {}, false);
     }
     for (os::backoff a_moment;; a_moment.give_up_core()) {
-        reap();
-        monitor_note.wake();   // it may have been passed on meanwhile
-        bool alive;
-        {
-            base::lock_guard hold(lock);
-            alive = nm != 0;
-        }
-        if (!alive) break;
+        s.pool.join_gone();
+        s.idle.monitor_note.wake();   // it may have been passed on meanwhile
+        if (s.pool.all_ended()) break;
     }
-    join_all();
+    s.pool.join_all();
 }
 
+}  // namespace
+
 // set_procs makes Ps, or marks those that are too many: pick() ends at a surplus P, and its M brings it to retire_p.
-void sched::set_procs(unsigned n) {
+void set_procs(sched& s, unsigned n) {
     if (n == 0 || n > max_procs)
         throw std::invalid_argument("handoff: set_procs(" + std::to_string(n) + ") is not between 1 and " +
                                     std::to_string(max_procs));
     std::vector<std::unique_ptr<P>> made;
     {
         deferred_wake wake;
-        base::lock_guard hold(lock);
-        for (unsigned i = nallp.load(std::memory_order_relaxed); i < n; ++i) made.push_back(std::make_unique<P>(i));
+        base::lock_guard hold(s.idle.lock);
+        const std::uint32_t before = s.procs.count();
+        for (unsigned i = before; i < n; ++i) made.push_back(std::make_unique<P>(i));
         if (switches_are_watched())
             for (auto& p : made) p->handoff = handoff_kind::watched;
-        if (nallp.load(std::memory_order_relaxed) == 0) made.front()->runq.set_alone();
+        if (before == 0) made.front()->runq.set_alone();
         for (auto& p : made) {
-            allp[p->id].store(p.get(), std::memory_order_release);
             p->status.store(p_status::dead, std::memory_order_relaxed);
-            nallp.store(p->id + 1, std::memory_order_release);
-            static_cast<void>(p.release());
+            s.procs.add(p.release());
         }
-        nprocs.store(n, std::memory_order_relaxed);
+        s.procs.want(n);
         for (unsigned i = 0; i < n; ++i) {
-            P& p = *allp[i].load(std::memory_order_relaxed);
+            P& p = s.procs[i];
             if (p.status.load(std::memory_order_relaxed) != p_status::dead) continue;
-            p.transition(p_status::dead, p_status::idle);
-            ++live_procs;
-            put_idle_p(&p, wake);
+            s.idle.begins_to_live();
+            put_idle_p(s, held_p::made(p), wake);
         }
-        monitor_deep = false;
-        wake.set(monitor_note);   // to take surplus ones from goroutines that are away
+        s.idle.wake_monitor(wake);   // to take surplus ones from goroutines that are away
     }
-    empty_idle_surplus();
-    release_idle_ms();
+    empty_idle_surplus(s);
+    release_idle_ms(s);
 }
 
 // empty_idle_surplus brings idle Ps that are too many to their end. set_procs calls it, and the monitor for those that
 // become idle at that moment: their Ms had looked at nprocs before.
-void sched::empty_idle_surplus() noexcept {
+void empty_idle_surplus(sched& s) noexcept {
     for (;;) {
-        P* surplus = nullptr;
+        held_p surplus;
         {
-            base::lock_guard hold(lock);
-            for (P& p : pidle)
-                if (p.id >= nprocs.load(std::memory_order_relaxed)) surplus = &p;
-            if (!surplus) break;
-            pidle.erase(pidle.iterator_to(*surplus));
-            npidle.store(npidle.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+            base::lock_guard hold(s.idle.lock);
+            surplus = s.idle.take_p_if([](const P& p, std::int64_t wanted) noexcept { return p.id >= wanted; }, s.procs.wanted());
         }
-        empty_p(surplus);
+        if (!surplus) break;
+        empty_p(s, std::move(surplus));
     }
-    base::full_fence();
-    if (work_anywhere()) wakep_any();
+    wake_if_work(s);
 }
 
+namespace {
+
 // release_idle_ms lets each idle M look anew whether there are too many of them.
-void sched::release_idle_ms() noexcept {
+void release_idle_ms(sched& s) noexcept {
     std::size_t n;
     {
-        base::lock_guard hold(lock);
-        n = midle.size();
+        base::lock_guard hold(s.idle.lock);
+        n = s.idle.ms();
     }
     for (; n > 0; --n) {
         M* m;
         {
             deferred_wake wake;
-            base::lock_guard hold(lock);
-            if (midle.empty()) return;
-            m = unlink_idle_m(midle.back(), wake);   // those that come back do so to the front
+            base::lock_guard hold(s.idle.lock);
+            m = s.idle.take_longest_idle_m(wake);   // those that come back do so to the front
         }
-        m->wake_as(m_role::worker, nullptr, false);
+        if (!m) return;
+        m->wake_as(m_role::worker, {}, false);
     }
 }
+
+}  // namespace
+
+namespace {
 
 // empty_p ends p, which is in the caller's hands: its goroutines go to the global queue, its timers to the first P.
-void sched::empty_p(P* p) noexcept {
+void empty_p(sched& s, held_p p) noexcept {
     deferred_wake wake;
-    base::lock_guard hold(lock);
-    for (G* g; (g = p->runq.take_next()) || (g = p->runq.pop());) globq.push(g);
-    store->give(std::exchange(p->free_gs, nullptr));
+    base::lock_guard hold(s.idle.lock);
+    for (G* g; (g = p->runq.take_next()) || (g = p->runq.pop());) s.globq.push(g);
+    s.store->give(std::exchange(p->free_gs, nullptr));
     p->free_g_count = 0;
-    stacks.give(std::exchange(p->free_stacks, nullptr));
+    s.stacks.give(std::exchange(p->free_stacks, nullptr));
     p->free_stack_count = 0;
-    P& first = *allp[0].load(std::memory_order_relaxed);
+    P& first = s.procs[0];
     p->timers.move_all(first.timers);
-    if (first.status.load(std::memory_order_relaxed) == p_status::idle) cover_timer(first.timers.first(), wake);
-    if (p->id < nprocs.load(std::memory_order_relaxed)) {   // wanted again meanwhile
-        put_idle_p(p, wake);
-        return;
-    }
-    p->transition(p_status::idle, p_status::dead);
-    --live_procs;
-    check_drained(wake);
+    if (first.status.load(std::memory_order_relaxed) == p_status::idle) s.idle.cover_timer(first.timers.first(), wake);
+    if (!s.procs.is_surplus(*p)) return put_idle_p(s, std::move(p), wake);   // wanted again meanwhile
+    p.retire();
+    s.idle.ends();
+    check_drained(s, wake);
 }
 
-void sched::retire_p(M* m) noexcept {
-    if (m->spinning) {
-        m->spinning = false;
-        nmspinning.fetch_sub(1, std::memory_order_relaxed);
-    }
-    empty_p(releasep(m));
-    base::full_fence();   // sched.hpp: gave up a P
-    if (work_anywhere()) wakep_any();
+}  // namespace
+
+void retire_p(M* m) noexcept {
+    sched& s = *m->s;
+    s.idle.end_spinning(m);
+    empty_p(s, take_off(m));
+    wake_if_work(s);   // gave up a P
 }
 
 sched* sched_of_maker(const char* what) {

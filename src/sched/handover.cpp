@@ -1,0 +1,285 @@
+#include "sched/handover.hpp"
+
+#include "base/check.hpp"
+#include "os/clock.hpp"
+#include "os/thread.hpp"
+#include "sched/schedule.hpp"
+#include "sched/slice.hpp"
+
+#include <algorithm>
+#include <pthread.h>
+
+namespace handoff::detail {
+
+void put_on(M* m, held_p p) noexcept {
+    share_if_not_alone(*m->s, &*p);
+    p.put_on(m);
+}
+
+held_p take_off(M* m) noexcept {
+    P& p = *m->p.load(std::memory_order_relaxed);
+    m->p.store(nullptr, std::memory_order_relaxed);
+    return held_p::off_its_thread(p);
+}
+
+// While the P was on its way nobody could be asked to yield: where its slice was over by then, it ends now.
+void put_on_ordered(M* m) noexcept {
+    if (!m->orders.p) return;
+    put_on(m, std::move(m->orders.p));
+    P* p = m->p.load(std::memory_order_relaxed);
+    if (p->over_on_its_way.load(std::memory_order_relaxed) == p->slice()) end_slice(*m->s, p);
+}
+
+void put_idle_p(sched& s, held_p p, deferred_wake& wake) noexcept {
+    s.idle.put_p(std::move(p));
+    check_drained(s, wake);
+}
+
+held_p take_idle_p(sched& s, P* preferred, deferred_wake& wake) noexcept {
+    held_p p = s.idle.take_p(preferred);
+    // It must not sleep while anything runs, and its clock has stood still.
+    if (p && s.idle.wake_deep_monitor(wake)) s.coarse_now.store(os::nanotime(), std::memory_order_relaxed);
+    return p;
+}
+
+// If the first P is idle now, somebody has to wake in time; if it becomes so later, it is with t in its heap.
+void add_timer_outside(sched& s, timer* t) {
+    const std::int64_t when = t->when;
+    P& p = s.procs[0];
+    p.timers.add(t);
+    deferred_wake wake;
+    base::lock_guard hold(s.idle.lock);
+    if (p.status.load(std::memory_order_relaxed) == p_status::idle) s.idle.cover_timer(when, wake);
+}
+
+bool work_anywhere(const sched& s) noexcept {
+    if (!s.globq.empty()) return true;
+    const std::uint32_t n = s.procs.count();
+    for (std::uint32_t i = 0; i < n; ++i)
+        if (!s.procs[i].runq.empty()) return true;
+    return false;
+}
+
+void wake_if_work(sched& s) noexcept {
+    base::full_fence();   // idle_set.hpp
+    if (work_anywhere(s)) wakep_any(s);
+}
+
+void wakep_any(sched& s) noexcept {
+    base::full_fence();   // idle_set.hpp
+    if (s.idle.ps() == 0 || !s.idle.add_first_spinner()) return;
+    held_p p;
+    {
+        deferred_wake wake;
+        base::lock_guard hold(s.idle.lock);
+        p = take_idle_p(s, nullptr, wake);
+        if (!p) s.idle.remove_spinner();   // under the lock: idle_set.hpp
+    }
+    if (p) startm(s, std::move(p), true);
+}
+
+namespace {
+
+// makes_threads: see the head of thread_pool.hpp. m: the calling thread's, or null.
+bool makes_threads(const sched& s, const M* m) noexcept {
+    return s.sim || (m && m->s == &s && !m->locked_g && !m->ends_with_its_goroutine);
+}
+
+// put_by: there is no M for p, which becomes idle, and the monitor tries again. Its work goes to the global queue: an M that
+// has a P of its own, or that comes back from a call and takes another, would never look here as long as it finds something
+// to do elsewhere.
+void put_by(sched& s, held_p p, bool spinning, deferred_wake& wake) noexcept HANDOFF_REQUIRES(s.idle.lock) {
+    if (spinning) s.idle.remove_spinner();
+    while (G* g = p->runq.take_next()) s.globq.push(g);
+    while (G* g = p->runq.pop()) s.globq.push(g);
+    put_idle_p(s, std::move(p), wake);
+    // Not before p is idle: the monitor would look for it in vain, and only once. It takes the lock before it looks.
+    s.idle.starved.fetch_add(1, std::memory_order_relaxed);
+    s.idle.wake_deep_monitor(wake);   // else it looks in its next round
+}
+
+void thread_main(void* arg) {
+    M* m = static_cast<M*>(arg);
+    sched& s = *m->s;
+    m->thread = ::pthread_self();
+    m->tid.store(os::this_tid(), std::memory_order_relaxed);
+    s.pool.inherited.apply();
+    s.floats.restore();
+    set_current_m(m);
+    {
+        os::signal_stack on_overflow;
+        m->exceptions = context::thread_exception_state();
+        context::adopt_thread(m->g0);
+        put_on_ordered(m);
+        thread_loop(m);
+    }
+    set_current_m(nullptr);
+    s.pool.ends(m);
+    deferred_wake wake;   // we are joined before the runtime goes
+    base::lock_guard hold(s.idle.lock);
+    s.idle.wake_deep_monitor(wake);   // it joins us, soon: a thread that was not joined keeps its stack
+}
+
+}  // namespace
+
+bool newm(sched& s, held_p& p, bool spinning, m_role role) noexcept { return s.pool.start(&s, thread_main, p, spinning, role); }
+
+void startm(sched& s, held_p p, bool spinning) noexcept {
+    M* m;
+    {
+        deferred_wake wake;
+        base::lock_guard hold(s.idle.lock);
+        m = s.idle.take_m(wake);
+        if (!m && !makes_threads(s, current_m())) return s.idle.leave_to_monitor(std::move(p), spinning, wake);
+    }
+    if (!m) {
+        if (newm(s, p, spinning, m_role::worker)) return;
+        deferred_wake wake;
+        base::lock_guard hold(s.idle.lock);
+        // One may have gone to sleep since, having found no idle P while this one was in our hands.
+        m = s.idle.take_m(wake);
+        if (!m) return put_by(s, std::move(p), spinning, wake);
+    }
+    m->wake_as(m_role::worker, std::move(p), spinning);
+}
+
+void start_left_ps(sched& s) noexcept {
+    bool spinning = false;
+    while (held_p p = s.idle.take_left(spinning)) startm(s, std::move(p), spinning);
+}
+
+void handoffp(sched& s, held_p p) noexcept {
+    if (s.procs.is_surplus(*p) || p->runq.owner_sees_work() || !s.globq.empty() ||
+        (p->timers.first() != os::never && p->timers.first() <= os::nanotime())) {
+        startm(s, std::move(p), false);
+        return;
+    }
+    {
+        deferred_wake wake;
+        base::lock_guard hold(s.idle.lock);
+        const std::int64_t first = p->timers.first();
+        put_idle_p(s, std::move(p), wake);
+        s.idle.cover_timer(first, wake);
+    }
+    wake_if_work(s);   // gave up a P
+}
+
+bool ours_leave_a_core(const sched& s) noexcept {
+    const std::uint32_t procs = s.procs.wanted(), idle = s.idle.ps();
+    return procs - std::min(procs, idle) + s.limit.computing() < s.cores;
+}
+
+// PostgreSQL on the same two cores took 1.3 s beside spinners, 0.85 without.
+bool a_core_is_free(const sched& s) noexcept { return ours_leave_a_core(s) && s.load.has_room(); }
+
+namespace {
+
+// How long an idle M waits for orders; until then it sleeps, but for the first `spin`. And what it does that woke by itself.
+struct idle_wait {
+    std::int64_t until, spin;
+};
+enum class idle_end : std::uint8_t { waits_on, works, exits };
+
+// next_wait: the idle m waits until it is to retire, or for the timer that it keeps (wake_ahead.hpp).
+idle_wait next_wait(sched& s, const M* m, std::int64_t retire_at) noexcept HANDOFF_REQUIRES(s.idle.lock) {
+    if (s.idle.timekeeper != m || s.idle.timekeeper_until >= retire_at) return {retire_at, 0};
+    const std::int64_t due = std::max<std::int64_t>(s.idle.timekeeper_until, 0);   // from a time long past nothing can be taken
+    // Who wants a core now tells nothing of then; and the time that goes into it has its own bound.
+    if (s.opts.spin_before_sleep.count() == 0 || !ours_leave_a_core(s)) return {due, 0};
+    const std::int64_t now = os::nanotime(), length = due - now, early = s.idle.ahead.of(length, now);
+    if (early < length) return {due - early, 0};
+    if (length > 0) s.idle.ahead.spend(length, now);
+    return {due, length};
+}
+
+// woke_up: it is time for the idle m to see to a timer, or to retire, or neither.
+idle_end woke_up(sched& s, M* m, std::int64_t now, std::int64_t& retire_at, deferred_wake& wake) noexcept
+    HANDOFF_REQUIRES(s.idle.lock) {
+    if (s.idle.timekeeper == m && now >= s.idle.timekeeper_until) {
+        s.idle.keeps_no_time();
+        // Its own timers, and those of the other Ps, are run by find_runnable. Without an idle P all of them
+        // belong to Ps that run.
+        P* with_timer = nullptr;
+        s.idle.for_each_p([&](P& p) {
+            if (p.timers.first() <= now) with_timer = &p;
+        });
+        held_p p = take_idle_p(s, with_timer, wake);
+        if (!p) return idle_end::waits_on;
+        s.idle.cover_timer(s.idle.first_timer(), wake);
+        m->orders.p = std::move(p);
+        s.idle.begin_spinning(m);
+    } else if (now >= retire_at) {
+        retire_at = os::never;
+        if (s.idle.timekeeper == m || !s.pool.retires(m, s.procs.wanted() + 1)) return idle_end::waits_on;
+        s.count.threads_retired.add();
+    } else {
+        return idle_end::waits_on;
+    }
+    s.idle.leaves(*m);
+    return m->retires ? idle_end::exits : idle_end::works;
+}
+
+}  // namespace
+
+bool stopm(M* m) noexcept {
+    sched& s = *m->s;
+    HANDOFF_CHECK(!m->due);
+    std::int64_t retire_at = os::never;
+    idle_wait w;
+    bool keeps_time;
+    {
+        deferred_wake wake;
+        base::lock_guard hold(s.idle.lock);
+        if (s.life.stopping) return false;
+        // Its goroutine may have ended without a P, the last that ran.
+        if (s.opts.deadlock_after.count() != 0) s.idle.wake_deep_monitor(wake);
+        if (s.pool.has_more_than(s.procs.wanted() + 1)) retire_at = os::nanotime() + s.opts.idle_thread_timeout.count();
+        const std::int64_t first = s.idle.first_timer();
+        if (first < s.idle.timekeeper_until) {
+            s.idle.timekeeper = m;
+            s.idle.timekeeper_until = first;
+        }
+        keeps_time = s.idle.timekeeper == m;
+        w = next_wait(s, m, retire_at);
+        s.idle.put_m(*m);
+    }
+    const std::int64_t began = os::nanotime();
+    if (a_core_is_free(s)) w.spin = std::max(w.spin, s.idle.spin_time.load(std::memory_order_relaxed));
+    if (keeps_time) os::set_timer_slack(1);
+    bool sleeps = keeps_time && w.until - began > w.spin;
+    while (!m->park.wait_until(w.until, w.spin)) {
+        const std::int64_t now = os::nanotime();
+        deferred_wake wake;
+        base::lock_guard hold(s.idle.lock);
+        if (sleeps) s.idle.ahead.learn(now - w.until);
+        if (!s.idle.has(*m)) {
+            w = {os::never, 0};   // taken: the wake-up is on its way
+            continue;
+        }
+        const idle_end end = woke_up(s, m, now, retire_at, wake);
+        if (end == idle_end::exits) return false;
+        if (end == idle_end::works) break;
+        w = next_wait(s, m, retire_at);
+        sleeps = keeps_time && w.spin == 0;
+    }
+    if (keeps_time) os::set_timer_slack(s.pool.inherited.timer_slack_ns);
+    s.idle.learn_spin_time(os::nanotime() - began, s.opts.spin_before_sleep.count());
+    // Without orders it was woken to exit: it will see `stopping`.
+    put_on_ordered(m);
+    return true;
+}
+
+void stop_locked_m(M* m) noexcept {
+    sched& s = *m->s;
+    if (m->p.load(std::memory_order_relaxed)) handoffp(s, take_off(m));
+    m->park.wait(a_core_is_free(s) ? s.opts.spin_before_sleep.count() : 0);
+    put_on_ordered(m);
+}
+
+void start_locked_m(M* m, G* g) noexcept {
+    M* tied = g->m.load(std::memory_order_relaxed);
+    tied->orders.p = take_off(m);
+    tied->park.wake();
+}
+
+}  // namespace handoff::detail

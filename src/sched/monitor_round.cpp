@@ -1,0 +1,283 @@
+#include "sched/monitor_round.hpp"
+
+#include "base/sizes.hpp"
+#include "os/clock.hpp"
+#include "os/thread.hpp"
+#include "sched/handover.hpp"
+#include "sched/schedule.hpp"
+#include "sched/slice.hpp"
+
+#include <utility>
+
+namespace handoff::detail {
+
+namespace {
+
+// For how long a thread has to use less than an eighth of a core to count as asleep, where the kernel does not tell.
+constexpr std::int64_t asleep_by_clock_ns = 200'000;
+
+// The processor time in which one has to answer that was asked to yield. Loops of fast paths do so within a microsecond.
+constexpr std::int64_t time_to_answer_ns = base::sized(100'000, 0);   // explored computations last for 1,600
+
+// How long it looks without sleeping, at a stretch and after a find: several times what one round of a loop of
+// blocking calls takes. If nothing is found the pauses in between grow to 10 ms, so that it costs two percent of a
+// core that nobody uses.
+constexpr std::int64_t polling_ns = 200'000;
+
+constexpr std::int64_t looks_at_load_every_ns = 20'000;
+
+}  // namespace
+
+// note_slice looks whether a slice has begun on p, which m runs (null: nobody), since the last look, and a turn of the spent.
+void monitor_round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
+    auto& w = p.watch;
+    const std::uint64_t tick = p.schedtick.load(std::memory_order_relaxed);
+    const std::uint32_t turns = p.spent_turns.load(std::memory_order_relaxed);
+    const std::uint32_t declined = m ? m->declined.load(std::memory_order_relaxed) : 0;   // set when one has it
+    if (w.schedtick / P::new_slice != tick / P::new_slice) {
+        w.schedtick = tick;
+        w.slice_seen = seen;
+        w.declined = declined;
+    }
+    if (w.spent_turns != turns) {
+        w.spent_turns = turns;
+        w.turn_seen = seen;
+    }
+    if (w.m != m) w.declined = declined;
+    if (p.is_turn_of_spent()) ++spent_running;
+}
+
+// expect_answer: p's M is to be asked to yield, and to know by then what is over. Another slice begins with its answer.
+void monitor_round::expect_answer(P& p) noexcept {
+    // If other goroutines had a part of the slice, its schedtick is none that p has, or will have. Half of one is enough: where it
+    // is the turn of the spent, who had begun his slice a little after it would come back before the others each time.
+    const bool used_up = now - p.watch.slice_seen >= s.opts.retake_running_after.count() / 2;
+    p.spent_at.store(used_up ? p.watch.schedtick : 0, std::memory_order_relaxed);
+    say_whether_spent_are_due(p);
+    soon(now);
+}
+
+// ask asks the goroutine that m runs on p to yield, where it next enters the library.
+void monitor_round::ask(P& p, M* m) noexcept {
+    expect_answer(p);
+    retake none = retake::none;
+    // seq_cst: as in retake_ps, which may follow in a later round.
+    m->taken.compare_exchange_strong(none, retake::asked_to_yield, std::memory_order_seq_cst);
+}
+
+void monitor_round::look_at(P& p) noexcept {
+    auto& w = p.watch;
+    // Relaxed: what is seen here is only a reason to try; retake_ps looks again.
+    M* m = p.m.load(std::memory_order_acquire);   // with acquirep: M::thread
+    if (p.status.load(std::memory_order_relaxed) != p_status::running || !m) return look_at_one_without_m(p);
+    const std::uint32_t call = m->call.load(std::memory_order_relaxed), section = m->section.load(std::memory_order_relaxed);
+    const bool new_stay = w.m != m || w.call != call || w.section != section;
+    // By the clock after the look: `now` may be long past, if something else ran on the monitor's core.
+    const std::int64_t seen = new_stay ? os::nanotime() : now;
+    note_slice(p, m, seen);   // what is put on enters the library first, so that a slice begins with a stay
+    if (new_stay) {
+        w.asked = w.fast_paths_closed = false;
+        w.call_began = w.m == m ? w.last_look : seen;
+        w.call = call;
+        w.section = section;
+        w.call_seen = w.section_seen = w.next_probe = seen;
+        w.cpu = -1;
+        w.m = m;
+    } else {
+        soon(p.timers.first());   // it may still be away then
+    }
+    w.last_look = now;
+    ++(call % 2 != 0 ? in_call : busy);
+    if (p.id >= s.procs.wanted()) {
+        // Surplus: to be taken as soon as its goroutine is away, whatever it does.
+        add(p, m, call, section, retake::taken_slice, true);
+    } else if (section % 2 != 0) {
+        // In the library. If its goroutine is one that comes back all the time, it is to yield when its slice is over.
+        if (!turn_is_over(p)) soon(turn_ends(p));
+        else if (work_waits_for(p)) ask(p, m);
+    } else if (call % 2 != 0) {
+        look_at_call(p, m, call, section);
+    } else {
+        look_at_user_code(p, m, call, section);
+    }
+}
+
+// p is idle, or on its way to an M, whose thread may have to wait for a core. Where processors are handed off all the time, as
+// by a chain of goroutines of which each starts the next and blocks, that may be what most looks see.
+void monitor_round::look_at_one_without_m(P& p) noexcept {
+    note_slice(p, nullptr, now);
+    ++without_m;
+    p.watch.m = nullptr;
+    p.watch.last_look = now;
+    if (!turn_is_over(p) || !work_waits_for(p)) return;
+    say_whether_spent_are_due(p);
+    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);   // if it is idle, another begins when it is taken
+}
+
+// Who gets a P that is on its way may block at once, or go on in a slice that is nearly over.
+void monitor_round::expect_those_on_their_way() noexcept {
+    const std::uint32_t idle = s.idle.ps();
+    if (without_m <= idle) return;
+    if (idle == 0) unguarded_matters = true;
+    soon(now + s.opts.retake_running_after.count());
+}
+
+void monitor_round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
+    const auto& w = p.watch;
+    const bool waits = work_waits_for(p);
+    const std::int64_t lasted = now - w.call_seen;
+    const std::int64_t grace = s.opts.syscall_grace.count();
+    // A loop of short calls never shows the same one twice for long: it may keep its P for a time slice.
+    if ((waits && (lasted >= grace || slice_is_over(p))) || lasted >= s.opts.syscall_retake_after.count()) {
+        const bool slice = lasted < grace;
+        add(p, m, call, section, slice ? retake::taken_slice : retake::taken_call, slice);
+    } else if (waits) {
+        if (turn_is_over(p)) ask(p, m);
+        soon(w.call_seen + grace);
+        poll = true;
+    } else {
+        soon(w.call_seen + s.opts.syscall_retake_after.count());
+    }
+}
+
+// sleeps says whether the thread of m, whose goroutine is in user code, is asleep, and in which call.
+bool monitor_round::sleeps(P& p, M* m, long& call_number) noexcept {
+    auto& w = p.watch;
+    const pid_t tid = m->tid.load(std::memory_order_relaxed);
+    const os::thread_activity is = s.monitor.activities.of(tid);
+    call_number = is.call;
+    if (is.what != os::activity::unknown) return is.what != os::activity::computing;
+    call_number = unknown_call;
+    const std::int64_t cpu = os::thread_cpu_time(tid);
+    if (w.cpu >= 0 && now - w.cpu_at < asleep_by_clock_ns) return false;
+    const bool asleep = w.cpu >= 0 && (cpu - w.cpu) * 8 < now - w.cpu_at;
+    w.cpu = cpu;
+    w.cpu_at = now;
+    return asleep;
+}
+
+void monitor_round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
+    auto& w = p.watch;
+    if (p.timers.first() <= now) timers_wait = true;
+    const std::int64_t limit = s.opts.retake_running_after.count();
+    const std::int64_t grace = std::min(s.opts.unguarded_grace.count(), limit);
+    const std::int64_t stay = now - w.section_seen;
+    const bool waits = work_waits_for(p);
+    if (waits || s.idle.ps() == 0) unguarded_matters = true;
+    if (now >= w.next_probe && (waits || stay >= limit)) {
+        long number = -1;
+        const bool asleep = sleeps(p, m, number);
+        if (asleep && stay >= grace) {
+            if (retake_candidate* c = add(p, m, call, section, retake::taken_unguarded)) {
+                c->since = w.section_seen;
+                c->call_number = number;
+            }
+            return;
+        }
+        w.next_probe = asleep ? w.section_seen + grace : now + std::clamp(stay, grace, limit);
+        if (asleep) soon(w.next_probe);
+    }
+    if (stay >= limit || turn_is_over(p)) look_at_computation(p, m, call, section);
+    else soon(std::min(w.section_seen + limit, turn_ends(p)));
+}
+
+// It is awake, and its slice, or the turn of those that are not spent, may be over.
+void monitor_round::look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
+    auto& w = p.watch;
+    const std::int64_t limit = s.opts.retake_running_after.count();
+    if (!turn_is_over(p) || !work_waits_for(p)) return;   // nobody minds
+    if (m->declined.load(std::memory_order_relaxed) != w.declined) return look_at_long_slice(p, m, call, section, true);
+    const std::int64_t cpu = os::thread_cpu_time(m->tid.load(std::memory_order_relaxed));
+    // By the processor's clock: it may wait for a core.
+    const bool had_time = cpu < 0 || cpu - w.cpu_when_asked >= time_to_answer_ns;
+    if (!w.asked || (!w.fast_paths_closed && had_time)) {
+        // Not closed at once for one that was here a moment ago: it may well answer, and others' ways are closed with its.
+        w.fast_paths_closed = w.asked || now - w.section_seen >= limit;
+        ask(p, m);
+        w.asked = true;
+        w.cpu_when_asked = cpu;
+    } else if (had_time) {
+        return look_at_long_slice(p, m, call, section, false);
+    }
+    asks |= w.fast_paths_closed;
+    soon(now + time_to_answer_ns);
+}
+
+// It was asked to yield, and computes; or it `declines`, as one does that only spawns: it comes by all the time, and its P is
+// taken wherever in user code it is.
+void monitor_round::look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section, bool declines) noexcept {
+    const auto& w = p.watch;
+    if (!slice_is_over(p)) return soon(slice_ends(p));   // only the turn is over
+    const std::int64_t slice = now - w.slice_seen;
+    const std::uint32_t procs = s.procs.wanted();
+    std::uint32_t without_p = s.limit.computing();
+    for (unsigned i = 0; i < count; ++i) without_p += candidates[i].as == retake::taken_computing;
+    if (without_p >= procs && slice < s.limit.wait_over_limit(without_p, procs)) return;
+    add(p, m, call, section, retake::taken_computing, declines);
+}
+
+// worth_polling says whether to look again at once: for a bounded time, and on a core that nobody else needs.
+bool monitor_round::worth_polling() noexcept {
+    auto& w = s.monitor.notes;
+    const bool expects = poll || (busy + in_call != 0 && now - w.last_find < polling_ns);
+    if (!expects || busy + s.limit.computing() >= s.cores) return false;
+    if (now - w.load_looked_at >= looks_at_load_every_ns) {
+        w.load_looked_at = now;
+        w.machine_has_room = s.load.has_room();
+    }
+    if (!w.machine_has_room) return false;
+    if (w.polling_since == 0) w.polling_since = now;
+    if (now - w.polling_since >= polling_ns && now - w.last_find >= polling_ns) return false;
+    for (int i = 0; i < 8; ++i) base::cpu_relax();   // leave the owners their cache lines
+    return true;
+}
+
+// take tries the round's candidates. The Ps that were taken are handed on, but for one that the caller shall run.
+held_p monitor_round::take() noexcept {
+    M* computes[most_candidates] = {};   // retake_ps forgets those that it can't have
+    for (unsigned i = 0; i < count; ++i) {
+        retake_candidate& c = candidates[i];
+        if (c.as != retake::taken_computing) continue;
+        const G* g = c.m->curg.load(std::memory_order_relaxed);
+        s.limit.begin(c.m, g ? g->kind.load(std::memory_order_relaxed) : 0);   // before the owner can end it
+        computes[i] = c.m;
+    }
+    retake_ps(s, candidates, count);
+    held_p mine;
+    for (unsigned i = 0; i < count; ++i) {
+        retake_candidate& c = candidates[i];
+        if (!c.taken) {
+            if (computes[i]) put_global(s, s.limit.end(computes[i], s.procs.wanted()));
+            continue;
+        }
+        s.monitor.notes.last_find = now;
+        P& p = *c.taken;
+        if (c.as == retake::taken_slice || c.as == retake::taken_computing) {
+            say_whether_spent_are_due(p);
+            end_slice(s, &p);
+        }
+        const bool work = p.runq.owner_sees_work() || p.timers.first() <= now ||
+                          !s.globq.empty();
+        if (c.as == retake::taken_slice) {
+            // It may have left the call in which it was seen.
+            (c.call % 2 != 0 ? s.count.handoffs_sysmon : s.count.handoffs_computing).add();
+        } else if (c.as == retake::taken_call) {
+            s.count.handoffs_sysmon.add();
+            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);   // those that follow need not wait for its end
+            if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
+        } else if (c.as == retake::taken_unguarded) {
+            s.count.handoffs_unguarded.add();
+            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);
+            if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.section_seen;
+        } else {
+            s.count.handoffs_computing.add();
+            s.limit.found(c.m);
+        }
+        p.watch.m = nullptr;
+        if (work && !mine) mine = std::move(c.taken);
+        else handoffp(s, std::move(c.taken));
+    }
+    return mine;
+}
+
+}  // namespace handoff::detail
