@@ -75,6 +75,37 @@ mutation(
     "yield.pairs_do_not_starve_others:*channel_lives.play_ping_pong_beside_a_hog*",
 )
 
+# ---- States --------------------------------------------------------------------------------------------------------
+
+mutation(
+    "words_are_left_unchecked",
+    "src/sched/retake_word.hpp",
+    "        if (!is_without_p(now)) [[unlikely]] bad_step(now, to);\n",
+    "        (void)now;\n",
+    "retake_word.steps_check_what_they_leave",
+)
+mutation(
+    "questions_to_yield_are_withdrawn",
+    "src/sched/retake_word.hpp",
+    "        retake question = retake::asked;\n",
+    "        retake question = seen() == retake::asked_to_yield ? retake::asked_to_yield : retake::asked;\n",
+    "retake_word.asked_to_yield_stays_until_somebody_answers_who_can_give_way",
+)
+mutation(
+    "ended_goroutines_are_freed_twice",
+    "src/sched/join_word.hpp",
+    "        if (now == ended) word_.compare_exchange_strong(now, detached, std::memory_order_acq_rel, std::memory_order_acquire);\n",
+    "",
+    "join_word.says_who_frees",
+)
+mutation(
+    "goroutines_begin_unchecked",
+    "src/sched/g_state.hpp",
+    "        if (now != from) [[unlikely]] bad_step(now, from, to);\n",
+    "        (void)now, (void)from;\n",
+    "transition.of_a_goroutine_checks_the_state_that_it_leaves",
+)
+
 # ---- Wake-ups, idle processors and threads -------------------------------------------------------------------------
 
 mutation(
@@ -327,7 +358,7 @@ mutation(
 mutation(
     "exitsyscall_does_not_look",
     "src/goroutine/syscall.cpp",
-    "        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);",
+    "        if (!m->taken.is_none()) [[unlikely]] return exit_slow(m);",
     "",
     "without_a_processor.*",
 )
@@ -432,8 +463,8 @@ mutation(
 mutation(
     "calls_settle_as_they_end",
     "src/goroutine/syscall.cpp",
-    "learn_from_handoff(m, g);\n    m->taken.store(retake::away, std::memory_order_relaxed);\n",
-    "learn_from_handoff(m, g);\n    m->taken.store(retake::away, std::memory_order_relaxed);\n    leave(enter(m));\n",
+    "learn_from_handoff(m, g);\n    m->taken.go_on_without();\n",
+    "learn_from_handoff(m, g);\n    m->taken.go_on_without();\n    leave(enter(m));\n",
     "without_a_processor.*",
 )
 mutation(
@@ -454,8 +485,8 @@ mutation(
 mutation(
     "away_is_never_left",
     "src/sched/section.cpp",
-    "    m->taken.store(retake::none, std::memory_order_release);\n    m = regain",
-    "    if (how != retake::away) m->taken.store(retake::none, std::memory_order_release);\n    m = regain",
+    "    m->taken.settle();\n    m = regain",
+    "    if (how != retake::away) m->taken.settle();\n    m = regain",
     "without_a_processor.*:entering.*",
 )
 mutation(
@@ -920,7 +951,7 @@ mutation(
 mutation(
     "plain_unlock_wakes_whoever_is_there",
     "src/sync/mutex.cpp",
-    "        if (first && first->kind == kind_mutex) waiting",
+    "        if (first && first->tag == tag_mutex) waiting",
     "        if (first) waiting",
     "*mutexes.that_are_gone_wake_nobody_else*",
 )
@@ -1623,7 +1654,7 @@ mutation(
     "        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*s.store, some[i]));\n",
     "        base::lock_guard still(s.lock);\n        at = s.store->visit(at < s.store->places() ? at : 0, [](const G&) {});\n"
     "        std::array<seen, 64> none;\n        s.store->for_each([&](const G& g) {\n"
-    "            const g_state state = g.state.load(std::memory_order_relaxed);\n"
+    "            const g_state state = g.state.seen();\n"
     "            if (state == g_state::idle || state == g_state::dead) return;\n            none[0] = look_at(g, state);\n"
     "            all.goroutines.push_back(with_name(*s.store, none[0]));\n        });\n        break;\n",
     "inspection_of_counts.snapshots_let_others_on",

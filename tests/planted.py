@@ -112,7 +112,7 @@ unchecked(
 unchecked(
     "held_mutexes_are_watched_until_the_first_start",
     "src/sched/schedule.cpp",
-    "    p->handoff = handoff_kind::watched;\n",
+    "    p->handoff = handoff_cause::watched;\n",
     "",
     "without_a_switch",
 )

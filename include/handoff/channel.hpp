@@ -180,12 +180,12 @@ public:
 
     // send waits until the value is in the channel, or with a receiver. Throws channel_closed if the channel is closed
     // before the call or during the wait; the value is destroyed then.
-    void send(T value) const { send_slow(std::move(value), nullptr); }
-    void send(T value, const std::stop_token& stop) const { send_slow(std::move(value), &stop); }
+    void send(T value) const { send_impl(std::move(value), nullptr); }
+    void send(T value, const std::stop_token& stop) const { send_impl(std::move(value), &stop); }
 
     // recv waits for a value. It returns empty once the channel is closed and drained.
-    std::optional<T> recv() const { return recv_slow(nullptr); }
-    std::optional<T> recv(const std::stop_token& stop) const { return recv_slow(&stop); }
+    std::optional<T> recv() const { return recv_impl(nullptr); }
+    std::optional<T> recv(const std::stop_token& stop) const { return recv_impl(&stop); }
 
     // try_send sends if it need not wait. Otherwise it returns false, with `value` as it was. (A value whose move may throw
     // is moved to a box first, and assigned back if it can be.) Throws channel_closed.
@@ -270,7 +270,7 @@ public:
 private:
     friend detail::channel_access;
 
-    void send_slow(T&& value, const std::stop_token* stop) const {
+    void send_impl(T&& value, const std::stop_token* stop) const {
         if constexpr (!detail::boxed<T>)
             if (c_ && c_->try_push_fast(value)) return;
         detail::value_slot<T> slot;
@@ -316,7 +316,7 @@ private:
         }
     }
 
-    std::optional<T> recv_slow(const std::stop_token* stop) const {
+    std::optional<T> recv_impl(const std::stop_token* stop) const {
         detail::value_slot<T> slot;
         if (c_ && c_->try_pop_fast(slot)) return slot.take();
         if (detail::channel_recv(c_, slot.bytes, detail::no_deadline, stop) == detail::channel_result::done) return slot.take();

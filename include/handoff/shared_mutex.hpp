@@ -85,7 +85,7 @@ private:
     // unit in which readers are counted: those that hold it, and those that counted themselves while writer or parked was
     // set and have not taken that back yet.
     static constexpr std::uint32_t writer = 1, parked = 2, reader = 4;
-    static constexpr std::uint32_t exclusive = 3, shared = 4;   // kinds of waiters in the parking lot: no other lock's
+    static constexpr std::uint32_t exclusive = 3, shared = 4;   // tags of waiters in the parking lot: no other lock's
 
     // `free` is the value that the word must have: 0, or (while the fast paths are closed) one that it never has.
     bool take(std::uint32_t free) noexcept {
@@ -93,7 +93,7 @@ private:
         return word_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
     }
 
-    HANDOFF_API bool lock_slow(std::uint32_t kind, std::int64_t deadline);
+    HANDOFF_API bool lock_slow(std::uint32_t tag, std::int64_t deadline);
     HANDOFF_API void lock_shared_slow();
     HANDOFF_API void unlock_slow() noexcept;
     HANDOFF_API static void unlock_shared_slow(shared_mutex* m, std::uint32_t before) noexcept;

@@ -25,7 +25,7 @@ mutex_check::goroutine seen(const G* g) noexcept { return {g, g->id.load(std::me
 
 void tell_left(const mutex_check::table* t, const G* g) noexcept {
     const mutex_check::goroutine who = seen(g);
-    const bool parks = g->state.load(std::memory_order_relaxed) == g_state::waiting;
+    const bool parks = g->state.seen() == g_state::waiting;
     const bool tied = g->locked.load(std::memory_order_relaxed);
     t->leave(&who, parks && !tied ? name_of(g->reason.load(std::memory_order_relaxed)) : nullptr);
 }

@@ -18,7 +18,7 @@ namespace {
 
 bool in_call(const M* m) noexcept { return m->call.load(std::memory_order_relaxed) % 2 != 0; }
 
-bool lost_p(const M* m) noexcept { return is_without_p(m->taken.load(std::memory_order_relaxed)); }
+bool lost_p(const M* m) noexcept { return is_without_p(m->taken.seen()); }
 
 // What a snapshot copies of a goroutine while it has the lock. No memory is asked for there.
 struct seen {
@@ -106,7 +106,7 @@ scheduler_snapshot snapshot_of(sched& s) {
             base::lock_guard hold(s.idle.lock);
             if (at >= s.store->places()) break;
             at = s.store->visit(at, [&](const G& g) {
-                const g_state state = g.state.load(std::memory_order_relaxed);
+                const g_state state = g.state.seen();
                 if (state != g_state::idle && state != g_state::dead) some[n++] = look_at(g, state);
             });
         }

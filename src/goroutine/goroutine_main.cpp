@@ -55,23 +55,21 @@ M* enter_to_end(G* g) noexcept {
     return m;
 }
 
-bool has_p(const M* m) noexcept { return !is_without_p(m->taken.load(std::memory_order_relaxed)); }
+bool has_p(const M* m) noexcept { return !is_without_p(m->taken.seen()); }
 
 // end_goroutine publishes the end of g, the current goroutine, and frees it if nobody needs it any more. Called in
 // user code, returns in a runtime section, with a P or without.
 M* end_goroutine(G* g) noexcept {
-    // acquire: with release() by the handle, which was its last access.
-    bool ours = g->join_word.load(std::memory_order_acquire) == join_detached;
+    bool ours = g->join_word.is_detached();
     if (ours) drop_own_outcome(g);
     M* m = enter_to_end(g);
     const bool tied = untie(m, g);
-    g->transition(g_state::running, g_state::dead);
+    g->state.end();
     if (!ours) {
-        // release: the result for the joiner, who may free g at once; acquire: the waiter, or the handle's last access.
-        const std::uintptr_t word = g->join_word.exchange(join_ended, std::memory_order_acq_rel);
-        if (word == join_detached) {
+        const std::uintptr_t was = g->join_word.end();
+        if (was == join_word::detached) {
             // Dropped just now, so g is ours again; its outcome is destroyed as a goroutine's code.
-            g->transition(g_state::dead, g_state::running);
+            g->state.revive();
             if (tied) {
                 g->lock_depth = 1;
                 g->locked.store(true, std::memory_order_relaxed);
@@ -82,10 +80,10 @@ M* end_goroutine(G* g) noexcept {
             drop_own_outcome(g);
             m = enter(current_m());
             untie(m, g);
-            g->transition(g_state::running, g_state::dead);
+            g->state.end();
             ours = true;
-        } else if (word != join_running) {
-            wake_joiner(has_p(m) ? m : nullptr, word);
+        } else if (join_waiter* w = join_word::waiter_in(was)) {
+            wake_joiner(has_p(m) ? m : nullptr, *w);
         }
     }
     if (!has_p(m)) [[unlikely]] {

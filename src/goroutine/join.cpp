@@ -30,11 +30,10 @@ void report_unhandled(G* g, g_store& store) noexcept {
 
 }  // namespace
 
-void wake_joiner(M* m, std::uintptr_t word) noexcept {
-    auto* j = reinterpret_cast<join_waiter*>(word);
+void wake_joiner(M* m, join_waiter& j) noexcept {
     wake_list won;
     // If it has given up it is on its way to take its pointer back, and waits until we have done with it.
-    if (!won.claim(j->w, wait_end::woken)) j->forgotten.store(true, std::memory_order_release);
+    if (!won.claim(j.w, wait_end::woken)) j.forgotten.store(true, std::memory_order_release);
     won.wake(m);
 }
 
@@ -44,8 +43,7 @@ void drop_outcome(G* g, g_store& store) noexcept {
 }
 
 bool ended(const G* g) noexcept {
-    const std::uintptr_t word = g->join_word.load(std::memory_order_acquire);
-    return word == join_ended || word == join_orphaned;
+    return g->join_word.has_ended();
 }
 
 goroutine_id id_of(const G* g) noexcept { return g->id.load(std::memory_order_relaxed); }
@@ -72,18 +70,14 @@ bool join(G* g, std::int64_t deadline) {
     if (!m && in_forked_child()) throw usage_error("handoff: a forked child can only exec; join would never return");
     m = enter_current();
     join_waiter j(m);
-    std::uintptr_t word = join_running;
-    // release: the waiter; acquire, on failure: the result. Partner: the exchange in end_goroutine.
-    if (!g->join_word.compare_exchange_strong(word, reinterpret_cast<std::uintptr_t>(&j), std::memory_order_acq_rel,
-                                              std::memory_order_acquire)) {
+    if (!g->join_word.wait_with(j)) {
         leave_current(m);
         return true;   // ended meanwhile
     }
     const wait_end end = wait_armed(m, j.w, wait_reason::join, nullptr, limits);
     bool is_over = end == wait_end::woken;
     if (!is_over) {
-        word = reinterpret_cast<std::uintptr_t>(&j);
-        is_over = !g->join_word.compare_exchange_strong(word, join_running, std::memory_order_acq_rel, std::memory_order_acquire);
+        is_over = !g->join_word.give_up(j);
         // It ended just now, and has our pointer: a matter of instructions.
         os::backoff a_moment;
         while (is_over && !j.forgotten.load(std::memory_order_acquire)) a_moment.pause();
@@ -94,14 +88,9 @@ bool join(G* g, std::int64_t deadline) {
 }
 
 void release(G* g) noexcept {
-    std::uintptr_t word = join_running;
-    // release: our last access; with end_goroutine's acquire.
-    if (g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire))
-        return;
-    // Ended. From here on the runtime, if it is still there, waits until g is free.
-    if (word == join_ended)
-        g->join_word.compare_exchange_strong(word, join_detached, std::memory_order_acq_rel, std::memory_order_acquire);
-    if (word == join_orphaned) {
+    const join_word::release how = g->join_word.drop_handle();
+    if (how == join_word::release::goroutine_frees) return;
+    if (how == join_word::release::handle_frees_store) {
         g_store* left = g->store;
         drop_outcome(g, *left);
         if (left->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete left;

@@ -8,9 +8,8 @@
 
 namespace handoff::detail {
 
-// wake_joiner is the last that a goroutine's end does with who waits for it; `word`: what G::join_word was. m: the calling M if
-// it has a P, else null.
-void wake_joiner(M* m, std::uintptr_t word) noexcept;
+// wake_joiner is the last that a goroutine's end does with who waits for it. m: the calling M if it has a P, else null.
+void wake_joiner(M* m, join_waiter& j) noexcept;
 
 // drop_outcome destroys the result of g, or reports its exception, which nobody will see.
 void drop_outcome(G* g, g_store& store) noexcept;

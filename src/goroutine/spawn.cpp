@@ -62,13 +62,13 @@ inline std::uint64_t kind_of(const task_ops& ops, std::uintptr_t asked, const vo
     const std::uintptr_t asked_kind = o ? o->kind : 0;
     g->s = s;
     g->ops = &ops;
+    g->join_word.begin(true);
     // Relaxed: the G is nobody else's before it is queued; a snapshot may see a mixture.
-    g->join_word.store(join_running, std::memory_order_relaxed);
     g->site.store(site.where.file ? site.where.file : site.caller, std::memory_order_relaxed);
     g->site_line.store(site.where.line, std::memory_order_relaxed);
     g->kind.store(kind_of(ops, asked_kind, g->site.load(std::memory_order_relaxed), site.where.line), std::memory_order_relaxed);
     g->has_result = g->let_through = false;
-    g->transition(g_state::idle, g_state::runnable);
+    g->state.launch();
 }
 
 std::uint32_t checked_stack_pages(std::size_t bytes) {
@@ -151,7 +151,7 @@ inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options*
     G* g = prepare_here(m->s, p, o);
     move_in(g, ops, task);
     fill(g, m->s, ops, site, o);
-    if (detached) g->join_word.store(join_detached, std::memory_order_relaxed);
+    if (detached) g->join_word.begin(false);
     launch_here(m, p, g);
     return g;
 }

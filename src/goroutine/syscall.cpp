@@ -85,13 +85,13 @@ inline void open_bracket(M* m, G* g) noexcept {
 // open_slowly: the bracket was opened, and `taken` is not none: the P went before, or just now (nobody but the owner leaves
 // these states); or it is to be given up for a moment, as the end of the call before did not.
 HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
-    const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS: what it has told us
+    const retake how = m->taken.learn();   
     // One call after the other without a P would keep this thread from those who wait for one.
     const bool gives_way = how == retake::asked_to_yield ||
                            (is_without_p(how) && m->s->idle.is_starved());
     if (how == retake::taken_computing) {
         slice_was_over(m, m->curg.load(std::memory_order_relaxed), how);
-        m->taken.store(retake::away, std::memory_order_relaxed);
+        m->taken.go_on_without();
     }
     if (!gives_way && how != retake::taken_unguarded) return;
     // What follows is done before the call.
@@ -101,7 +101,7 @@ HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
     leave_call(m);
     if (how == retake::taken_unguarded) {
         const M::unguarded_stay stay = m->unguarded;
-        m->taken.store(retake::away, std::memory_order_relaxed);
+        m->taken.go_on_without();
         say_unguarded(m, g, stay.since, stay.until, stay.call);
         m = current_m();
     }
@@ -116,7 +116,7 @@ HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
 
 // Hands the P off before a call. In the bracket, call already odd.
 void hand_off_before_call(M* m, bool predicted) noexcept {
-    const retake before = m->taken.load(std::memory_order_relaxed);
+    const retake before = m->taken.seen();
     if (is_without_p(before)) return open_slowly(m);
     // Threads without a P start what would run on it; if that is not enough, the monitor takes it.
     if (predicted && can_wait_for_workers(*m->s, m->p.load(std::memory_order_relaxed))) {
@@ -125,8 +125,8 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     }
     // seq_cst: enough for both variants of the protocol, and nothing beside what follows.
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
-    retake how = m->taken.load(std::memory_order_seq_cst);
-    if (how != retake::none) how = answer_retake(m);
+    retake how = m->taken.seen_in_order();
+    if (how != retake::none) how = m->taken.answer();
     if (how >= retake::simulated) {   // never; or gone already
         m->section.store(one_more(m->section), std::memory_order_release);
         if (how != retake::simulated) open_slowly(m);
@@ -136,11 +136,11 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     P* p = m->p.load(std::memory_order_relaxed);
     m->call_predicted = predicted;
     m->put_on_before = p->put_on();
-    p->handoff = handoff_kind::immediate;
+    p->handoff = handoff_cause::immediate;
     p->handoff_began = os::nanotime();
     s->count.handoffs_immediate.add();
     held_p given = held_p::off_its_thread(*p);
-    m->taken.store(retake::given, std::memory_order_relaxed);   // M::p stays, as the old one to come back to
+    m->taken.give();   // M::p stays, as the old one to come back to
     handoffp(*s, std::move(given));
     if (predicted) {   // not before: the handoff itself may wait for a lock
         m->sleeps_before = os::voluntary_switches();
@@ -165,7 +165,7 @@ void back_without(M* m, G* g, retake how) noexcept {
     slice_was_over(m, g, how);
     if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
     else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
-    m->taken.store(retake::away, std::memory_order_relaxed);
+    m->taken.go_on_without();
     os::set_errno(e);
 }
 
@@ -173,11 +173,7 @@ void back_without(M* m, G* g, retake how) noexcept {
 // stays on its thread, too, and leaves the question for its next call, or entry of the library.
 HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
-    retake how = m->taken.load(std::memory_order_acquire);
-    // As in answer_retake; no section is needed, since nothing is touched.
-    while (how == retake::asked &&
-           !m->taken.compare_exchange_weak(how, retake::none, std::memory_order_acq_rel, std::memory_order_acquire)) {
-    }
+    const retake how = m->taken.answer_asked();   // no section is needed, since nothing is touched
     if (is_without_p(how)) return back_without(m, g, how);
     count_call(m);
     if (g->predict != 0) --g->predict;
@@ -226,7 +222,7 @@ HANDOFF_OPAQUE void entersyscall() noexcept {
     }
     open_bracket(m, g);
     if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);
-    else if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] open_slowly(m);
+    else if (!m->taken.is_none()) [[unlikely]] open_slowly(m);
 }
 
 HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
@@ -240,7 +236,7 @@ HANDOFF_OPAQUE void entersyscall(handoff_policy policy) noexcept {
     }
     open_bracket(m, g);
     if (policy == handoff_policy::immediate) hand_off_before_call(m, false);
-    else if (m->taken.load(std::memory_order_relaxed) != retake::none) open_slowly(m);
+    else if (!m->taken.is_none()) open_slowly(m);
 }
 
 void entersyscallblock() noexcept { entersyscall(handoff_policy::immediate); }
@@ -256,10 +252,10 @@ HANDOFF_OPAQUE void exitsyscall() noexcept {
     if (os::membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->call.store(even, std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
-        if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return exit_slow(m);
+        if (!m->taken.is_none()) [[unlikely]] return exit_slow(m);
     } else {
         m->call.exchange(even, std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS and load
-        if (m->taken.load(std::memory_order_seq_cst) != retake::none) return exit_slow(m);
+        if (m->taken.seen_in_order() != retake::none) return exit_slow(m);
     }
     m->calls.show(with_this);   // count_call
     g->syscall_depth = 0;

@@ -19,7 +19,7 @@ namespace {
 // take a P that others need for computing. In a section, which it leaves if so.
 bool yields_nothing(detail::M* m) noexcept {
     using namespace detail;
-    const retake how = m->taken.load(std::memory_order_relaxed);
+    const retake how = m->taken.seen();
     if (!is_without_p(how) || how == retake::taken_computing || m->s->idle.is_starved()) return false;
     const long sleeps = os::voluntary_switches();
     if (std::exchange(m->sleeps_at_yield, sleeps) == sleeps) return false;

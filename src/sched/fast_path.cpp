@@ -37,7 +37,7 @@ void open_fast_paths() noexcept {
 // Of a simulation it may be preempted there, and of another runtime it gives way if it was asked to.
 void interleave_point_slow() noexcept {
     M* m = current_m();
-    if (!m || (!m->s->sim && m->taken.load(std::memory_order_relaxed) != retake::asked_to_yield)) return;
+    if (!m || (!m->s->sim && m->taken.seen() != retake::asked_to_yield)) return;
     leave(enter(m));
 }
 

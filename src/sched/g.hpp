@@ -4,6 +4,8 @@
 #include "base/atomic.hpp"
 #include "base/check.hpp"
 #include "context/stack.hpp"
+#include "sched/g_state.hpp"
+#include "sched/join_word.hpp"
 
 #include <handoff/detail/task.hpp>
 #include <handoff/options.hpp>
@@ -19,12 +21,6 @@ struct cancel_scope;
 struct local_values;
 struct sched;
 class g_store;
-
-// idle: in a free list. runnable: in exactly one run queue. running: on an M (inside a call too: M::call says so).
-// waiting: in the hands of what it waits for. dead: ended, and a handle still holds its result.
-enum class g_state : std::uint8_t { idle, runnable, running, waiting, dead };
-
-const char* name_of(g_state s) noexcept;
 
 // What a goroutine waits for; also the text in reports.
 enum class wait_reason : std::uint8_t {
@@ -48,17 +44,6 @@ struct deep_stack {
     bool guards(const void* address) const noexcept { return address >= guard_lo && address < guard_hi; }
 };
 
-// G::join_word says who still needs the G:
-//   0            runs; a handle exists, nobody waits
-//   a pointer    runs; that join_waiter (goroutine/join.cpp) waits
-//   detached     runs; no handle: the end of the goroutine frees the G
-//   ended        ended; the handle's release frees the G
-//   orphaned     ended, and so did its runtime: the handle's release frees the store, if it is the last
-// 0 -> pointer, detached or ended; pointer -> ended, or 0 if it gives up; ended -> orphaned or, by the handle as it frees the G, detached.
-// Whoever leaves the word
-// stores with release, whoever then frees or reads the result loads with acquire.
-inline constexpr std::uintptr_t join_running = 0, join_detached = 1, join_ended = 2, join_orphaned = 3;
-
 struct alignas(16) G {
     // Owner: the M that runs it; else whoever took it out of a queue.
     context::execution exec;
@@ -67,13 +52,13 @@ struct alignas(16) G {
     g_store* store = nullptr;                // that it is part of; constant while its chunk does not rest (g_store.hpp)
     const task_ops* ops = nullptr;
     sched* s = nullptr;                      // constant while not idle
-    base::atomic<std::uintptr_t> join_word{join_running};
+    detail::join_word join_word;
     std::exception_ptr exception;            // written before `ended`, read after
     cancel_scope* scope = nullptr;           // if it belongs to a task group; wait/cancel.hpp
     local_values* locals = nullptr;          // of its goroutine_local variables
 
     // Relaxed: written by the owner, read by snapshots, which want a value and no order.
-    base::atomic<g_state> state{g_state::idle};
+    g_state_word state;
     base::atomic<wait_reason> reason{wait_reason::none};
     base::atomic<const void*> waits_on{nullptr};   // the object, while it waits; only to be shown
     base::atomic<bool> locked{false};        // it is tied(): M::locked_g points back
@@ -96,15 +81,6 @@ struct alignas(16) G {
     const deep_stack* deep = nullptr;        // owner only; thread_stack.cpp
     std::uint32_t chunk = 0;                 // that it is part of, as `store`
     alignas(16) std::byte storage[task_inline_size];
-
-    // transition moves the goroutine from one state to another; anything else than `from` there is a broken
-    // invariant. Owner only.
-    void transition(g_state from, g_state to) noexcept {
-        const g_state now = state.load(std::memory_order_relaxed);
-        if (now != from) [[unlikely]] bad_transition(now, from, to);
-        state.store(to, std::memory_order_relaxed);
-    }
-    [[noreturn, gnu::cold]] void bad_transition(g_state now, g_state from, g_state to) const noexcept;
 
     bool fresh() const noexcept { return stk == nullptr; }
 

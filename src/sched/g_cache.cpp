@@ -34,7 +34,7 @@ void free_g_late(sched& s, G* g) noexcept {
 void give_g(sched& s, G* g) noexcept {
     g->stk = nullptr;
     g->next = nullptr;
-    g->transition(g_state::dead, g_state::idle);
+    g->state.free();
     s.store->give(g);
 }
 

@@ -27,7 +27,7 @@ inline G* new_g(sched& s, P& p) {
 inline void free_g(sched& s, P& p, G* g) noexcept {
     if (g->named) [[unlikely]] s.store->name(g, {});
     g->stk = nullptr;
-    g->transition(g_state::dead, g_state::idle);
+    g->state.free();
     g->next = p.free_gs;
     p.free_gs = g;
     if (++p.free_g_count > most_free_gs) [[unlikely]] spill_gs(s, p);

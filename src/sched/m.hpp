@@ -8,6 +8,7 @@
 #include "os/thread.hpp"
 #include "sched/g.hpp"
 #include "sched/held_p.hpp"
+#include "sched/retake_word.hpp"
 
 #include <handoff/detail/spin_lock.hpp>
 
@@ -20,23 +21,6 @@ namespace handoff::detail {
 
 struct P;
 struct timer;
-
-// Values of M::taken. From `taken_call` on the M has no P; the value says how it lost it.
-enum class retake : std::uint32_t {
-    none,
-    asked,
-    asked_to_yield,    // as asked, but it stays until it is answered, and who answers it lets the others run
-    simulated,         // for good: a simulation wants to hear of each entry (sim/simulator.hpp); nobody takes its P
-    taken_call,        // by the monitor, out of a guarded call
-    taken_slice,       // by the monitor, since its goroutine's time slice was over
-    taken_unguarded,   // by the monitor, out of an unguarded one
-    taken_computing,   // by the monitor, from user code that computes
-    given,             // by the M itself, before a call that will block
-    away,              // in one of these ways, and what was to be said of it has been: the goroutine is back from its call, and
-                       // goes on without a P until it enters the library (goroutine/syscall.cpp)
-};
-
-constexpr bool is_without_p(retake r) noexcept { return r >= retake::taken_call; }
 
 // What runs on an M's thread when it has been idle.
 enum class m_role : std::uint8_t { worker, monitor };
@@ -53,7 +37,7 @@ struct alignas(64) M : context::switcher {
 
     // The runtime section; see above. This line is the M's alone but for the monitor's rare looks.
     base::atomic<std::uint32_t> section{1};
-    base::atomic<retake> taken{retake::none};
+    retake_word taken;
     base::atomic<std::uint32_t> call{0};
     base::atomic<P*> p{nullptr};           // valid while `taken` is none or asked; owner writes, monitor reads
     base::atomic<G*> curg{nullptr};        // owner writes, snapshots read
@@ -91,8 +75,8 @@ struct alignas(64) M : context::switcher {
     } orders;
 
     // wake_as gives orders to an M that was taken from the idle ones. Without a P or a part it looks again what to do.
-    void wake_as(m_role role, held_p p, bool spins) noexcept {
-        orders.p = std::move(p);
+    void wake_as(m_role role, held_p with, bool spins) noexcept {
+        orders.p = std::move(with);
         spinning = spins;
         orders.role = role;
         park.wake();

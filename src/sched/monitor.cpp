@@ -117,6 +117,18 @@ void monitor::do_chores(std::int64_t now) noexcept {
     put_global(s, s.limit.judge(now, procs, activities));
 }
 
+// next_stall_report is when to tell of a standstill, if there is one; `deep`: the monitor has nothing else to do. Under the
+// scheduler's lock.
+std::int64_t monitor::next_stall_report(bool deep, std::int64_t now) noexcept {
+    if (!deep || s.opts.deadlock_after.count() == 0 || !all_wait()) {
+        notes.stalled_since = 0;
+        notes.stall_reported = false;
+    } else if (notes.stalled_since == 0) {
+        notes.stalled_since = now;
+    }
+    return notes.stalled_since != 0 && !notes.stall_reported ? notes.stalled_since + s.opts.deadlock_after.count() : os::never;
+}
+
 // sleep ends a round: chores, then the pause, or a deep sleep if all is idle. A P whose timers are due while
 // nobody else waits for them comes back in `due`. False: the runtime stops.
 bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexcept {
@@ -156,10 +168,7 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
             notes.join_pause *= 2;
         }
         if (s.debug.schedtrace.count() != 0) until = std::min(until, notes.next_trace);
-        if (!deep || s.opts.deadlock_after.count() == 0 || !all_wait()) notes.stalled_since = 0, notes.stall_reported = false;
-        else if (notes.stalled_since == 0) notes.stalled_since = now;
-        if (notes.stalled_since != 0 && !notes.stall_reported)
-            until = std::min(until, notes.stalled_since + s.opts.deadlock_after.count());
+        until = std::min(until, next_stall_report(deep, now));
         s.idle.monitor_deep = deep;
         s.idle.monitor_until = until;
     }

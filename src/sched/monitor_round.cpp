@@ -60,9 +60,8 @@ void monitor_round::expect_answer(P& p) noexcept {
 // ask asks the goroutine that m runs on p to yield, where it next enters the library.
 void monitor_round::ask(P& p, M* m) noexcept {
     expect_answer(p);
-    retake none = retake::none;
-    // seq_cst: as in retake_ps, which may follow in a later round.
-    m->taken.compare_exchange_strong(none, retake::asked_to_yield, std::memory_order_seq_cst);
+    retake found;
+    m->taken.ask(retake::asked_to_yield, found);   // retake_ps may follow in a later round
 }
 
 void monitor_round::look_at(P& p) noexcept {
@@ -264,11 +263,11 @@ held_p monitor_round::take() noexcept {
         } else if (c.as == retake::taken_call) {
             s.count.handoffs_sysmon.add();
             s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);   // those that follow need not wait for its end
-            if (work) p.handoff = handoff_kind::sysmon, p.handoff_began = p.watch.call_began;
+            if (work) p.handoff = handoff_cause::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
             s.count.handoffs_unguarded.add();
             s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);
-            if (work) p.handoff = handoff_kind::unguarded, p.handoff_began = p.watch.section_seen;
+            if (work) p.handoff = handoff_cause::unguarded, p.handoff_began = p.watch.section_seen;
         } else {
             s.count.handoffs_computing.add();
             s.limit.found(c.m);

@@ -1,5 +1,8 @@
 // Names of states, and what is said when a state is not the expected one.
+#include "base/check.hpp"
 #include "sched/sched.hpp"
+
+#include <cstddef>
 
 namespace handoff::detail {
 
@@ -46,8 +49,29 @@ const char* name_of(wait_reason r) noexcept {
     return "?";
 }
 
-void G::bad_transition(g_state now, g_state from, g_state to) const noexcept {
-    base::fatal("goroutine %llu is %s, not %s, on its way to %s", static_cast<unsigned long long>(id.load(std::memory_order_relaxed)),
+const char* name_of(retake r) noexcept {
+    switch (r) {
+        case retake::none: return "none";
+        case retake::asked: return "asked";
+        case retake::asked_to_yield: return "asked to yield";
+        case retake::simulated: return "simulated";
+        case retake::taken_call: return "taken in a call";
+        case retake::taken_slice: return "taken at the end of a slice";
+        case retake::taken_unguarded: return "taken in an unguarded call";
+        case retake::taken_computing: return "taken from a computation";
+        case retake::given: return "given";
+        case retake::away: return "away";
+    }
+    return "?";
+}
+
+void retake_word::bad_step(retake now, retake to) noexcept {
+    base::fatal("a thread's retake word is %s, which is not left for %s", name_of(now), name_of(to));
+}
+
+void g_state_word::bad_step(g_state now, g_state from, g_state to) const noexcept {
+    const auto* g = reinterpret_cast<const G*>(reinterpret_cast<const char*>(this) - offsetof(G, state));
+    base::fatal("goroutine %llu is %s, not %s, on its way to %s", static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)),
                 name_of(now), name_of(from), name_of(to));
 }
 

@@ -36,7 +36,7 @@ struct owned_histogram {
 };
 
 // watched: none, but whoever watches held mutexes is told of each goroutine that starts (debug/held_mutexes.hpp).
-enum class handoff_kind : std::uint8_t { none, sysmon, immediate, unguarded, watched };
+enum class handoff_cause : std::uint8_t { none, sysmon, immediate, unguarded, watched };
 
 using pidle_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
@@ -73,7 +73,7 @@ struct alignas(64) P {
 
     // When the call began on whose account the P changed hands; the next goroutine to run records the time since.
     std::int64_t handoff_began = 0;
-    handoff_kind handoff = handoff_kind::none;
+    handoff_cause handoff = handoff_cause::none;
 
     run_queue runq;        // its own rules
     timer_heap timers;     // its own lock

@@ -188,14 +188,13 @@ void drain_and_stop(sched& s) noexcept {
     stop_threads(s);
     // Handles that are left keep the store, and must not come to us.
     s.store->for_each([&](G& g) {
-        std::uintptr_t word = join_ended;
-        if (g.state.load(std::memory_order_acquire) != g_state::dead) return;
+        if (g.state.seen(std::memory_order_acquire) != g_state::dead) return;
         s.store->owners.fetch_add(1, std::memory_order_relaxed);
-        if (g.join_word.compare_exchange_strong(word, join_orphaned, std::memory_order_acq_rel)) return;
+        if (g.join_word.orphan()) return;
         // Its handle is on the way to free it: it needs us for a moment.
         s.store->owners.fetch_sub(1, std::memory_order_relaxed);
         os::backoff a_moment;
-        while (g.state.load(std::memory_order_acquire) != g_state::idle) a_moment.pause();
+        while (g.state.seen(std::memory_order_acquire) != g_state::idle) a_moment.pause();
     });
     base::lock_guard last_user_has_left(s.idle.lock);
 }
@@ -239,7 +238,7 @@ void set_procs(sched& s, unsigned n) {
         const std::uint32_t before = s.procs.count();
         for (unsigned i = before; i < n; ++i) made.push_back(std::make_unique<P>(i));
         if (switches_are_watched())
-            for (auto& p : made) p->handoff = handoff_kind::watched;
+            for (auto& p : made) p->handoff = handoff_cause::watched;
         if (before == 0) made.front()->runq.set_alone();
         for (auto& p : made) {
             p->status.store(p_status::dead, std::memory_order_relaxed);

@@ -272,24 +272,24 @@ static G* find_runnable(M* m) noexcept {
 
 // note_rarely records how long p was without a goroutine, if it changed hands, and tells who watches held mutexes.
 static void note_rarely(M* m, P* p, const G* g) noexcept {
-    if (p->handoff != handoff_kind::watched) {
+    if (p->handoff != handoff_cause::watched) {
         const std::int64_t took = os::nanotime() - p->handoff_began;
-        (p->handoff == handoff_kind::sysmon      ? p->latency_sysmon
-         : p->handoff == handoff_kind::immediate ? p->latency_immediate
+        (p->handoff == handoff_cause::sysmon      ? p->latency_sysmon
+         : p->handoff == handoff_cause::immediate ? p->latency_immediate
                                                  : p->latency_unguarded)
             .record(took);
     }
-    p->handoff = handoff_kind::none;
+    p->handoff = handoff_cause::none;
     if (!switches_are_watched()) return;
     tell_switch(m, g);
-    p->handoff = handoff_kind::watched;
+    p->handoff = handoff_cause::watched;
 }
 
 // note_start: g is about to run on m.
 static inline void note_start(M* m, P* p, G* g) noexcept {
-    g->transition(g_state::runnable, g_state::running);
+    g->state.run();
     g->m.store(m, std::memory_order_relaxed);
-    if (p->handoff != handoff_kind::none) [[unlikely]] note_rarely(m, p, g);
+    if (p->handoff != handoff_cause::none) [[unlikely]] note_rarely(m, p, g);
 }
 
 // wait_as_one_too_many keeps the fresh g back, if it is likely to compute, and enough do. Not with a single P: that would stand idle
@@ -418,7 +418,7 @@ namespace {
 inline void begin_wait(M* m, G* g, wait_reason why) noexcept {
     g->reason.store(why, std::memory_order_relaxed);
     g->since.store(m->s->coarse_now.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    g->transition(g_state::running, g_state::waiting);
+    g->state.park();
 }
 
 }  // namespace
@@ -467,7 +467,7 @@ static inline M* yield_inline(M* m, bool spent) noexcept {
     }
     if (next || leaves) {
         G* g = m->curg.load(std::memory_order_relaxed);
-        g->transition(g_state::running, g_state::runnable);
+        g->state.give_way();
         m->commit = spent ? commit_spent : commit_yield;
         m->commit_g = g;
         m = switch_inline(m, g->exec, next, context::leaving::to_return);

@@ -29,7 +29,7 @@ void put_global(sched& s, g_queue all) noexcept HANDOFF_EXCLUDES(s.idle.lock);  
 // ready makes a waiting goroutine runnable. `m`: the calling thread's M in a runtime section, or null.
 void ready_outside(G* g) noexcept;
 inline void ready(M* m, G* g) noexcept {
-    g->transition(g_state::waiting, g_state::runnable);
+    g->state.ready();
     sched* s = g->s;
     P* p = m && m->s == s ? m->p.load(std::memory_order_relaxed) : nullptr;
     if (!p) [[unlikely]] return ready_outside(g);

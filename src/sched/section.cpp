@@ -63,7 +63,7 @@ M* regain(M* m, P* old, bool came_back) noexcept {
         }
     }
     G* g = m->curg.load(std::memory_order_relaxed);
-    g->transition(g_state::running, g_state::runnable);
+    g->state.give_way();
     m->came_back = came_back;
     m->commit = commit_exit;
     m->commit_g = g;
@@ -95,8 +95,8 @@ M* settle(M* m, retake how) noexcept {
     P* old = m->p.load(std::memory_order_relaxed);
     m->p.store(nullptr, std::memory_order_relaxed);
     // A late attempt of the retaker's finds us in a section: its barrier, or our exchange as we entered and the load of
-    // `taken` after it, are before this. release: with its CAS, for M::p, which it need not read then.
-    m->taken.store(retake::none, std::memory_order_release);
+    // `taken` after it, are before this.
+    m->taken.settle();
     m = regain(m, old, how == retake::away);
     if (how == retake::taken_unguarded) {
         leave(m);
@@ -107,16 +107,6 @@ M* settle(M* m, retake how) noexcept {
 }
 
 }  // namespace
-
-retake answer_retake(M* m) noexcept {
-    retake seen = m->taken.load(std::memory_order_acquire);
-    while (seen == retake::asked || seen == retake::asked_to_yield) {
-        // acq_rel: orders this section after the retaker's reads, and, on failure, after the retaker's writes to M.
-        if (m->taken.compare_exchange_weak(seen, retake::none, std::memory_order_acq_rel, std::memory_order_acquire))
-            return seen == retake::asked ? retake::none : seen;
-    }
-    return seen;   // none: the retaker has given up; simulated stays
-}
 
 HANDOFF_OPAQUE void suspend_call(M* m) noexcept {
     refuse_in_move();
@@ -130,7 +120,7 @@ HANDOFF_OPAQUE void suspend_call(M* m) noexcept {
 
 HANDOFF_OPAQUE M* enter_slow(M* m) noexcept {
     const int e = os::get_errno();
-    const retake how = answer_retake(m);
+    const retake how = m->taken.answer();
     if (how == retake::asked_to_yield) m = give_way(m);
     else if (how == retake::simulated) m->s->sim->point(m);
     else if (how != retake::none) m = settle(m, how);
@@ -151,7 +141,7 @@ bool regain_at_once(M* m, retake how) noexcept {
     if (s->idle.ps() == 0 || s->idle.is_starved()) return false;
     if (how == retake::taken_computing) {
         put_global(*s, s->limit.end(m, s->procs.wanted()));
-        m->taken.store(retake::away, std::memory_order_relaxed);
+        m->taken.go_on_without();
     }
     P* old = m->p.load(std::memory_order_relaxed);
     {
@@ -159,7 +149,7 @@ bool regain_at_once(M* m, retake how) noexcept {
         base::lock_guard hold(s->idle.lock);
         held_p p = take_idle_p(*s, old, wake);
         if (!p) return false;
-        m->taken.store(retake::none, std::memory_order_release);   // as in settle
+        m->taken.settle();   // as in settle
         if (how != retake::away) s->count.regains.add();
         else (&*p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
         put_on(m, std::move(p));
@@ -172,7 +162,7 @@ bool regain_at_once(M* m, retake how) noexcept {
 
 HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
     const int e = os::get_errno();
-    const retake how = answer_retake(m);
+    const retake how = m->taken.answer();
     bool has_p = true;
     // Relaxed: a hint for the monitor, which asked. It takes this P in user code, if nobody gives it up before.
     if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);
@@ -184,17 +174,17 @@ HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
 }
 
 M* still_without_slowly(M* m, bool& without) noexcept {
-    const retake how = m->taken.load(std::memory_order_acquire);   // with the retaker's CAS
+    const retake how = m->taken.learn();   // with the retaker's CAS
     without = is_without_p(how);
     if (how == retake::taken_computing) {
         slice_was_over(m, m->curg.load(std::memory_order_relaxed), how);
-        m->taken.store(retake::away, std::memory_order_relaxed);
+        m->taken.go_on_without();
     } else if (how == retake::taken_unguarded) {
         const M::unguarded_stay stay = m->unguarded;
-        m->taken.store(retake::away, std::memory_order_relaxed);
+        m->taken.go_on_without();
         say_unguarded(m, m->curg.load(std::memory_order_relaxed), stay.since, stay.until, stay.call);
         m = current_m();
-        without = is_without_p(m->taken.load(std::memory_order_relaxed));
+        without = is_without_p(m->taken.seen());
     }
     return m;
 }

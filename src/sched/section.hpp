@@ -47,7 +47,7 @@ namespace handoff::detail {
 M* still_without_slowly(M* m, bool& without) noexcept;
 
 inline M* still_without(M* m, bool& without) noexcept {
-    if (m->taken.load(std::memory_order_relaxed) != retake::none) [[unlikely]] return still_without_slowly(m, without);
+    if (!m->taken.is_none()) [[unlikely]] return still_without_slowly(m, without);
     without = false;   // the section that follows looks again
     return m;
 }
@@ -91,10 +91,10 @@ void suspend_call(M* m) noexcept;
     if (os::membarrier_in_use.load(std::memory_order_relaxed)) [[likely]] {
         m->section.store(one_more(m->section), std::memory_order_relaxed);   // partner: the retaker's membarrier
         base::compiler_fence();
-        return m->taken.load(std::memory_order_relaxed) == retake::none;
+        return m->taken.is_none();
     }
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);   // partner: the retaker's seq_cst CAS
-    return m->taken.load(std::memory_order_seq_cst) == retake::none;
+    return m->taken.seen_in_order() == retake::none;
 }
 
 inline M* enter(M* m) noexcept {
@@ -114,9 +114,6 @@ inline void leave(M* m) noexcept {
 }
 
 // ---- For the brackets (goroutine/syscall.cpp) ----
-
-// answer_retake resolves a `taken` that was not none: either the M keeps its P (none, asked_to_yield), or it is gone.
-retake answer_retake(M* m) noexcept;
 
 // slice_was_over: the P of g, m's goroutine, was taken; `how` says whether it was at the end of a slice (slice.cpp).
 void slice_was_over(M* m, G* g, retake how) noexcept;

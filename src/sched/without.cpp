@@ -79,7 +79,7 @@ void start_without(M* m, G* g, context::stack* st) noexcept {
     sched& s = *m->s;
     g->stk = st;
     g->exec = st->idle;
-    g->transition(g_state::runnable, g_state::running);
+    g->state.run();
     g->m.store(m, std::memory_order_relaxed);
     s.count.started_without.add();
     m->sleeps_at_start = os::voluntary_switches();
@@ -93,7 +93,7 @@ void start_without(M* m, G* g, context::stack* st) noexcept {
 void rest_without(M* m) noexcept {
     end_of_work(m);
     m->p.store(nullptr, std::memory_order_relaxed);
-    m->taken.store(retake::none, std::memory_order_release);
+    m->taken.settle();
 }
 
 bool can_wait_for_workers(sched& s, P* p) noexcept {

@@ -22,7 +22,7 @@ public:
 };
 
 bool lives(const G* g) noexcept {
-    const g_state s = g->state.load(std::memory_order_relaxed);
+    const g_state s = g->state.seen();
     return s != g_state::idle && s != g_state::dead;
 }
 
@@ -120,7 +120,7 @@ void simulator::next_victim() noexcept {
 
 // list_of is the list that g is parked in; null: none.
 std::vector<G*>* simulator::list_of(const G* g) noexcept {
-    if (g->state.load(std::memory_order_relaxed) != g_state::waiting) return nullptr;
+    if (g->state.seen() != g_state::waiting) return nullptr;
     const wait_reason why = g->reason.load(std::memory_order_relaxed);
     return why == wait_reason::settle ? &settling_ : why == wait_reason::turn ? &awaiting_ : nullptr;
 }
@@ -133,7 +133,7 @@ void simulator::step_of_ending() noexcept {
 // end_wait ends the wait that g is in, if it can be.
 bool simulator::end_wait(const G* g, bool of_locks_too) noexcept {
     cancel_scope* scope = g->scope;
-    if (!scope || g->state.load(std::memory_order_relaxed) != g_state::waiting) return false;
+    if (!scope || g->state.seen() != g_state::waiting) return false;
     wake_list won;
     {
         spin_guard hold(scope->lock);

@@ -81,7 +81,7 @@ void simulator::begin() {
     sched_ = std::move(made);
     m_->thread = ::pthread_self();
     m_->tid.store(os::this_tid(), std::memory_order_relaxed);
-    m_->taken.store(retake::simulated, std::memory_order_relaxed);
+    m_->taken.simulate();
     held_p p;
     {
         deferred_wake nobody;

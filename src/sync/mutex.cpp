@@ -20,7 +20,7 @@
 // that was wiped out was everybody's, and the next unlock need not be a plain one. Who is woken in vain tries again.
 //
 // The owner must not touch the mutex after its store, so `watching` is in static memory, shared by addresses. Who waits at
-// this address by then may do so for something else; waiters of mutexes are told by their kind.
+// this address by then may do so for something else; waiters of mutexes are told by their tag.
 //
 // `contended` ends this for a mutex, so that it costs one membarrier and not one for each wait. Only an owner sets it, for
 // only an owner stores plainly: no store can be under way then. It is never cleared, so who sees it need not watch.
@@ -53,7 +53,7 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t kind_mutex = 2;   // of nodes: no other's
+constexpr std::uint32_t tag_mutex = 2;   // of nodes: no other's
 constexpr std::uint32_t try_again = 0, handed = 1, look_again = 2;
 constexpr std::int64_t starving_after = 1'000'000;   // ns, as in Go
 constexpr int spin_rounds = 4, spin_pauses = 30;     // about a microsecond, as in Go
@@ -83,9 +83,9 @@ private:
 
 void detail::wake_watchers(const void* mutex) noexcept {
     with_parked(mutex, [](parked_waiters waiting, wake_list& won) {
-        // All at one address are of a kind: they wait for the same object, which lives as long as anyone does.
+        // All at one address have the same tag: they wait for the same object, which lives as long as anyone does.
         const parked_node* first = waiting.first();
-        if (first && first->kind == kind_mutex) waiting.release_all(look_again, won);
+        if (first && first->tag == tag_mutex) waiting.release_all(look_again, won);
     });
 }
 
@@ -100,7 +100,7 @@ bool mutex::lock_slow(std::int64_t deadline) {
     }
     park_request r{this, wait_reason::mutex};
     r.limits = {deadline, nullptr, false};
-    r.kind = kind_mutex;
+    r.tag = tag_mutex;
     watch watching;
     std::uint32_t mine = 0;   // `woken`, if that is us
     for (;;) {

@@ -37,7 +37,7 @@ bool shared_mutex::let_in(Waiting& waiting, Won& won, Round& round) noexcept {
     std::uint64_t readers = 0;
     // Those that are counted may leave meanwhile, but the last of them comes by the bucket.
     while (parked_node* n = waiting.first()) {
-        if (n->kind == exclusive) {
+        if (n->tag == exclusive) {
             if (word >= reader) break;
             if (!waiting.release(*n, 0, won)) continue;
             // Not a store: readers may count themselves meanwhile, and see `parked` or `writer` at each moment.
@@ -62,16 +62,16 @@ bool shared_mutex::let_in_if_free(Waiting& waiting, Won& won, Round& round) noex
     return (seen & parked) != 0 && (seen & writer) == 0 && let_in(waiting, won, round);
 }
 
-bool shared_mutex::lock_slow(std::uint32_t kind, std::int64_t deadline) {
+bool shared_mutex::lock_slow(std::uint32_t tag, std::int64_t deadline) {
     park_request r{this, wait_reason::shared_mutex};
     r.limits = {deadline, nullptr, false};
-    r.kind = kind;
+    r.tag = tag;
     M* m = enter_current();
     const park_result end = park_if(m, r, [&] {
         std::uint32_t seen = word_.load(std::memory_order_relaxed);
         for (;;) {
-            const bool free = kind == shared ? (seen & (writer | parked)) == 0 : seen == 0;
-            const std::uint32_t next = !free ? seen | parked : kind == shared ? seen + reader : writer;
+            const bool free = tag == shared ? (seen & (writer | parked)) == 0 : seen == 0;
+            const std::uint32_t next = !free ? seen | parked : tag == shared ? seen + reader : writer;
             if (word_.compare_exchange_weak(seen, next, std::memory_order_acquire, std::memory_order_relaxed)) return !free;
         }
     });
@@ -112,7 +112,7 @@ void shared_mutex::unlock_shared_slow(shared_mutex* m, std::uint32_t before) noe
     release_round round;
     with_parked_in_rounds(m, [&](parked_waiters waiting, wake_list& won) {
         const parked_node* first = waiting.first();   // see the head of this file
-        return first && (first->kind == exclusive || first->kind == shared) && m->let_in_if_free(waiting, won, round);
+        return first && (first->tag == exclusive || first->tag == shared) && m->let_in_if_free(waiting, won, round);
     });
 }
 

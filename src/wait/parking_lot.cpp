@@ -136,7 +136,7 @@ void parked_ring::wake_taken(M* m, bucket& b) noexcept {
 park_result finish_park(M*& m, bucket& b, const park_request& r, bool armed) noexcept {
     parked_node n(m, armed);
     n.address = r.address;
-    n.kind = r.kind;
+    n.tag = r.tag;
     n.since = r.since;
     if (r.in_front) b.push_front(n);
     else b.append(n);

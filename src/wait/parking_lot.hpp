@@ -47,7 +47,7 @@ struct parked_node : waiter, ring_link {
     const parked_node* ahead = nullptr;   // to prefetch, never to read
     std::uint32_t token = 0;              // what the waker told it
     bool queued = false;                  // in its object's queue, or in a ring
-    std::uint32_t kind = 0;               // of the waiter, for who wakes
+    std::uint32_t tag = 0;                // what it waits as, for who wakes
     const void* address = nullptr;
     std::int64_t since = 0;               // when the wait began
     std::uint64_t ring = 0;
@@ -211,7 +211,7 @@ struct park_request {
     const void* address;
     wait_reason why;
     wait_limits limits{};
-    std::uint32_t kind = 0;     // parked_node::kind
+    std::uint32_t tag = 0;      // parked_node::tag
     std::int64_t since = 0;     // when the whole wait began; 0: no matter
     bool in_front = false;      // it has waited before
 };

@@ -108,7 +108,7 @@ EXPLORE_SCENARIO(stale, "retake.stale", 100'000, .length = 1'200) {
                 c.as = c.slice_is_over ? retake::taken_slice : retake::taken_call;
             });
             if (n != 0 && perhaps()) {   // at the moment in which the owner has settled what somebody else took
-                const auto settled = [&] { return found[0].m->taken.load(std::memory_order_relaxed) == retake::none; };
+                const auto settled = [&] { return found[0].m->taken.is_none(); };
                 for (unsigned i = 0; i < 100 && settled(); ++i) {
                 }
                 for (unsigned i = 0; i < 200 && !settled(); ++i) {

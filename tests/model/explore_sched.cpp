@@ -1,5 +1,6 @@
 // The scheduler: goroutines that are spawned or readied from inside or outside are run, once, whoever is idle then.
 #include "explore_runtime.hpp"
+#include "sched/schedule.hpp"
 
 using namespace explore;
 using namespace handoff::detail;

@@ -108,7 +108,7 @@ TEST(g_store, whole_chunks_rest_and_come_back) {
         bare.push_back(gs);
     }
     // Who still has the address of one sees one that is idle.
-    EXPECT_EQ(bare[0]->state.load(std::memory_order_relaxed), handoff::detail::g_state::idle);
+    EXPECT_EQ(bare[0]->state.seen(), handoff::detail::g_state::idle);
     EXPECT_EQ(bare[0]->id.load(std::memory_order_relaxed), 0u);
 
     const std::size_t places = store.places();

@@ -41,13 +41,13 @@ std::size_t parked_at(const void* address) {
     return n;
 }
 
-// Wakes the first that waits at an address; its kind, or nothing.
+// Wakes the first that waits at an address; its tag, or nothing.
 std::optional<std::uint32_t> wake_first(const void* address, std::uint32_t token = 0) {
-    std::optional<std::uint32_t> kind;
+    std::optional<std::uint32_t> tag;
     with_parked(address, [&](parked_waiters waiting, wake_list& won) {
-        if (const parked_node* n = waiting.release_first(token, won)) kind = n->kind;
+        if (const parked_node* n = waiting.release_first(token, won)) tag = n->tag;
     });
-    return kind;
+    return tag;
 }
 
 // Nodes of nobody.
@@ -222,7 +222,7 @@ TEST_P(parking_lot, wakes_in_order_and_tells_a_token) {
     crowd all;
     for (std::uint32_t i = 0; i < 8; ++i) {
         all.start(i % 4 == 0 ? other_ : rt_, i % 3 == 2, [&, i] {
-            park_request r{.address = &address, .why = wait_reason::mutex, .kind = 100 + i};
+            park_request r{.address = &address, .why = wait_reason::mutex, .tag = 100 + i};
             if (i % 2 == 0) r.limits.deadline = handoff::os::nanotime() + 3'600'000'000'000;
             const park_result result = park_here(r);
             EXPECT_EQ(result.end, wait_end::woken);
@@ -244,11 +244,11 @@ TEST_P(parking_lot, puts_those_in_front_that_have_waited_before) {
     crowd all;
     for (std::uint32_t i = 0; i < 4; ++i) {
         all.go(rt_, [&, i] {
-            EXPECT_EQ(park_here({.address = &address, .why = wait_reason::mutex, .kind = i, .in_front = i >= 2}).end, wait_end::woken);
+            EXPECT_EQ(park_here({.address = &address, .why = wait_reason::mutex, .tag = i, .in_front = i >= 2}).end, wait_end::woken);
         });
         EXPECT_EVENTUALLY(parked_at(&address) == i + 1);
     }
-    for (const std::uint32_t kind : {3u, 2u, 0u, 1u}) EXPECT_EQ(wake_first(&address), kind);
+    for (const std::uint32_t tag : {3u, 2u, 0u, 1u}) EXPECT_EQ(wake_first(&address), tag);
     all.join();
 }
 
@@ -263,7 +263,7 @@ TEST_P(parking_lot, keeps_addresses_apart_that_share_a_bucket) {
     std::atomic<int> woken_a{0}, woken_b{0};
     for (unsigned i = 0; i < 6; ++i) {
         all.go(rt_, [&, i] {
-            EXPECT_EQ(park_here({.address = i % 2 == 0 ? a : b, .why = wait_reason::mutex, .kind = i}).end, wait_end::woken);
+            EXPECT_EQ(park_here({.address = i % 2 == 0 ? a : b, .why = wait_reason::mutex, .tag = i}).end, wait_end::woken);
             ++(i % 2 == 0 ? woken_a : woken_b);
         });
         EXPECT_EVENTUALLY(parked_at(a) + parked_at(b) == i + 1);
@@ -290,7 +290,7 @@ TEST_P(parking_lot, forgets_those_that_give_up) {
     crowd all;
     for (std::uint32_t i = 0; i < 9; ++i) {
         all.start(rt_, i % 4 == 3, [&, i, token = source.get_token()] {
-            park_request r{.address = &address, .why = wait_reason::mutex, .kind = i};
+            park_request r{.address = &address, .why = wait_reason::mutex, .tag = i};
             const std::int64_t deadline = handoff::os::nanotime() + 1'000'000;
             if (i % 3 == 0) r.limits.deadline = deadline;
             if (i % 3 == 1) r.limits.stop = &token;
@@ -308,7 +308,7 @@ TEST_P(parking_lot, forgets_those_that_give_up) {
     EXPECT_EVENTUALLY(stopped == 3);
     EXPECT_EVENTUALLY(parked_at(&address) == 3);
     std::vector<std::uint32_t> left;
-    while (const auto kind = wake_first(&address)) left.push_back(*kind);
+    while (const auto tag = wake_first(&address)) left.push_back(*tag);
     std::sort(left.begin(), left.end());
     EXPECT_EQ(left, std::vector<std::uint32_t>({2, 5, 8}));
     all.join();

@@ -368,9 +368,8 @@ TEST(asked_to_yield, gives_way_as_a_call_begins) {
             auto other = handoff::go([&] { ran = true; });   // there is only our processor
             {
                 const syscall_guard g(policy);
-                retake taken = retake::none;
-                ASSERT_TRUE(handoff::detail::current_m()->taken.compare_exchange_strong(taken, retake::asked_to_yield,
-                                                                                        std::memory_order_seq_cst));
+                retake found;
+                ASSERT_TRUE(handoff::detail::current_m()->taken.ask(retake::asked_to_yield, found));
             }
             EXPECT_FALSE(ran.load());
             {

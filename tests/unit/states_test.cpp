@@ -7,6 +7,7 @@
 #include "os/thread_activity.hpp"
 #include "sched/g.hpp"
 #include "sched/p.hpp"
+#include "sched/retake_word.hpp"
 
 #include <handoff/stats.hpp>
 
@@ -23,25 +24,168 @@ namespace {
 
 // ---- Transitions -----------------------------------------------------------------------------------------------------
 
-// A goroutine or processor in state `now` that somebody takes for one in `from`.
-void mistake(detail::g_state now, detail::g_state from, detail::g_state to) {
-    detail::G g;
-    g.id = 7;
-    g.transition(detail::g_state::idle, now);
-    g.transition(from, to);
-}
 void mistake(detail::p_status now, detail::p_status from, detail::p_status to) {
     const auto p = std::make_unique<detail::P>(3);
     p->transition(detail::p_status::idle, now);
     p->transition(from, to);
 }
 
+// A goroutine that is waiting.
+void park(detail::G& g) {
+    g.id = 7;
+    g.state.launch();
+    g.state.run();
+    g.state.park();
+}
+
 TEST(transition, of_a_goroutine_checks_the_state_that_it_leaves) {
-    using enum detail::g_state;
-    EXPECT_EXIT(mistake(runnable, running, dead), testing::KilledBySignal(SIGABRT),
-                "handoff: goroutine 7 is runnable, not running, on its way to dead");
-    EXPECT_EXIT(mistake(waiting, idle, runnable), testing::KilledBySignal(SIGABRT),
-                "handoff: goroutine 7 is waiting, not idle, on its way to runnable");
+    EXPECT_EXIT(
+        {
+            detail::G g;
+            g.id = 7;
+            g.state.launch();
+            g.state.end();
+        },
+        testing::KilledBySignal(SIGABRT), "handoff: goroutine 7 is runnable, not running, on its way to dead");
+    EXPECT_EXIT(
+        {
+            detail::G g;
+            park(g);
+            g.state.launch();
+        },
+        testing::KilledBySignal(SIGABRT), "handoff: goroutine 7 is waiting, not idle, on its way to runnable");
+}
+
+TEST(transition, of_a_goroutine_leads_from_state_to_state) {
+    detail::G g;
+    const auto is = [&](detail::g_state s) { return g.state.seen() == s; };
+    EXPECT_TRUE(is(detail::g_state::idle));
+    park(g);
+    EXPECT_TRUE(is(detail::g_state::waiting));
+    g.state.ready();
+    g.state.run();
+    g.state.give_way();
+    EXPECT_TRUE(is(detail::g_state::runnable));
+    g.state.run();
+    g.state.end();
+    g.state.revive();
+    EXPECT_TRUE(is(detail::g_state::running));
+    g.state.end();
+    g.state.free();
+    EXPECT_TRUE(is(detail::g_state::idle));
+}
+
+// ---- The retake word ----
+
+TEST(retake_word, is_won_by_one_side) {
+    using detail::retake;
+    retake found;
+    detail::retake_word answered;
+    ASSERT_TRUE(answered.ask(retake::asked, found));
+    EXPECT_FALSE(answered.ask(retake::asked, found));   // it is asked already
+    EXPECT_EQ(found, retake::asked);
+    EXPECT_EQ(answered.answer(), retake::none);
+    EXPECT_FALSE(answered.take(retake::asked, retake::taken_call));   // too late
+    EXPECT_TRUE(answered.is_none());
+
+    detail::retake_word taken;
+    ASSERT_TRUE(taken.ask(retake::asked, found));
+    ASSERT_TRUE(taken.take(retake::asked, retake::taken_call));
+    EXPECT_EQ(taken.answer(), retake::taken_call);   // too late
+    taken.withdraw();                                // of what is no question any more
+    EXPECT_EQ(taken.seen(), retake::taken_call);
+    taken.go_on_without();
+    EXPECT_FALSE(taken.ask(retake::asked, found));   // there is nothing to take
+    EXPECT_EQ(found, retake::away);
+    taken.settle();
+    EXPECT_TRUE(taken.is_none());
+}
+
+TEST(retake_word, asked_to_yield_stays_until_somebody_answers_who_can_give_way) {
+    using detail::retake;
+    retake found;
+    detail::retake_word w;
+    ASSERT_TRUE(w.ask(retake::asked_to_yield, found));
+    w.withdraw();
+    EXPECT_EQ(w.answer_asked(), retake::asked_to_yield);
+    EXPECT_EQ(w.seen(), retake::asked_to_yield);
+    EXPECT_EQ(w.answer(), retake::asked_to_yield);
+    EXPECT_TRUE(w.is_none());
+}
+
+TEST(retake_word, a_question_is_wiped_out_by_a_handoff) {
+    using detail::retake;
+    retake found;
+    detail::retake_word w;
+    ASSERT_TRUE(w.ask(retake::asked, found));
+    w.give();
+    EXPECT_FALSE(w.take(retake::asked, retake::taken_call));
+    w.withdraw();
+    EXPECT_EQ(w.seen(), retake::given);
+}
+
+TEST(retake_word, steps_check_what_they_leave) {
+    EXPECT_EXIT(detail::retake_word().settle(), testing::KilledBySignal(SIGABRT), "retake word is none, which is not left for none");
+    EXPECT_EXIT(detail::retake_word().go_on_without(), testing::KilledBySignal(SIGABRT),
+                "retake word is none, which is not left for away");
+    EXPECT_EXIT(
+        {
+            detail::retake_word w;
+            w.give();
+            w.give();
+        },
+        testing::KilledBySignal(SIGABRT), "retake word is given, which is not left for given");
+    EXPECT_EXIT(
+        {
+            detail::retake_word w;
+            w.simulate();
+            w.give();
+        },
+        testing::KilledBySignal(SIGABRT), "retake word is simulated, which is not left for given");
+}
+
+// ---- The join word ----
+
+TEST(join_word, says_who_frees) {
+    using release = detail::join_word::release;
+    detail::join_word dropped;
+    dropped.begin(true);
+    EXPECT_EQ(dropped.drop_handle(), release::goroutine_frees);
+    EXPECT_TRUE(dropped.is_detached());
+
+    detail::join_word ended;
+    ended.begin(true);
+    EXPECT_EQ(ended.end(), detail::join_word::running);
+    EXPECT_TRUE(ended.has_ended());
+    EXPECT_EQ(ended.drop_handle(), release::handle_frees);
+    EXPECT_FALSE(ended.orphan());   // the handle is on its way
+
+    detail::join_word orphaned;
+    orphaned.begin(true);
+    EXPECT_FALSE(orphaned.orphan());   // it runs
+    orphaned.end();
+    EXPECT_TRUE(orphaned.orphan());
+    EXPECT_TRUE(orphaned.has_ended());
+    EXPECT_EQ(orphaned.drop_handle(), release::handle_frees_store);
+
+    detail::join_word detached;
+    detached.begin(false);
+    EXPECT_TRUE(detached.is_detached());
+}
+
+TEST(join_word, has_one_waiter_who_may_give_up) {
+    detail::join_word w;
+    w.begin(true);
+    alignas(16) char place[16];
+    auto& waiter = reinterpret_cast<detail::join_waiter&>(place);   // an address is all that the word knows of it
+    ASSERT_TRUE(w.wait_with(waiter));
+    EXPECT_FALSE(w.wait_with(waiter));
+    ASSERT_TRUE(w.give_up(waiter));
+    ASSERT_TRUE(w.wait_with(waiter));
+    EXPECT_EQ(detail::join_word::waiter_in(w.end()), &waiter);
+    EXPECT_FALSE(w.give_up(waiter));
+    EXPECT_EQ(detail::join_word::waiter_in(detail::join_word::running), nullptr);
+    EXPECT_EQ(detail::join_word::waiter_in(detail::join_word::detached), nullptr);
 }
 
 TEST(transition, of_a_processor_checks_the_state_that_it_leaves) {
@@ -82,6 +226,7 @@ void expect_distinct_names(E last, Name name) {
 
 TEST(names, of_states_and_reasons_are_distinct) {
     expect_distinct_names(detail::g_state::dead, [](detail::g_state s) { return detail::name_of(s); });
+    expect_distinct_names(detail::retake::away, [](detail::retake r) { return detail::name_of(r); });
     expect_distinct_names(detail::p_status::dead, [](detail::p_status s) { return detail::name_of(s); });
     expect_distinct_names(detail::wait_reason::turn, [](detail::wait_reason r) { return detail::name_of(r); });
     expect_distinct_names(handoff::goroutine_state::without_processor, [](handoff::goroutine_state s) { return to_string(s); });

@@ -273,7 +273,7 @@ TEST(without_a_processor, kinds_that_no_longer_block_are_begun_with_one_again) {
             return;
         }
         // Not by a snapshot, which may wait for a lock, and so be a call that blocks.
-        if (handoff::detail::is_without_p(handoff::detail::current_m()->taken.load())) ++begun_without;
+        if (handoff::detail::is_without_p(handoff::detail::current_m()->taken.seen())) ++begun_without;
     };
     const auto wave = [&](int n) {
         begun_without = 0;
