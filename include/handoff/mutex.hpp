@@ -57,7 +57,7 @@ public:
     // Unlocking a mutex that is not locked is a bug that would later let two owners in at once. It ends the process with a
     // message that says so.
     void unlock() noexcept HANDOFF_RELEASE {
-        // While the fast paths are closed (fast_paths.hpp), `seen` has all bits set, so that neither of the two ways below
+        // While the fast paths are closed (fast_path.hpp), `seen` has all bits set, so that neither of the two ways below
         // is taken. acquire: mutex.cpp.
         std::uint32_t seen = detail::never_if_closed(word_.load(std::memory_order_relaxed));
         if (seen == detail::plain.from.load(std::memory_order_acquire)) [[likely]] {

@@ -10,7 +10,7 @@
 namespace handoff::os {
 
 // What a new thread starts with, taken from the thread that starts the runtime. The rest it inherits from the thread that
-// creates it (idle.cpp, Who makes threads); these two the runtime's own threads change, or a goroutine might.
+// creates it (sched/thread_pool.hpp, Who makes threads); these two the runtime's own threads change, or a goroutine might.
 struct thread_defaults {
     sigset_t mask{};
     unsigned long timer_slack_ns = 50'000;

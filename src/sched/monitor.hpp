@@ -15,7 +15,7 @@
 //   an unguarded call    no entry into the runtime for `unguarded_grace` if work waits, else for `retake_running_after`, and
 //                        the kernel says that the thread sleeps
 //   a computation        one time slice (slice.cpp) for `retake_running_after`, if work waits, while fewer than `procs`
-//                        goroutines compute without a P; beyond that only after over_limit_wait (hogs.cpp)
+//                        goroutines compute without a P; beyond that only after over_limit_wait (compute_limit.hpp)
 //
 // Unguarded calls. While work waits, or none is idle who could take what comes, it asks the kernel what the thread of a P
 // does whose goroutine is in user code: when it first sees that, since one that sleeps then is worth another look after the
@@ -63,7 +63,7 @@ public:
         std::int64_t load_looked_at = 0;
         bool machine_has_room = true;      // at that time
         bool all_busy = false;             // at the last look: no P is idle, and some goroutine is in user code
-        bool fast_paths_closed = false;    // by us (monitor.cpp, Fast paths)
+        bool fast_paths_closed = false;    // by us (above, Fast paths)
         std::int64_t short_of_threads_until = 0;   // when to look again at timers that no thread could be had for
         std::int64_t next_trace = 0;
         unsigned spent_running = 0;        // Ps on which the spent had their turn, at the last look

@@ -130,7 +130,7 @@ done:
     skip
 }
 
-/* lifecycle.cpp, set_procs. */
+/* sched.cpp, set_procs. */
 proctype set_procs() {
 #ifdef MUTANT_2
     mem[ALONE] = false;

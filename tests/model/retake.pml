@@ -1,4 +1,4 @@
-/* Who may touch a P: the protocol at the head of src/sched/m.hpp, as built there, in retake.cpp and in syscall.cpp.
+/* Who may touch a P: the protocol at the head of src/sched/section.hpp, as built there, in section.cpp, retake.cpp and syscall.cpp.
  *
  * Ms run goroutines that enter the library, make calls (guarded; handed off at once; with callbacks into the library) and
  * compute: each process may rest anywhere for any time. The monitor tries to take Ps all the while. A P that was taken or
@@ -97,14 +97,14 @@ byte owner[NP];             /* for the checks: M or monitor, + 1; 0: idle */
 /* Where a lock or a CAS follows, which empties the buffer, CHECK_OWNER is enough. */
 inline touch(b, x) { atomic { HAS_ROOM(b) -> CHECK_OWNER(b, x); put_in_buffer(b, DATA(x), 1, false) } }
 
-/* idle.cpp, startm: P x, taken under the lock, to the idle M m. */
+/* handover.cpp, startm: P x, taken under the lock, to the idle M m. */
 inline give(x, m) {
     midle = midle & ~BIT(m);
     nextp[m] = x + 1;
     owner[x] = m + 1
 }
 
-/* idle.cpp, handoffp: P x, which is the caller's, to an idle M if there is something to do; there may be (a timer) even
+/* handover.cpp, handoffp: P x, which is the caller's, to an idle M if there is something to do; there may be (a timer) even
  * if the queue is empty. */
 inline handoffp(b, x) {
     atomic {
@@ -134,10 +134,10 @@ end:
     od
 }
 
-/* idle.cpp, acquirep. */
+/* handover.cpp, put_on. */
 inline acquirep() { atomic { HAS_ROOM(me) -> CHECK_OWNER(me, p - 1); put_in_buffer(me, MP(me), p, false) } }
 
-/* m.hpp and syscall.cpp: the M's next value of section or call becomes visible some time later, or (the last) at once. */
+/* section.hpp and syscall.cpp: the M's next value of section or call becomes visible some time later, or (the last) at once. */
 inline next_section() { atomic { HAS_ROOM(me) -> section++; put_in_buffer(me, SECTION(me), section, false) } }
 inline next_section_release() { atomic { HAS_ROOM(me) -> section++; put_in_buffer(me, SECTION(me), section, true) } }
 #define next_call_value() call++; put_in_buffer(me, CALL(me), call, false)
@@ -152,7 +152,7 @@ inline open_bracket() {
     next_call_release()
 }
 
-/* syscall.cpp, answer_retake. */
+/* section.cpp, answer_retake. */
 inline answer_retake() {
     how = SEEN(me, TAKEN(me));
     do
@@ -179,10 +179,10 @@ inline answer_retake() {
     od
 }
 
-/* monitor.cpp, end_of_computing: under the lock. */
+/* compute_limit.cpp, end: under the lock. */
 inline end_of_computing() { atomic { EMPTY(me) -> assert(computing > 0); computing-- } }
 
-/* idle.cpp, take_idle_p, under the lock: the old P if it is idle, else any. */
+/* handover.cpp, take_idle_p, under the lock: the old P if it is idle, else any. */
 inline take_idle_p() {
     if
     :: pidle & BIT(p - 1) -> skip
@@ -244,7 +244,7 @@ find_runnable:
         fi
     };
 
-    /* idle.cpp, stop_locked_m: an M with a tied goroutine, which is queued, and perhaps with a P */
+    /* handover.cpp, stop_locked_m: an M with a tied goroutine, which is queued, and perhaps with a P */
 stop_locked_m:
     if
     :: p != 0 ->
@@ -258,7 +258,7 @@ end_tied:
     acquirep();
     goto in_section;
 
-    /* idle.cpp, stopm */
+    /* handover.cpp, stopm */
 stopm:
     atomic { EMPTY(me) -> midle = midle | BIT(me) };
 end:
@@ -280,7 +280,7 @@ in_section:
         fi
     };
 
-    /* m.hpp, leave */
+    /* section.hpp, leave */
 leave:
     in_brackets[me] = in_call[g];
     if :: in_call[g] -> next_call() :: else fi;
@@ -307,7 +307,7 @@ user:
         :: resume_at[g] == at_start && ops[g] == 0 && !in_call[g] && !reopens[g] -> resume_at[g] = at_end; goto enter
         fi
     };
-    /* m.hpp, enter */
+    /* section.hpp, enter */
 enter:
     if
     :: ODD(call) ->                         /* suspend_call */
@@ -338,7 +338,7 @@ enter:
         fi
     };
 
-    /* syscall.cpp, enter_slow */
+    /* section.cpp, enter_slow */
     answer_retake();
     if
     :: how == asked_to_yield -> goto give_way
@@ -553,7 +553,7 @@ give_way_at_exit:
 #endif
 }
 
-/* retake.cpp, retake_ps, and what monitor.cpp does around it. It may stop after any round: nobody may depend on it. */
+/* retake.cpp, retake_ps, and what monitor_round.cpp does around it. It may stop after any round: nobody may depend on it. */
 proctype monitor() {
     byte m, x, section, call, ask, as;      /* the candidate */
     bool slice_is_over;
@@ -571,7 +571,7 @@ next:
 #if NP == 2
         if :: x = 0 :: x = 1 fi;
 #endif
-        /* monitor.cpp, look_at */
+        /* monitor_round.cpp, look_at */
         call = mem[CALL(m)]
     };
     atomic {

@@ -1,5 +1,5 @@
-/* No lost wake-up: the argument at the head of src/sched/sched.hpp, as built in schedule.cpp (find_runnable, execute),
- * idle.cpp (wakep_any, startm, handoffp, stopm), syscall.cpp (regain, commit_exit) and monitor.cpp (retry_starved).
+/* No lost wake-up: the argument at the head of src/sched/idle_set.hpp, as built in schedule.cpp (find_runnable, execute),
+ * handover.cpp (wakep_any, startm, handoffp, stopm), section.cpp (regain, commit_exit) and monitor.cpp (retry_starved).
  *
  * Ms run goroutines, each of which, whenever it runs, may spawn another (local queue), make a call (its P is handed off,
  * and it comes back for one), end, or compute for ever. Threads outside of the runtime submit to the global queue.
@@ -70,7 +70,7 @@ inline unlock(b) { if :: b < NM -> mem[LOCK] = 1; put_in_buffer(b, LOCK, 0, true
 inline set_npidle(b, n) { if :: b < NM -> put_in_buffer(b, NPIDLE, n, false) :: else -> mem[NPIDLE] = n fi }
 inline set_globq(b, n) { if :: b < NM -> put_in_buffer(b, GLOBQ, n, false) :: else -> mem[GLOBQ] = n fi }
 
-/* idle.cpp, put_idle_p and take_idle_p. Under the lock, where all know the true npidle. */
+/* handover.cpp, put_idle_p and take_idle_p. Under the lock, where all know the true npidle. */
 inline put_idle_p(b, x) { pidle = pidle | BIT(x); set_npidle(b, mem[NPIDLE] + 1) }
 inline take_idle_p(b, preferred, got) {
     if
@@ -84,7 +84,7 @@ inline take_idle_p(b, preferred, got) {
     fi
 }
 
-/* idle.cpp, take_idle_m and wake_as. */
+/* idle_set.cpp, take_m, and m.hpp, wake_as. */
 inline wake(m, x, spins) { midle = midle & ~BIT(m); nextp[m] = x; spinning[m] = spins }
 inline wake_an_idle_m(x, spins) {
     if
@@ -96,7 +96,7 @@ inline wake_an_idle_m(x, spins) {
     fi
 }
 
-/* idle.cpp, startm: P x - 1. */
+/* handover.cpp, startm: P x - 1. */
 inline startm(b, x, spins) {
     if
     :: atomic { MAY_LOCK(b) && midle != 0 -> wake_an_idle_m(x, spins); unlock(b) }
@@ -112,7 +112,7 @@ inline startm(b, x, spins) {
     x = 0
 }
 
-/* idle.cpp, wakep_any. */
+/* handover.cpp, wakep_any. */
 inline wakep_any(b, got) {
 #ifndef MUTANT_1
     full_fence(b);
@@ -146,7 +146,7 @@ inline wakep_any(b, got) {
     fi
 }
 
-/* schedule.cpp, work_anywhere: looks one after the other. */
+/* handover.cpp, work_anywhere: looks one after the other. */
 #define RUNQ_SEEN(b, x) (SEEN(b, TAIL(x)) != head[x])
 inline work_anywhere(b, found) {
     found = SEEN(b, GLOBQ) != 0;
@@ -154,7 +154,7 @@ inline work_anywhere(b, found) {
     found = found || RUNQ_SEEN(b, 1)
 }
 
-/* idle.cpp, handoffp: P x - 1, which is the caller's. */
+/* handover.cpp, handoffp: P x - 1, which is the caller's. */
 inline handoffp(b, x, found, got) {
     if
     :: RUNQ_SEEN(b, x - 1) || SEEN(b, GLOBQ) != 0 -> startm(b, x, false)
