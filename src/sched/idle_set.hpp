@@ -125,13 +125,14 @@ public:
     // Idle, in no other list: the monitor starts an M for each (handover.cpp).
     void leave_to_monitor(held_p p, bool spinning, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     held_p take_left(bool& spinning) noexcept HANDOFF_EXCLUDES(lock);
-    // How many times an M could not be made, since last looked.
-    base::atomic<std::uint32_t> starved{0};
     bool is_starved() const noexcept { return starved.load(std::memory_order_relaxed) != 0; }
 
-    // How long an idle M spins before it sleeps. A hint: another's change may get lost.
-    base::atomic<std::int64_t> spin_time{0};
     void learn_spin_time(std::int64_t waited, std::int64_t most) noexcept;
+
+    // A line that is mostly read. How many times an M could not be made, since last looked; how long an idle M spins before it
+    // sleeps (a hint: another's change may get lost).
+    alignas(64) base::atomic<std::uint32_t> starved{0};
+    base::atomic<std::int64_t> spin_time{0};
 
 private:
     using p_list = boost::intrusive::list<P, boost::intrusive::member_hook<P, pidle_hook, &P::idle_link>,
@@ -141,7 +142,7 @@ private:
     M* unlink_m(M& m, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     held_p unlink_p(P& p) noexcept HANDOFF_REQUIRES(lock);
 
-    p_list ps_;   // changed under the lock; so are all that follow
+    alignas(64) p_list ps_;   // changed under the lock; so are all that follow
     m_list ms_ HANDOFF_GUARDED_BY(lock);
     std::uint32_t live_ HANDOFF_GUARDED_BY(lock) = 0;
     base::atomic<P*> left_{nullptr};
