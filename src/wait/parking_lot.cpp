@@ -15,7 +15,7 @@ void bucket::insert(parked_node& n, bool in_front) noexcept {
         *at = &n;
         return;
     }
-    // Round the ring, behind the last is before the first.
+    // The queue is a ring: the place behind the last node is the one before the first.
     n.ring = first->ring;
     n.next = first;
     n.prev = first->prev;
@@ -29,7 +29,7 @@ void bucket::insert(parked_node& n, bool in_front) noexcept {
         o.places = 0;
     } else if (++o.places >= places_ahead) {
         o.trailing->ahead = &n;
-        o.trailing = &node_of(o.trailing->next);   // in the queue: n at least stands behind it
+        o.trailing = &node_of(o.trailing->next);   // still in the queue: at least n stands behind it
         --o.places;
     }
 }
@@ -44,7 +44,7 @@ void bucket::drop(parked_node** at) noexcept {
     }
     while (*below(*end)) end = below(*end);
     parked_node* const leaf = *end;
-    *end = nullptr;   // before n's children are copied: it may be one of them
+    *end = nullptr;   // before n's children are copied: the leaf may be one of them
     leaf->stands_for.child[0] = n->stands_for.child[0];
     leaf->stands_for.child[1] = n->stands_for.child[1];
     *at = leaf;
@@ -80,7 +80,7 @@ bool bucket::remove(parked_node& n) noexcept {
 std::uint64_t parked_waiters::release_up_to(std::uint64_t most, std::uint32_t token, wake_list& won) noexcept {
     parked_node* n = first();
     if (!n || most == 0) return 0;
-    // What the first stands for is handed on once, to who is the first in the end.
+    // What the first node holds for its object is passed on only once, to the node that is the first in the end.
     parked_node::object o = n->stands_for;
     ring_link* const last = n->prev;
     std::uint64_t served = 0;
@@ -146,7 +146,7 @@ park_result finish_park(M*& m, bucket& b, const park_request& r, bool armed) noe
     }
     b.lock.unlock();
     const wait_end end = wait_armed(m, n, r.why, r.address, r.limits);
-    b.lock.lock();   // who woke it may still write to the node
+    b.lock.lock();   // its waker may still be writing to the node
     if (n.queued) b.remove(n);
     b.lock.unlock();
     return {end, n.token};

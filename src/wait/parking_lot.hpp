@@ -1,28 +1,31 @@
 // The parking lot: where goroutines and threads wait for locks, semaphores and the like, by address.
 //
-// After WebKit's ParkingLot (F. Pizlo, "Locking in WebKit", 2016). An object needs no more than a word; those who wait for it
-// stand in a queue of its own, first in, first out. Every change of an object's word that depends on who waits is made under
-// the lock of its bucket. What follows: the object's memory is not touched after the word says that it is free, so whoever
-// gets it next may destroy it; and an object without waiters costs nothing.
+// After WebKit's ParkingLot (F. Pizlo, "Locking in WebKit", 2016). An object needs only one word. Its waiters stand in a
+// queue of their own, first in, first out. Every change of an object's word that depends on the waiters is made under the
+// lock of its bucket. Two things follow. The object's memory is not touched after the word says that the object is free, so
+// its next owner may destroy it. And an object without waiters costs nothing.
 //
-// Many wait for one object, and many objects are waited for; neither may cost others anything. So the first in an object's
-// queue stands for the object, as in Go's semaphores: the buckets, which are static, refer to the first ones alone, and
-// the others hang from them. The first ones whose hashes begin alike form a digital search tree: below a node go left those
-// whose next bit is 0, right the others. The hash is one to one, so two of them differ somewhere, the tree is never deeper
-// than a hash has bits, and needs no balancing; with addresses as they come it is as deep as the logarithm of their number.
-// Who takes a node's place in it, as it leaves, may be any from below it, and is one without children.
+// There may be many waiters for one object, and many objects with waiters; neither may slow down others. So the first waiter
+// in the queue of an object represents the object, as in Go's semaphores: the buckets, which are static, refer only to the
+// first waiters, and the others are linked to those. First waiters whose hashes begin alike form a digital search tree:
+// below a node, those whose next bit is 0 are on the left, the others on the right. The hash is one-to-one, so two hashes
+// always differ in some bit, the tree is never deeper than a hash has bits, and it needs no balancing. With addresses as
+// they occur in practice its depth is the logarithm of their number. When a node leaves the tree, any node below it may take
+// its place; we choose one without children.
 //
-// To find an object, to come to its queue, to leave it from anywhere: O(log objects), however many wait. A node lies on its
-// waiter's stack and is written by others only under the bucket's lock. Only its owner takes it away, under that lock.
+// To find an object, to enter its queue, and to leave the queue from any position takes O(log objects) steps, however many
+// waiters there are. A node lies on its waiter's stack, and others write to it only under the bucket's lock. Its
+// owner ends its life once it is out of the queue: a waker has taken it out, or the owner does, under that lock.
 //
-// Nobody holds a lock while all of many are dealt with. Those that are woken all together (release_all) leave the tree at
-// once, as a ring that the releaser has, and are told in rounds: who comes meanwhile, to the same object or to another that
-// was made at its address, stands in another queue, and is not woken. One of a ring may give up until its turn comes; it
-// leaves it as it would leave a queue. Which of both it is in says `ring`: the number of its queue, never used again.
-// Nobody touches the object for a ring. All of this is under one lock, whose acquire and release order it.
+// A lock is never held until all of many waiters are dealt with. Waiters that are woken all together (release_all) leave the
+// tree in one step, as a ring that the releaser owns, and are told in rounds. A waiter that comes meanwhile, to the same
+// object or to another one that was made at its address, stands in another queue and is not woken. A waiter in a ring may
+// give up before its turn; it leaves the ring as it would leave a queue. Whether it is in a ring or in the queue follows
+// from its `ring`, the number of its queue, which is never used again. The object is not touched while its ring is served.
+// All of this happens under one lock, whose acquire and release order it.
 //
-// Static memory, so it needs no runtime, and any number of runtimes can use it. Buckets are only entered inside runtime
-// sections (or by threads that have none): entering a section may wait for a P.
+// The memory is static, so the lot needs no runtime, and any number of runtimes can use it. A bucket's lock is taken only
+// inside runtime sections (or by threads that have none), since entering a section may wait for a P.
 #pragma once
 
 #include "base/sizes.hpp"
@@ -37,32 +40,33 @@ struct ring_link {
     ring_link *next, *prev;
 };
 
-// One that waits in the lot. All that follows is under the bucket's lock; what a waker reads or writes comes first.
+// A waiter in the lot. All the fields below are used under the bucket's lock. Those that a waker reads or writes come first.
 //
-// Each points ahead, to one that came some places later, for who wakes many to prefetch: nodes lie on as many stacks, and the
-// way from each to the next would be waited for. What it points to may be gone when it is used.
+// Each node points ahead, to a node that was queued some places later, which a waker of many waiters prefetches. Each node
+// lies on another stack, so following `next` would be a cache miss for each. The node that it points to may be gone by the
+// time it is prefetched.
 struct parked_node : waiter, ring_link {
     using waiter::waiter;
 
-    const parked_node* ahead = nullptr;   // to prefetch, never to read
-    std::uint32_t token = 0;              // what the waker told it
+    const parked_node* ahead = nullptr;   // only to prefetch, never to read
+    std::uint32_t token = 0;              // what the waker told the waiter
     bool queued = false;                  // in its object's queue, or in a ring
-    std::uint32_t tag = 0;                // what it waits as, for who wakes
+    std::uint32_t tag = 0;                // the kind of wait, for the waker
     const void* address = nullptr;
     std::int64_t since = 0;               // when the wait began
-    std::uint64_t ring = 0;
+    std::uint64_t ring = 0;               // the number of its queue
 
-    // Of the first in a queue: what it is for its object.
+    // Only the first node of a queue uses this: what it holds on behalf of the object.
     struct object {
         parked_node* child[2];
-        parked_node* trailing;   // the first that does not point ahead yet; null, or in the queue
-        unsigned places;         // from it to the last one, or more: others may have left
+        parked_node* trailing;   // the first node that does not point ahead yet; null, or in the queue
+        unsigned places;         // at least the distance from there to the last node; larger if nodes in between have left
     } stands_for{};
 };
 
 inline parked_node& node_of(ring_link* l) noexcept { return *static_cast<parked_node*>(l); }
 
-// unlink takes n out of the ring, or queue, that it is in, but not out of the tree.
+// unlink removes n from the ring or queue that it is in, but not from the tree.
 inline void unlink(parked_node& n) noexcept {
     n.prev->next = n.next;
     n.next->prev = n.prev;
@@ -71,38 +75,39 @@ inline void unlink(parked_node& n) noexcept {
 
 struct alignas(64) bucket {
     spin_lock lock;
-    std::uint64_t rings = 0;             // the last one's number
+    std::uint64_t rings = 0;             // the number of the newest queue
     parked_node* roots[4] = {};
 
     static constexpr unsigned places_ahead = 8;
 
-    // place_of is where the tree refers to the first that waits at an address, or would: null there if nobody does.
-    // Valid until somebody who waits at another address comes or leaves.
+    // place_of returns the place where the tree refers to the first waiter at an address; that place holds null if there is
+    // none. Valid until a waiter at another address comes or leaves.
     parked_node** place_of(const void* address) noexcept;
 
     void append(parked_node& n) noexcept { insert(n, false); }
     void push_front(parked_node& n) noexcept { insert(n, true); }
 
-    // remove takes n, which is queued, out of its queue; false if it stood in a ring.
+    // remove takes out n, which is queued; false if it was in a ring.
     bool remove(parked_node& n) noexcept;
 
-    // drop takes the object at a place out of the tree; its queue stays as it is.
+    // drop removes the object at a place from the tree. Its queue stays as it is.
     static void drop(parked_node** at) noexcept;
-    // take_first takes the first of the queue at a place out of it.
+    // take_first removes the first node from the queue at a place.
     static void take_first(parked_node** at) noexcept;
 
 private:
     void insert(parked_node& n, bool in_front) noexcept;
 };
 
-// 1 MiB of zeroes, touched as they are used: a line for each object, while they are few. 16,384 locks, some for each thread
-// that could be in the lot at once on a large machine; 65,536 trees, so that of 300,000 objects each is found in two or three
-// steps. Each step reads a node on another stack, which is in no cache. (With a quarter of them a contended lock and unlock
-// took three times as long beside 300,000 objects.)
+// 1 MiB of zeroes. A bucket is a cache line, and its memory is touched only once it is used; while there are few objects,
+// each has a bucket to itself. There are 16,384 locks: several for each thread that could be in the lot at once on a large
+// machine. There are 65,536 trees, so that each of 300,000 objects is found in two or three steps. Each step reads a node on
+// another stack, which is in no cache. (With a quarter of these numbers a contended lock and unlock took three times as long
+// beside 300,000 objects.)
 inline constexpr unsigned bucket_bits = 14, root_bits = 2;
 extern bucket buckets[1u << bucket_bits];
 
-// Fibonacci hashing (Knuth): the upper bits are well mixed. One to one, since the factor is odd.
+// Fibonacci hashing (Knuth): the upper bits are well mixed. One-to-one, since the factor is odd.
 inline std::uint64_t hash_of(const void* address) noexcept {
     return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(address)) * 0x9E3779B97F4A7C15u;
 }
@@ -116,17 +121,18 @@ inline parked_node** bucket::place_of(const void* address) noexcept {
     return at;
 }
 
-// Those that were taken out of the tree together, by who is to wake them.
+// Waiters that were taken out of the tree together; owned by the releaser that wakes them.
 class parked_ring {
 public:
     parked_ring() noexcept = default;
     parked_ring(const parked_ring&) = delete;
     parked_ring& operator=(const parked_ring&) = delete;
 
-    // take makes it the ring of `first`, whose object was dropped, and of all that hang from it. Once.
+    // take makes this the ring of `first`, whose object was dropped from the tree, and of all nodes of its queue. Called
+    // once.
     void take(parked_node& first, std::uint32_t token) noexcept;
 
-    // wake wakes all that are in it. Without the lock; m: in a runtime section, or null.
+    // wake wakes all waiters in the ring. The caller does not hold the lock; its M m is in a runtime section, or null.
     void wake(M* m, bucket& b) noexcept {
         if (taken_) [[unlikely]] wake_taken(m, b);
     }
@@ -134,14 +140,14 @@ public:
 private:
     void wake_taken(M* m, bucket& b) noexcept;
 
-    bool taken_ = false;       // by the releaser itself
+    bool taken_ = false;       // used by the releaser alone
     std::uint32_t token_ = 0;
-    ring_link end_;            // under the lock: before the first, behind the last
+    ring_link end_;            // under the lock: before the first node and behind the last one
 };
 
-// How many a releaser takes out of the queue before it lets go of the lock, and wakes them. Where it would go on as long as
-// somebody waits each round is larger than the last, so that it comes to an end even if those that it wakes come back for
-// more, as fast as it serves them.
+// How many waiters a releaser takes out of the queue in one round, before it releases the lock and wakes them. A releaser
+// that continues as long as there are waiters makes each round larger than the last. So it comes to an end even if the
+// waiters that it wakes come back for more as fast as it serves them.
 class release_round {
 public:
     static constexpr std::uint64_t first = base::sized(64, 2), growth = base::sized(16, 1);
@@ -153,7 +159,7 @@ private:
     std::uint64_t size_ = first;
 };
 
-// parked_waiters is those who wait at one address, for who holds its bucket's lock.
+// parked_waiters gives the holder of a bucket's lock access to the waiters at one address.
 class parked_waiters {
 public:
     parked_waiters(bucket& b, const void* address, parked_ring& ring) noexcept
@@ -161,7 +167,7 @@ public:
 
     // first returns the node that has waited longest; null if there is none.
     parked_node* first() const noexcept {
-        parked_node* n = *at_;   // after the last of ours it may be another object's
+        parked_node* n = *at_;   // once the last of our nodes has left, this may be another object's node
         return n && n->address == address_ ? n : nullptr;
     }
     parked_node* after(const parked_node& n) const noexcept {
@@ -170,25 +176,26 @@ public:
     }
     bool empty() const noexcept { return first() == nullptr; }
 
-    // release takes n, the first, out of the queue, wins it, and tells it `token`. False if it has given up already.
+    // release takes n, the first node, out of the queue, tries to win it, and tells it `token`. False if its waiter had
+    // given up already.
     bool release(parked_node& n, std::uint32_t token, wake_list& won) noexcept {
         bucket::take_first(at_);
         return tell(n, token, won);
     }
-    // release_first does that with the first that has not given up; null if there is none.
+    // release_first releases the first waiter that has not given up; null if there is none.
     parked_node* release_first(std::uint32_t token, wake_list& won) noexcept {
         while (parked_node* n = first())
             if (release(*n, token, won)) return n;
         return nullptr;
     }
-    // release_up_to does that until it has won `most` of them, and returns how many it has.
+    // release_up_to releases waiters until it has won `most` of them or none is left; returns how many it has won.
     std::uint64_t release_up_to(std::uint64_t most, std::uint32_t token, wake_list& won) noexcept;
 
-    // release_all tells `token` to all that wait now: with this step nobody waits any more. Many of them are woken later,
-    // once the lock was released and the first ones are woken.
+    // release_all tells `token` to all present waiters; after this step the object has no waiter. If there are many, some
+    // are told and woken later, after the lock was released and the first ones were woken.
     void release_all(std::uint32_t token, wake_list& won) noexcept;
 
-    // tell is the rest of a release, for one that is out of the queue.
+    // tell is the second half of a release, for a node that is out of the queue already.
     static bool tell(parked_node& n, std::uint32_t token, wake_list& won) noexcept {
         if (n.ahead) base::prefetch_lines<3>(n.ahead);
         n.token = token;
@@ -203,25 +210,25 @@ private:
 
 struct park_result {
     wait_end end;
-    std::uint32_t token;   // of who released it, if end is `woken`
+    std::uint32_t token;   // from the releaser, if end is `woken`
 };
 
-// What a wait in the parking lot is about.
+// Describes a wait in the parking lot.
 struct park_request {
     const void* address;
     wait_reason why;
     wait_limits limits{};
     std::uint32_t tag = 0;      // parked_node::tag
-    std::int64_t since = 0;     // when the whole wait began; 0: no matter
-    bool in_front = false;      // it has waited before
+    std::int64_t since = 0;     // when the whole wait began; 0: nobody asks for it
+    bool in_front = false;      // at the head of the queue, since it has waited before
 };
 
-// finish_park unlocks b, waits, and takes the node out again. m in a runtime section, or null; returns the M to go on
-// with.
+// finish_park queues the caller in b, which it unlocks, waits, and takes the node out again. m is in a runtime section, or
+// null; on return it is the M on which the caller continues.
 park_result finish_park(M*& m, bucket& b, const park_request& r, bool armed) noexcept;
 
-// park_if waits at an address if `wanted()`, under the bucket's lock, says so; returns `armed` if it does not.
-// m in a runtime section, or null; it is the M to go on with on return.
+// park_if calls `wanted()` under the bucket's lock, and waits at the address if that returns true; otherwise it returns
+// `armed`. m is in a runtime section, or null; on return it is the M on which the caller continues.
 template <class Wanted>
 park_result park_if(M*& m, const park_request& r, Wanted wanted) noexcept {
     bucket& b = bucket_of(r.address);
@@ -233,8 +240,9 @@ park_result park_if(M*& m, const park_request& r, Wanted wanted) noexcept {
     return finish_park(m, b, r, r.limits.needs_arming(m));
 }
 
-// park_current is park_if for the calling goroutine or thread, outside of runtime sections, as a cancellation point where
-// the limits say so: returns `woken`, `timed_out`, or `armed` if it was not wanted; throws what ended the wait otherwise.
+// park_current is park_if for the calling goroutine or thread, outside of runtime sections. It is a cancellation point if
+// the limits say so. Returns `woken`, `timed_out`, or `armed` if the wait was not wanted; if anything else ended the wait,
+// it throws.
 template <class Wanted>
 park_result park_current(const park_request& r, Wanted wanted) {
     check_cancelled(r.limits);
@@ -245,11 +253,12 @@ park_result park_current(const park_request& r, Wanted wanted) {
     return end;
 }
 
-// with_parked_in_rounds calls f(waiters, won) under the lock of the bucket, and wakes who was won, again and again as long
-// as f returns true. For who may have many to wake: these run meanwhile, and what the lock's side has read of them is still
-// in the cache when they are woken. Any thread, not in a section.
+// with_parked_in_rounds calls f(waiters, won) under the bucket's lock and then, without it, wakes the waiters that f has
+// won; it repeats this as long as f returns true. For callers that may have many waiters to wake: these run meanwhile, and
+// what f has read of them is still in the cache when they are woken. Any thread, not in a section.
 //
-// The one that was won last in a round is woken in the next. While it still waits nobody can think the object unused.
+// The waiter that was won last in a round is woken in the next one. As long as it still waits, the object can't be taken for
+// unused and be destroyed, so the next round may use it.
 template <class F>
 void with_parked_in_rounds(const void* address, F f) noexcept {
     M* m = enter_current();
@@ -267,7 +276,7 @@ void with_parked_in_rounds(const void* address, F f) noexcept {
     leave_current(m);
 }
 
-// with_parked is one such round.
+// with_parked runs a single round.
 template <class F>
 void with_parked(const void* address, F f) noexcept {
     with_parked_in_rounds(address, [&f](parked_waiters waiting, wake_list& won) {

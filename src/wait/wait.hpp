@@ -1,26 +1,28 @@
-// Waiting: what a goroutine or a thread does until another lets it go on. Channels, select, the parking lot (and with it
-// every lock), joins and sleeps wait this way.
+// Waiting: how a goroutine or a thread stops until another one lets it continue. Channels, select, the parking lot (and with
+// it every lock), joins and sleeps all wait in this way.
 //
-// A `waiter` is one wait of one goroutine or thread; a `wait_node` is its place in one channel's queue, a `parked_node` that in
-// the parking lot. All live on the waiting side's stack. There are two kinds of waits.
+// A `waiter` is one wait of one goroutine or thread. A `wait_node` is its place in the queue of one channel, a `parked_node`
+// its place in the parking lot. All of them live on the stack of the waiting side. There are two kinds of waits.
 //
-// Plain: one queue, no deadline, nothing that could cancel. The node is queued under the queue's spin lock, which is
-// kept until the context is saved (park's commit unlocks it). Whoever takes the node out of the queue is the only one
-// who could wake its waiter, and does: no atomic operation beside the lock's.
+// Plain: there is one queue, no deadline, and nothing that could cancel the wait. The node is queued under the queue's spin
+// lock. That lock is held until the context is saved: it is released on the context that is switched to (park_holding()).
+// Whoever takes the node out of the queue is the only possible waker, and it does wake the waiter. This needs no atomic
+// operation besides those of the lock.
 //
-// Armed: several may want to wake it (queues, a timer, a cancellation), so `state` decides. The order is
+// Armed: several wakers may compete (queues, a timer, a cancellation), so `state` decides. The order is
 //
-//     waiter:  state = armed;  queue nodes, add timer, register;  park: CAS armed -> parked, on the other context
-//     waker:   CAS armed | parked -> woken, timed_out, ...;  the winner alone wakes, and only if it found `parked`
+//     waiter:  state = armed;  queue the nodes, add the timer, register;  park: CAS armed -> parked, on the other context
+//     waker:   CAS armed | parked -> woken, timed_out, ...;  only the winner wakes, and only if it found `parked`
 //
-// A waker that found `armed` must not touch the waiter again: the waiter's own CAS fails, and it goes on by itself. The
-// waiter then takes its nodes out of all queues, its timer out of the heap, and itself out of its cancellation scope,
-// each under the lock under which its waker would find it: after that nobody knows it any more. What a waker writes into
-// a node it therefore writes under the queue's lock, before or after it has won. A thread has no context to save; it is
-// woken through its note in any case, and does not go on before.
+// A waker that found `armed` must not touch the waiter again: the waiter's own CAS fails, and the waiter continues by
+// itself. The waiter then removes its nodes from all queues, its timer from the heap, and itself from its cancellation
+// scope, each under the lock under which a waker would find it. After that no waker knows it any more. So a waker that
+// writes into a node does it under the queue's lock; whether before or after it has won does not matter. A thread has no
+// context to save. It is always woken through its note, and does not continue before that.
 //
-// Being woken orders what the waker did before what the woken does, either way: by the CAS on `state`, by the run queue
-// (release when a goroutine is queued, acquire when it is taken), or by the note.
+// A wake-up establishes a happens-before: what the waker did before it happens before what the waiter does after it. In the
+// armed case the CAS on `state` provides it; otherwise the run queue (release when a goroutine is queued, acquire when it is
+// taken out) or the note does.
 #pragma once
 
 #include "base/prefetch.hpp"
@@ -47,25 +49,26 @@ struct waiter {
     waiter(const waiter&) = delete;
     waiter& operator=(const waiter&) = delete;
 
-    G* const g;                 // null: a thread, that sleeps on `note`
+    G* const g;                 // null: a thread, which sleeps on `note`
     os::note note;
-    const bool armed;       // armed, not plain
+    const bool armed;       // false: a plain wait
     base::atomic<wait_end> state{wait_end::armed};
-    wait_node* fired = nullptr; // the node that a queue woke it for; under that queue's lock
+    wait_node* fired = nullptr; // the node through which a queue woke it; written under the lock of that queue
     waiter* next_to_wake = nullptr;
 };
 
-// In a channel's queue; for the parking lot's see there.
+// A place in the queue of a channel. The parking lot has nodes of its own (parking_lot.hpp).
 struct wait_node {
     wait_node* next = nullptr;
     wait_node* prev = nullptr;
     waiter* who = nullptr;
-    void* slot = nullptr;            // where the value is, or goes
-    std::uint32_t token = 0;         // what the waker told it
-    bool queued = false;             // under the queue's lock
+    void* slot = nullptr;            // where the value is, or where it is to be put
+    std::uint32_t token = 0;         // what the waker told the waiter
+    bool queued = false;             // in the queue; changed under the queue's lock
 };
 
-// A queue of wait_nodes, first in, first out. Under its owner's lock; `empty` is a hint without it.
+// Operations on a queue of wait_nodes, first in, first out. They run under the lock of the queue's owner; `empty` may be
+// read without it, as a hint.
 inline void push_back(wait_list& l, wait_node& n) noexcept {
     n.next = nullptr;
     n.prev = l.last;
@@ -88,17 +91,17 @@ inline void erase(wait_list& l, wait_node& n) noexcept {
     n.queued = false;
 }
 
-// Those that a waker has won, to be woken once it holds no lock. They stay where they are until then.
+// The waiters that a waker has won. It wakes them once it holds no lock. They stay where they are until then.
 class wake_list {
 public:
-    // claim wins w for the caller, or says that another was faster. In the former case w is woken by wake().
+    // claim tries to win w for the caller; false if another waker was faster. If it was won, wake() wakes it.
     bool claim(waiter& w, wait_end how) noexcept {
         if (w.armed) [[unlikely]] {
             const contest end = contend(w, how);
             if (end != contest::won) return end == contest::won_early;
         }
         w.next_to_wake = nullptr;
-        if (w.g) base::prefetch_lines<3>(w.g);   // ready() will need it
+        if (w.g) base::prefetch_lines<3>(w.g);   // ready() needs it
         if (last_) last_->next_to_wake = &w;
         else first_ = &w;
         last_ = &w;
@@ -107,12 +110,12 @@ public:
 
     bool empty() const noexcept { return first_ == nullptr; }
 
-    // wake lets them go on. m: the calling thread's M if it is in a runtime section, else null.
+    // wake wakes all of them. m: the calling thread's M if it is in a runtime section, otherwise null.
     void wake(M* m) noexcept {
         while (first_) wake_first(m);
         last_ = nullptr;
     }
-    // wake_but_last keeps the one that was won last.
+    // wake_but_last wakes all but the one that was won last; that one stays in the list.
     void wake_but_last(M* m) noexcept {
         while (first_ != last_) wake_first(m);
     }
@@ -125,7 +128,7 @@ private:
         else w->note.wake();
     }
 
-    enum class contest { lost, won, won_early };   // won_early: it has not parked yet, and sees for itself
+    enum class contest { lost, won, won_early };   // won_early: the waiter has not parked yet, and will see the result itself
 
     static contest contend(waiter& w, wait_end how) noexcept;
 
@@ -133,20 +136,21 @@ private:
     waiter* last_ = nullptr;
 };
 
-// What may end an armed wait beside its queues.
+// What may end an armed wait besides its queues.
 struct wait_limits {
     std::int64_t deadline = no_deadline;
     const std::stop_token* stop = nullptr;
     bool cancellable = true;   // by the goroutine's cancellation scope
 
-    // needs_arming says whether a wait of m's current goroutine (or of a thread) has to be armed. In cancel.hpp.
+    // needs_arming says whether such a wait of m's current goroutine (m null: of a thread) has to be armed. Defined in
+    // cancel.hpp, as are the next two.
     bool needs_arming(M* m) const noexcept;
     cancel_scope* scope(M* m) const noexcept;
-    bool may_be_cancelled(const M* m) const noexcept;   // by its scope, now
+    bool may_be_cancelled(const M* m) const noexcept;   // by its scope, at this moment
 };
 
-// wait_plain parks the goroutine, or blocks the thread, until it is woken, and unlocks `held` once it may be found.
-// m in a runtime section, or null; returns the M to go on with.
+// wait_plain parks the goroutine, or blocks the thread, until it is woken. It unlocks `held` once a waker may find the
+// waiter. m is in a runtime section, or null; returns the M on which the caller continues.
 inline M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_lock& held) noexcept {
     if (m) {
         w.g->waits_on.store(object, std::memory_order_relaxed);
@@ -158,8 +162,8 @@ inline M* wait_plain(M* m, waiter& w, wait_reason why, const void* object, spin_
     return nullptr;
 }
 
-// wait_armed waits until somebody won the waiter; its nodes are queued already and may be found. On return timer, stop
-// token and cancellation scope have forgotten it; the caller takes its nodes out. m as above.
+// wait_armed waits until a waker has won the waiter, whose nodes are queued already and may be found. On return the timer,
+// the stop token and the cancellation scope no longer refer to the waiter; the caller removes its nodes. m as above.
 wait_end wait_armed(M*& m, waiter& w, wait_reason why, const void* object, const wait_limits& limits) noexcept;
 
 // enter_current enters the runtime if the caller is a goroutine; leave_current leaves it again.
@@ -171,14 +175,15 @@ inline void leave_current(M* m) noexcept {
     if (m) leave(m);
 }
 
-// check_cancelled throws `cancelled` if the calling goroutine's scope is, or the token was triggered. Outside of
-// runtime sections.
+// check_cancelled throws `cancelled` if the calling goroutine's scope is cancelled, or a stop was requested of the token.
+// Outside of runtime sections.
 void check_cancelled(const wait_limits& limits);
 
-// throw_if_cancelled turns what ended a wait into an exception where it is one. Outside of runtime sections.
+// throw_if_cancelled throws the exception that belongs to the end of a wait, if there is one: `cancelled` or std::bad_alloc.
+// Outside of runtime sections.
 void throw_if_cancelled(wait_end how);
 
-// may_spin says whether it makes sense to wait for somebody else to get on: he may be running.
+// may_spin says whether it makes sense to spin while another goroutine or thread makes progress: it may be running.
 bool may_spin() noexcept;
 
 }  // namespace handoff::detail
