@@ -1,11 +1,12 @@
-// Channels. One spin lock each; values go straight from a sender to a receiver that waits, and the other way round.
+// Channels. Each has one spin lock. A value goes directly from a sender to a receiver that waits, or from a sender that
+// waits to a receiver.
 //
-// Invariants, under the lock: receivers wait only while the ring is empty and no sender waits; senders wait only while
-// the ring is full; nobody waits once the channel is closed. A waiter of a select may have fired elsewhere: its node is
-// then dead, and is dropped by who finds it.
+// Invariants, under the lock: receivers wait only while the ring is empty and no sender waits; senders wait only while the
+// ring is full; nobody waits once the channel is closed. A node in a queue may belong to a select that has fired elsewhere.
+// Such a node is dead; whoever finds it drops it.
 //
-// A waiter learns how it ended from its node's token, written under the lock: `delivered`, or else the channel was
-// closed. The slow paths enter a runtime section before they take the lock, since entering may wait for a P.
+// A waiter learns how its wait ended from the token of its node, which is written under the lock: `delivered`, otherwise the
+// channel was closed. The slow paths enter a runtime section before they take the lock, since entering one may wait for a P.
 #include "sync/channel.hpp"
 
 #include "sched/pinned.hpp"
@@ -24,7 +25,7 @@ void relocate(const channel_base& c, void* to, void* from) noexcept {
         const move_mark here(c.ops->loud);
         c.ops->relocate(to, from);
     } else if (c.ops->relocate) c.ops->relocate(to, from);
-    else if (c.ops->size == sizeof(std::uint64_t)) std::memcpy(to, from, sizeof(std::uint64_t));   // two instructions
+    else if (c.ops->size == sizeof(std::uint64_t)) std::memcpy(to, from, sizeof(std::uint64_t));   // becomes two instructions
     else std::memcpy(to, from, c.ops->size);
 }
 
@@ -90,9 +91,9 @@ void close_and_wake(channel_base& c, wake_list& won) noexcept {
 
 namespace {
 
-// never_ready is what waiting on a default-constructed channel is.
+// never_ready waits on a default-constructed channel.
 channel_result never_ready(const wait_limits& limits) {
-    M* m = enter_current();   // also where it takes no waiting: another may run in between, in a simulation, or was to for long
+    M* m = enter_current();   // also if it need not wait: here a simulation may preempt, or a request to yield is met
     if (limits.deadline == at_once) {
         leave_current(m);
         return channel_result::not_now;
@@ -104,8 +105,8 @@ channel_result never_ready(const wait_limits& limits) {
     return channel_result::not_now;
 }
 
-// wait_armed_in waits in `list` of c, whose lock the caller holds, until a value was moved from or to `slot`, the channel was
-// closed, or the limits ended it.
+// wait_armed_in waits in `list` of c, whose lock the caller holds, until a value was moved from or to `slot`, the channel
+// was closed, or the limits ended the wait.
 [[gnu::noinline]] channel_result wait_armed_in(channel_base& c, wait_list& list, M* m, void* slot, const wait_limits& limits,
                                                wait_reason why) {
     waiter w(m, true);
@@ -115,7 +116,7 @@ channel_result never_ready(const wait_limits& limits) {
     push_back(list, n);
     c.lock.unlock();
     const wait_end end = wait_armed(m, w, why, &c, limits);
-    c.lock.lock();   // who woke it may still write to the node
+    c.lock.lock();   // its waker may still be writing to the node
     if (n.queued) erase(list, n);
     c.lock.unlock();
     leave_current(m);
@@ -124,7 +125,7 @@ channel_result never_ready(const wait_limits& limits) {
     return channel_result::not_now;
 }
 
-// wait_in is the same without limits.
+// wait_in is the same wait without limits.
 inline channel_result wait_in(channel_base& c, wait_list& list, M* m, void* slot, wait_reason why) noexcept {
     waiter w(m, false);
     wait_node n;
@@ -135,7 +136,8 @@ inline channel_result wait_in(channel_base& c, wait_list& list, M* m, void* slot
     return n.token == delivered ? channel_result::done : channel_result::closed;
 }
 
-// take_plain takes the first of l if that is a goroutine in a plain wait: most are, and nobody else can win one.
+// take_plain takes the first node of l if it belongs to a goroutine in a plain wait. Most do, and no other waker can win
+// such a waiter.
 inline wait_node* take_plain(wait_list& l) noexcept {
     wait_node* n = l.first.load(std::memory_order_relaxed);
     if (!n || n->who->armed || !n->who->g) return nullptr;
@@ -143,7 +145,7 @@ inline wait_node* take_plain(wait_list& l) noexcept {
     return n;
 }
 
-// meet ends a transfer whose other side was found waiting, and moves the value from hand to hand.
+// meet completes a transfer whose other side was found waiting: it moves the value directly from one side to the other.
 inline channel_result meet(channel_base& c, M* m, wait_node& other, void* to, void* from) noexcept {
     relocate(c, to, from);
     other.token = delivered;
@@ -154,8 +156,8 @@ inline channel_result meet(channel_base& c, M* m, wait_node& other, void* to, vo
     return channel_result::done;
 }
 
-// transfer does what `now` can do at once, or waits in `list`; c is locked. An operation that need not wait does not
-// look whether it was cancelled; one that does finds out as it begins to.
+// transfer does the operation `now` if that is possible at once, otherwise it waits in `list`; c is locked. An operation
+// that need not wait does not check for cancellation; one that has to wait notices it when it begins to.
 template <auto now, wait_list channel_base::*list>
 channel_result transfer(channel_base& c, M* m, void* slot, std::int64_t deadline, const std::stop_token* stop, wait_reason why) {
     wake_list won;

@@ -1,4 +1,4 @@
-// What select and tickers share with channels. All under the channel's lock.
+// What channels share with select and with timers. All of it runs under the channel's lock.
 #pragma once
 
 #include "wait/wait.hpp"
@@ -9,9 +9,9 @@
 
 namespace handoff::detail {
 
-inline constexpr std::uint32_t delivered = 1;   // wait_node::token: the value was moved; else the channel was closed
+inline constexpr std::uint32_t delivered = 1;   // wait_node::token: the value was moved; any other: the channel was closed
 
-// first_waiter takes nodes out of l until it has won the waiter of one, and returns that; null if there is none.
+// first_waiter takes nodes out of l until it has won the waiter of one, and returns that node; null if there is none.
 inline wait_node* first_waiter(wait_list& l, wake_list& won) noexcept {
     while (wait_node* n = l.first.load(std::memory_order_relaxed)) {
         pop_front(l, *n);
@@ -23,7 +23,8 @@ inline wait_node* first_waiter(wait_list& l, wake_list& won) noexcept {
     return nullptr;
 }
 
-// send_now and recv_now do what can be done at once: `done`, `closed`, or nothing. Those whom it concerns are in `won`.
+// send_now and recv_now do what is possible at once, and return `done` or `closed`; nothing if the caller would have to
+// wait. The waiters that this concerns are in `won`.
 std::optional<channel_result> send_now(channel_base& c, void* value, wake_list& won) noexcept;
 std::optional<channel_result> recv_now(channel_base& c, void* slot, wake_list& won) noexcept;
 

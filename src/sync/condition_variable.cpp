@@ -1,8 +1,8 @@
-// condition_variable. A waiter queues itself in the parking lot before it unlocks the lock, so a notification that
-// follows finds it; that it has not parked yet does not matter to an armed wait. Who takes a node out of the queue counts
-// it out, under the bucket's lock: once everybody is notified the object may be destroyed, and nobody touches it. `waiters_`
-// is the length of the queue at each release of that lock; those that notify_all has taken, and not come to yet, are in it no
-// more, so that notify_one reaches somebody who came later.
+// condition_variable. A waiter queues itself in the parking lot before it unlocks the lock, so a notification that follows
+// finds it. It need not have parked yet, since its wait is armed. Whoever takes a node out of the queue subtracts it from
+// `waiters_` under the bucket's lock. So once all waiters are notified the object may be destroyed, and nobody touches it.
+// At each release of that lock `waiters_` is the length of the queue. The waiters that notify_all has taken out, but has not
+// told yet, are no longer in that queue, so a notify_one reaches a waiter that came later.
 #include <handoff/condition_variable.hpp>
 
 #include "sched/simulation_hooks.hpp"
@@ -31,14 +31,14 @@ condition_variable::end condition_variable::park(void* lock, void (*unlock)(void
         parked_node& n;
         ~dequeuer() {
             spin_guard hold(b.lock);
-            // Unless it was notified, after which the object may be gone.
+            // Not if it was notified: after that the object may be gone.
             if (n.queued && b.remove(n)) cv.waiters_.fetch_sub(1, std::memory_order_relaxed);
         }
     };
     wait_end how;
     {
         dequeuer at_end{*this, b, n};
-        unlock(lock);   // the program's; it may wait, come back on another thread, or throw
+        unlock(lock);   // calls the program's function, which may wait, return on another thread, or throw
         m = enter_current();
         how = wait_armed(m, n, wait_reason::condition, this, limits);
     }

@@ -1,4 +1,4 @@
-// What wait_group and latch count with.
+// The counter of wait_group and latch.
 #include <handoff/wait_group.hpp>
 
 #include "wait/parking_lot.hpp"
@@ -15,7 +15,7 @@ void count_out_of_range(std::ptrdiff_t n, std::ptrdiff_t most, const char* of) {
     bad_count((std::string("the count of a ") + of + " is " + std::to_string(n) + ", not between 0 and " + std::to_string(most)).c_str());
 }
 
-// add_more is add for n > 0, wherever it is called.
+// add_more adds n > 0, in any context.
 bool countdown::add_more(std::int64_t n) noexcept {
     std::int64_t seen = word_.load(std::memory_order_relaxed);
     do {
@@ -25,7 +25,7 @@ bool countdown::add_more(std::int64_t n) noexcept {
 }
 
 bool countdown::add_slow(std::int64_t n) noexcept {
-    if (n > 0) {   // nobody is to be woken: no section, so that this does not switch, but to another step of a simulation
+    if (n > 0) {   // wakes nobody, so it needs no section and does not switch; in a simulation it is a step
         if (M* m = current_m(); m && m->s->sim) leave(enter(m));
         return add_more(n);
     }
@@ -36,9 +36,9 @@ bool countdown::add_slow(std::int64_t n) noexcept {
         do {
             fits = n <= most && (seen >> 1) + n >= 0 && (seen >> 1) + n <= most;
             if (!fits) return;
-            next = (seen >> 1) + n == 0 ? 0 : seen + n * one;   // zero: nobody waits any more
+            next = (seen >> 1) + n == 0 ? 0 : seen + n * one;   // at zero nobody waits any more
         } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
-        // From here on one of those that wait may have returned, and destroyed it.
+        // From here on a waiter may have returned, and destroyed the object.
         if (next == 0) waiting.release_all(0, won);
     });
     return fits;

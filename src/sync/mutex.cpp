@@ -1,33 +1,37 @@
-// The mutex's slow paths. The word is at the head of its header; the queue is the parking lot's.
+// The slow paths of mutex. Its header describes the bits of the word; the queue is in the parking lot.
 //
-// Nobody waits in vain: a waiter sets `parked` under the bucket's lock while the word says `locked`, and whoever unlocks
-// a word with `parked` and without `woken` goes to the bucket. With `woken` set there is one awake who will either take
-// the lock (and unlock it later, seeing `parked`), or find it locked, clear `woken`, and queue again under the bucket's
-// lock: the owner of that moment sees `parked` without `woken`.
+// No waiter is left behind. A waiter sets `parked` under the bucket's lock while the word says `locked`, and an unlock that
+// finds `parked` without `woken` goes to the bucket. If `woken` is set, one waiter is awake. It either takes the lock (and
+// later unlocks it, seeing `parked`), or it finds the mutex locked, clears `woken`, and queues again under the bucket's
+// lock: then the present owner will see `parked` without `woken`.
 //
-// Handing over (token `handed`) keeps `locked` set: nobody can come in between.
+// A hand-over (token `handed`) keeps `locked` set, so no newcomer can barge in.
 //
-// A mutex that nobody has waited for yet is unlocked by a plain store, which is half the price of a pair:
+// A mutex that has not had a waiter yet is unlocked by a plain store, so that a lock and its unlock together cost half as
+// much:
 //
-//     owner:    sees the word `locked` and nothing else;  word = 0;  any watching?  wake all who wait at this address
+//     owner:    sees the word `locked` and nothing else;  word = 0;  any watching?  wake all waiters at this address
 //     waiter:   watching += 1;  membarrier;  under the bucket's lock: word `locked` -> `locked | parked`, or try again
 //
-// The owner's store may wipe out `parked`. Either the membarrier comes before the store, in the owner's order, and so the
-// owner's look at `watching`, which finds the waiter (the compiler keeps the two in order; to that end the waiter watches
-// until its wait is over, since the owner may be held up between its load and its store for as long as it takes). Or it
-// comes after the store, and the waiter finds the word free. An owner that finds a watcher takes the bucket's lock: either
-// the waiter is in the queue already, or it comes there later and sees the owner's store. All who wait are woken: the bit
-// that was wiped out was everybody's, and the next unlock need not be a plain one. Who is woken in vain tries again.
+// The owner's store may overwrite `parked`. There are two cases. Either the membarrier comes before the store in the owner's
+// order. Then it also comes before the owner's read of `watching`, which finds the waiter. (A compiler fence keeps store and
+// read in this order. The waiter has to watch until its wait is over, since the owner may be delayed between its load and
+// its store for any length of time.) Or the membarrier comes after the store, and the waiter finds the word free. An owner
+// that finds a watcher takes the bucket's lock: either the waiter is in the queue already, or it comes there later and sees
+// the owner's store. All waiters are woken, since the bit that was overwritten stood for all of them, and the next unlock
+// need not be a plain one that reads `watching`. A waiter for which that wake-up is spurious tries again.
 //
-// The owner must not touch the mutex after its store, so `watching` is in static memory, shared by addresses. Who waits at
-// this address by then may do so for something else; waiters of mutexes are told by their tag.
+// The owner must not touch the mutex after its store, so `watching` is in static memory, and mutexes share its elements by
+// address. By that time the waiters at this address may wait for another object; the tag tells which of them wait for a
+// mutex.
 //
-// `contended` ends this for a mutex, so that it costs one membarrier and not one for each wait. Only an owner sets it, for
-// only an owner stores plainly: no store can be under way then. It is never cleared, so who sees it need not watch.
+// `contended` ends this for a mutex, so that a mutex costs one membarrier, and not one for each wait. Only an owner sets it;
+// since only an owner stores plainly, no such store can be under way then. The bit is never cleared, so a waiter that sees
+// it need not watch.
 //
-// Before the first runtime asked for membarrier there are no plain unlocks, and waiters do without the barrier. `from`
-// changes once: a waiter raises `watching` and then reads `from`, both seq_cst; an owner that reads the later value, by
-// acquire, therefore sees `watching` raised by every waiter that read the earlier one.
+// Before the first runtime has registered for membarrier there are no plain unlocks, and waiters do without the barrier.
+// `from` changes once. A waiter increments `watching` and then reads `from`, both seq_cst. So an owner that reads the later
+// value of `from`, by acquire, sees the increments of all waiters that read the earlier one.
 #include <handoff/mutex.hpp>
 
 #include "base/check.hpp"
@@ -43,7 +47,7 @@ namespace detail {
 constinit plain_unlocks plain;
 
 void allow_plain_unlocks(bool membarrier) noexcept {
-    // seq_cst: with the waiters of mutexes; see above.
+    // seq_cst: pairs with the waiters of mutexes, see the head of this file.
     plain.from.store(membarrier ? plain_unlocks::locked : plain_unlocks::never, std::memory_order_seq_cst);
 }
 
@@ -53,12 +57,12 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t tag_mutex = 2;   // of nodes: no other's
+constexpr std::uint32_t tag_mutex = 2;   // of nodes in the parking lot: no other lock has this tag
 constexpr std::uint32_t try_again = 0, handed = 1, look_again = 2;
 constexpr std::int64_t starving_after = 1'000'000;   // ns, as in Go
 constexpr int spin_rounds = 4, spin_pauses = 30;     // about a microsecond, as in Go
 
-// While there is one, plain unlocks of a mutex look for those who wait for it.
+// As long as one of these watches a mutex, plain unlocks of that mutex look for its waiters.
 class watch {
 public:
     watch() = default;
@@ -83,7 +87,8 @@ private:
 
 void detail::wake_watchers(const void* mutex) noexcept {
     with_parked(mutex, [](parked_waiters waiting, wake_list& won) {
-        // All at one address have the same tag: they wait for the same object, which lives as long as anyone does.
+        // All nodes at one address have the same tag: their waiters wait for the same object, which lives as long as any of
+        // them waits.
         const parked_node* first = waiting.first();
         if (first && first->tag == tag_mutex) waiting.release_all(look_again, won);
     });
@@ -91,7 +96,7 @@ void detail::wake_watchers(const void* mutex) noexcept {
 
 bool mutex::lock_slow(std::int64_t deadline) {
     interleave_point();
-    // Its owner runs on another processor, most likely, and will be done before we could park.
+    // Most likely the owner is running on another processor, and will unlock the mutex before we could park.
     for (int round = 0; round < spin_rounds && may_spin(); ++round) {
         const std::uint32_t seen = word_.load(std::memory_order_relaxed);
         if ((seen & parked) != 0) break;
@@ -102,7 +107,7 @@ bool mutex::lock_slow(std::int64_t deadline) {
     r.limits = {deadline, nullptr, false};
     r.tag = tag_mutex;
     watch watching;
-    std::uint32_t mine = 0;   // `woken`, if that is us
+    std::uint32_t mine = 0;   // `woken`, if this waiter is the one that was woken
     for (;;) {
         std::uint32_t seen = word_.load(std::memory_order_relaxed);
         while ((seen & locked) == 0)
@@ -140,7 +145,7 @@ void mutex::unlock_slow() noexcept {
         if ((seen & parked) != 0 && (seen & woken) == 0) break;
         if (word_.compare_exchange_weak(seen, seen & ~locked, std::memory_order_release, std::memory_order_relaxed)) return;
     }
-    // Only the owner clears `locked`, so the word is ours to let go, and only then may it be destroyed.
+    // Only the owner clears `locked`. So the mutex lives until the store below releases it.
     with_parked(this, [this](parked_waiters waiting, wake_list& won) {
         const parked_node* first = waiting.first();
         const bool starves = first && os::nanotime() - first->since > starving_after;

@@ -24,7 +24,7 @@ bool once_flag::begin() {
 void once_flag::end(std::uint32_t state) noexcept {
     interleave_point();
     std::uint32_t seen = running;
-    // release: what the function did, for those that look at the state.
+    // release: what the function did, for callers that read the state.
     if (state_.compare_exchange_strong(seen, state, std::memory_order_release, std::memory_order_relaxed)) return;
     with_parked(this, [&](parked_waiters waiting, wake_list& won) {
         state_.store(state, std::memory_order_release);

@@ -3,7 +3,8 @@
 
 namespace handoff::detail {
 
-// allow_plain_unlocks from now on, if there is membarrier(2). Each runtime says the same as it starts.
+// allow_plain_unlocks allows them from now on, if there is membarrier(2). Each runtime calls it as it starts, all with the
+// same value.
 void allow_plain_unlocks(bool membarrier) noexcept;
 
 }  // namespace handoff::detail

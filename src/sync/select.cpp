@@ -1,15 +1,15 @@
-// select. Two ways through.
+// select has two paths.
 //
-// The quick one looks at all cases without locks, chooses one of those that seem ready, and does it under that channel's
-// lock alone, if it still can be done. That is what happens to busy selects, and it is fair: the choice is among all that
-// seem ready, at random.
+// The quick path looks at all cases without locks, and chooses one of those that seem ready. It then tries that case under
+// the lock of its channel alone. Busy selects take this path. It is fair: the choice among all cases that seem ready is
+// random.
 //
-// The slow one holds the locks of all channels, in the order of their addresses, so that what it sees is one instant: only
-// then may it say that nothing is ready (`otherwise`), or queue a node at each channel and wait. Its waiter is armed, so
-// only one of those who find a node wins it, and says which under its channel's lock. When it goes on it takes all locks
-// again, one after the other, and its nodes out.
+// The slow path holds the locks of all channels, taken in the order of their addresses, so that it sees all of them at one
+// instant. Only then may it decide that nothing is ready (`otherwise`), or queue a node at each channel and wait. Its waiter
+// is armed, so only one of the wakers that find a node wins it, and that waker notes under its channel's lock which node it
+// was. When the waiter continues, it takes all the locks again, in the same order, and removes its nodes.
 //
-// All within a runtime section, since entering one may wait for a P.
+// All of this happens within a runtime section, since entering one may wait for a P.
 #include <handoff/select.hpp>
 
 #include "os/random.hpp"
@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::size_t none = static_cast<std::size_t>(-1);
 
-// Scratch space for n elements, on the stack if they are few.
+// Scratch space for n elements; on the stack if there are few.
 template <class T>
 class scratch {
 public:
@@ -42,7 +42,7 @@ private:
 
 bool transfers(const case_base& c) noexcept { return c.kind == case_kind::recv || c.kind == case_kind::send; }
 
-// seems_ready without the lock is a guess.
+// Without the lock, seems_ready is a guess.
 bool seems_ready(const case_base& c) noexcept {
     if (c.kind == case_kind::stop) return c.stop.stop_requested();
     const channel_base* ch = c.base;
@@ -52,14 +52,14 @@ bool seems_ready(const case_base& c) noexcept {
     return c.kind == case_kind::recv ? n != 0 || !ch->senders.empty() : n < ch->cap || !ch->receivers.empty();
 }
 
-// choose one of those that seem ready, each with the same chance.
+// choose returns one of the cases that seem ready, each with the same probability; `none` if there is none.
 std::size_t choose(case_base* const* cases, std::size_t n) noexcept {
     std::size_t chosen = none;
     std::uint32_t ready = 0;
     for (std::size_t i = 0; i < n; ++i) {
         if (!seems_ready(*cases[i])) continue;
         ++ready;
-        // The k-th replaces the choice with a chance of 1/k.
+        // The k-th ready case replaces the choice with probability 1/k.
         if (ready == 1 || static_cast<std::uint64_t>(os::random_number()) * ready >> 32 == 0) chosen = i;
     }
     return chosen;
@@ -69,7 +69,7 @@ std::optional<channel_result> try_case(case_base& c, wake_list& won) noexcept {
     return c.kind == case_kind::recv ? recv_now(*c.base, c.slot(), won) : send_now(*c.base, c.slot(), won);
 }
 
-// What a select waits for beside channels.
+// What a select waits for besides channels.
 struct other_cases {
     std::size_t otherwise = none, timeout = none, stop = none;
 
@@ -87,7 +87,7 @@ struct other_cases {
     }
 };
 
-// The channels of a select, each once, in the order in which they are locked.
+// The channels of a select, each of them once, in the order in which they are locked.
 class channel_set {
 public:
     channel_set(case_base* const* cases, std::size_t n) : all_(n) {
@@ -112,11 +112,11 @@ wait_list& list_of(case_base& c) noexcept {
     return c.kind == case_kind::recv ? c.base->receivers : c.base->senders;   // NOLINT(*UndefReturn): it has a channel
 }
 
-// The quick way; `none` if it did not get through.
+// The quick path; `none` if no case was done.
 select_result select_quickly(case_base* const* cases, std::size_t n) noexcept {
     const std::size_t i = choose(cases, n);
     if (i == none) return {none, false};
-    if (!transfers(*cases[i])) return {i, true};   // a stop
+    if (!transfers(*cases[i])) return {i, true};   // an on_stop whose stop was requested
     if (cases[i]->try_fast()) return {i, true};
     M* m = enter_current();
     wake_list won;
@@ -135,13 +135,14 @@ public:
     slow_select(case_base* const* cases, std::size_t n, const other_cases& others)
         : cases_(cases), n_(n), others_(others), channels_(cases, n), nodes_(n), order_(n) {}
 
-    // m in a runtime section, or null; returns outside of it.
+    // m is in a runtime section, or null. Returns outside of the section.
     select_result run(M* m) {
         channels_.lock();
         wake_list won;
-        // Under the locks what seems ready is, but for waiters that have fired elsewhere: those are gone after a try.
+        // Under the locks a case that seems ready is ready, unless its waiters are selects that have fired elsewhere. Their
+        // nodes are gone after a try.
         for (std::size_t i; (i = choose(cases_, n_)) != none;) {
-            if (!transfers(*cases_[i])) {   // a stop
+            if (!transfers(*cases_[i])) {   // an on_stop whose stop was requested
                 channels_.unlock();
                 leave_current(m);
                 return {i, true};
@@ -164,7 +165,8 @@ public:
 private:
     select_result wait(M* m) {
         waiter w(m, true);
-        // In random order, for cases of the same channel: the first in its queue is the one that fires.
+        // The nodes are queued in random order, since several cases may have the same channel: the first node in its queue
+        // is the one that fires.
         for (std::size_t k = 0; k < n_; ++k) {
             const std::size_t at = static_cast<std::uint64_t>(os::random_number()) * (k + 1) >> 32;
             order_[k] = order_[at];
@@ -184,7 +186,7 @@ private:
         if (others_.stop != none) limits.stop = &cases_[others_.stop]->stop;
         const wait_end end = wait_armed(m, w, wait_reason::select, nullptr, limits);
         select_result result{none, false};
-        channels_.lock();   // who woke it may still write to a node
+        channels_.lock();   // the waker may still be writing to a node
         for (std::size_t i = 0; i < n_; ++i) {
             if (nodes_[i].queued) erase(list_of(*cases_[i]), nodes_[i]);
             if (w.fired == &nodes_[i]) result = {i, nodes_[i].token == delivered};
@@ -205,12 +207,12 @@ private:
     scratch<std::size_t> order_;
 };
 
-// select_slowly waits until a case is ready, or the time of one is over by the steady clock.
+// select_slowly waits until a case is ready, or until the deadline of a timeout has passed on the steady clock.
 select_result select_slowly(case_base* const* cases, std::size_t n) {
     const other_cases others(cases, n);
     if (others.stop != none && cases[others.stop]->stop.stop_requested()) return {others.stop, true};
     if (others.otherwise == none) check_cancelled({});
-    slow_select slow(cases, n, others);   // may allocate, so not in the section
+    slow_select slow(cases, n, others);   // may allocate, so it is made outside of the section
     return slow.run(enter_current());
 }
 

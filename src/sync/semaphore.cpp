@@ -1,5 +1,5 @@
-// Semaphores. Permits are given to those that wait, one each, and only what is left goes to the word: while somebody
-// waits there are none to be taken past him.
+// Semaphores. Permits are given to the waiters first, one each; only what is left is added to the word. As long as somebody
+// waits the word has no permits, so newcomers can't barge in.
 #include <handoff/semaphore.hpp>
 
 #include "wait/parking_lot.hpp"
@@ -29,7 +29,7 @@ void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
     while ((never_if_closed(seen) & parked) == 0) {
         if (!fits(seen)) throw usage_error("handoff: a semaphore is released beyond its maximum");
-        // release: what the releaser did, for who acquires.
+        // release: what the releaser did, for whoever acquires the permit.
         if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_release, std::memory_order_relaxed)) return;
     }
     if (!fits(0)) throw usage_error("handoff: a semaphore is released beyond its maximum");
@@ -43,10 +43,10 @@ void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
             return true;
         }
         if (!waiting.empty()) return false;
-        // The last waiter is served, or nobody is left. Others may have come by the fast paths if that was so before.
+        // Nobody waits any more. If this was so before this round, others may have changed the word on their fast paths.
         seen = word_.load(std::memory_order_relaxed);
         do {
-            accepted = fits(seen);   // if not, nobody was served in this round: what served somebody fits
+            accepted = fits(seen);   // if not, this round served nobody: after a round that did, the rest fits
             if (!accepted) return false;
         } while (!word_.compare_exchange_weak(seen, (seen & ~parked) + n * one, std::memory_order_release, std::memory_order_relaxed));
         return false;

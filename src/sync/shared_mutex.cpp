@@ -1,22 +1,24 @@
-// The slow paths of shared_mutex. Whenever it becomes free, or free for readers, and somebody waits, it is handed to the
-// first of them, and if that is a reader, to all readers up to the next writer. While somebody waits, `parked` keeps
-// everybody else from having it, and the word changes under the bucket's lock alone, but for two things: readers leave,
-// and new ones count themselves before they see `parked` (or `writer`), which gives them nothing.
+// The slow paths of shared_mutex. Whenever the lock becomes free, or free for readers, and somebody waits, it is handed over
+// to the first waiter, and if that is a reader, to all readers up to the next writer. While somebody waits, `parked` keeps
+// newcomers from barging in, and the word changes only under the bucket's lock, with two exceptions: readers leave, and new
+// readers count themselves before they see `parked` (or `writer`), which does not give them the lock.
 //
-// The latter take their count back under the bucket's lock. Until then it looks as if they read, and may keep somebody
-// out: a writer that finds the word not 0, or let_in that finds a reader. So they do what readers do that leave: who
-// brings the count to none, sees `parked` and no writer, lets in. Nobody is kept out for good, since each of them parks
-// next, behind who waits; and none is counted as one that has it, since a reader has it only if there was neither
-// `writer` nor `parked` when it counted itself, or if let_in counted it.
+// Such a new reader takes its count back under the bucket's lock. Until then it looks like a reader that holds the lock, and
+// may keep others out: a writer that finds the word not 0, or let_in, which finds a reader. So it does what a reader does
+// that leaves: if it brings the count to zero, and sees `parked` and no writer, it lets waiters in. Nobody is kept out for
+// good, since each of these readers parks next, behind the waiters that are there. And none of them counts as a holder: a
+// reader holds the lock only if neither `writer` nor `parked` was set when it counted itself, or if let_in counted it.
 //
-// A reader that leaves subtracts first and asks afterwards, so it must not touch the mutex any more: one that waits may
-// give up, take what is free now, and destroy it. All it knows is the address. Under its bucket's lock, who waits there
-// for a shared_mutex keeps one alive, this or a later one, since even who has given up takes the lock before it goes on;
-// and to let in whom a mutex can let in is right at any time. If nobody waits there, there is nothing to do: who gave up
-// after setting `parked` looks himself.
+// A reader that leaves subtracts first and looks for waiters afterwards. From the subtraction on it must not touch the
+// mutex: a waiter may give up, take the lock that is free now, and destroy the mutex. All that the reader knows is the
+// address. But as long as somebody waits there for a shared_mutex, the lock of that address's bucket keeps a shared_mutex
+// alive, this one or a later one, since even a waiter that has given up takes that lock before it continues. And to let in
+// those waiters that a shared_mutex can let in is right at any time. If nobody waits there, there is nothing to do: a waiter
+// that gave up after it had set `parked` looks for others itself.
 //
-// Many readers are let in in rounds. Between them the word says `parked`, so that nobody else has it, and one of those that
-// are let in is not woken yet: he is counted, so no writer gets it, and the mutex lives.
+// If there are many readers, they are let in in rounds. Between the rounds the word says `parked`, so that nobody else gets
+// the lock, and one of the readers that were let in has not been woken yet: it is counted, so no writer gets the lock, and
+// the mutex lives.
 #include <handoff/shared_mutex.hpp>
 
 #include "base/check.hpp"
@@ -28,19 +30,19 @@ namespace handoff {
 
 using namespace detail;
 
-// let_in hands the lock to those at the head of the queue that can have it now, and says in the word whether somebody is
-// left. Under the bucket's lock; the word has no writer, and `parked` if somebody waits. True: they were a round's, and
-// there may be more.
+// let_in hands the lock over to the waiters at the head of the queue that can have it now, and sets the word according to
+// whether any waiter is left. Under the bucket's lock; the word has no writer, and it has `parked` if somebody waits. True:
+// the round is full, and there may be more.
 template <class Waiting, class Won, class Round>
 bool shared_mutex::let_in(Waiting& waiting, Won& won, Round& round) noexcept {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
     std::uint64_t readers = 0;
-    // Those that are counted may leave meanwhile, but the last of them comes by the bucket.
+    // The readers that hold the lock may leave meanwhile, but the last of them goes to the bucket.
     while (parked_node* n = waiting.first()) {
         if (n->tag == exclusive) {
             if (word >= reader) break;
             if (!waiting.release(*n, 0, won)) continue;
-            // Not a store: readers may count themselves meanwhile, and see `parked` or `writer` at each moment.
+            // Not a store: readers may count themselves meanwhile, and at each moment they must see `parked` or `writer`.
             word_.fetch_or(writer, std::memory_order_acq_rel);
             break;
         }
@@ -77,7 +79,7 @@ bool shared_mutex::lock_slow(std::uint32_t tag, std::int64_t deadline) {
     });
     leave_current(m);
     if (end.end == wait_end::armed || end.end == wait_end::woken) return true;
-    // A writer that gives up may have stood before readers that could go in.
+    // A writer that gives up may have been in front of readers that can be let in now.
     release_round round;
     with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) { return let_in_if_free(waiting, won, round); });
     throw_if_cancelled(end.end);
@@ -90,7 +92,8 @@ void shared_mutex::unlock_slow() noexcept {
     release_round round;
     bool ours = true;
     with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) {
-        // If nobody waits any more it is anybody's now, who may destroy it: it is not touched again. `parked` keeps it.
+        // If nobody waits, the mutex is free now, and its next owner may destroy it: do not touch it again. If somebody
+        // waits, `parked` keeps newcomers out.
         if (std::exchange(ours, false) && (word_.fetch_and(~writer, std::memory_order_release) & parked) == 0) return false;
         return let_in_if_free(waiting, won, round);
     });
