@@ -9,7 +9,7 @@
 // is armed, so only one of the wakers that find a node wins it, and that waker notes under its channel's lock which node it
 // was. When the waiter continues, it takes all the locks again, in the same order, and removes its nodes.
 //
-// All of this happens within a runtime section, since entering one may wait for a P.
+// Locks are taken only within a runtime section, since entering one may wait for a P.
 #include <handoff/select.hpp>
 
 #include "os/random.hpp"

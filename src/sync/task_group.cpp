@@ -1,34 +1,38 @@
 // Task groups.
 //
-// Lifetime. A group's state is counted (`refs`). References are held by the task_group; each of its goroutines, until it has
-// counted itself out (group_member); the deadline's function; its inner groups; and whoever cancels it, on his list. A new one
-// is made from one that is held, or of an inner group under the outer one's lock: a task_group's end takes its state out of
-// `inner` under that lock, and only then drops its reference. So adding is relaxed: there is another reference meanwhile.
-// Dropping is the last that its holder does with the state: release, so that all before it, such as an unlock, comes before
-// the end; acquire, with the others' release, for the one who ends it. The token's callback holds none: a task_group's end
-// waits for it, or is called by it, and then it touches nothing afterwards but what the list keeps. The deadline's timer and
-// the state refer to each other until the task_group's end drops the timer (end_deadline).
+// Lifetime. The state of a group has a reference count (`refs`). References are held by the task_group; by each of its
+// goroutines, until that has subtracted itself from the running ones (group_member); by the function of the deadline; by its
+// inner groups; and by a canceller, through its list. A new reference is made from one that is held, or, to an inner group,
+// under the outer group's lock: the destructor of task_group removes the state from `inner` under that lock, and only then
+// drops its reference. So incrementing is relaxed: another reference exists meanwhile. Dropping is the last thing that a
+// holder does with the state. It is a release, so that everything before it, such as an unlock, happens before the deletion;
+// and an acquire, which pairs with the releases of the others, for the holder that deletes the state. The token's callback
+// holds no reference: the destructor of task_group waits for it, or is called by it, and then the callback afterwards
+// touches only what the list keeps alive. The deadline's timer and the state refer to each other until the destructor of
+// task_group drops the timer (end_deadline).
 //
-// The count is an atomic of ours, and no std::shared_ptr's, which the explorer of schedules does not see (tests/model): to
-// it a drop would not order what comes before.
+// The count is an atomic of ours and not that of a std::shared_ptr, which the explorer of schedules (tests/model) does not
+// see: for the explorer, dropping a shared_ptr would not order what comes before it.
 //
-// Cancelling. A group knows those that its goroutines have made (`inner`). begin_cancel() sets the reason, once; who did that
-// visits the group: under its lock it sets the scopes' flags, wins their waits, and begins with each inner group, which it puts
-// on its list. Then it requests the stop of the group's source, which calls the program's callbacks, and goes on with the next
-// on the list. So nothing here recurs, however deep groups nest. A group is on one list at most, that of who began with it,
-// and stays alive there.
+// Cancelling. A group knows the groups that its goroutines have made (`inner`). begin_cancel() sets the reason, once. The
+// caller that has set it visits the group: under its lock it sets the flags of the scopes, wins their waits, and begins to
+// cancel each inner group, which it puts on its list. Then it requests the stop of the group's source, which calls the
+// program's callbacks, and continues with the next group on the list. So there is no recursion here, however deep groups
+// nest. A group is on at most one list, that of the canceller that began with it, and the list keeps it alive.
 //
-// Groups that hear of each other by their tokens (task_group(other.stop_token())) would recur through the callbacks: the stop of
-// one requests that of the next. So a group that is told so while the same thread is at work on a list is put on that list,
-// with its flags set and its waits won; only its source is asked later, before the outermost cancel() returns.
+// Groups that are cancelled through each other's tokens (task_group(other.stop_token())) would recurse through the
+// callbacks, since the stop of one requests the stop of the next. So if a group's callback is called while the same thread
+// is working on a list, its flags are set and its waits won at once, and the group is put on that list: its source is
+// stopped later, before the outermost cancel() returns.
 //
-// Scopes that come into the list after begin_cancel() find the reason; those that were there are found by the visit. An inner
-// group that comes after its outer one's visit finds the owner's flag, or the outer one's reason, under the outer one's lock.
+// Scopes that are registered after begin_cancel() find the reason; those that were there before are found by the visit. An
+// inner group that is made after the visit of its outer group finds the flag of its maker's scope, which is set by the
+// visit, or by run_child, which found the reason; both under the outer group's lock.
 //
-// Who requests a stop is pinned (sched/pinned.hpp), and nothing else here enters a runtime section.
+// A goroutine that requests a stop is pinned (sched/pinned.hpp). Nothing else in a cancellation enters a runtime section.
 //
-// A wait() says that the group was cancelled from outside only if that has changed anything (`cut_short`): there were scopes
-// when it began, or a goroutine came after it and was not run.
+// wait() reports that the group was cancelled from outside, or by its deadline, only if that changed anything (`cut_short`):
+// there were scopes when the cancellation began, or a goroutine was added afterwards and was not run.
 #include <handoff/task_group.hpp>
 
 #include "goroutine/goroutine_local.hpp"
@@ -58,11 +62,11 @@ using group_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mod
 
 struct group_state;
 
-// Groups whose cancellation has begun and whose stop is yet to be requested.
+// Groups whose cancellation has begun, and whose stop has not been requested yet.
 class cancel_list {
 public:
     void push(group_ref g) noexcept;
-    group_ref pop() noexcept;   // null: empty
+    group_ref pop() noexcept;   // null: the list is empty
 
 private:
     group_ref first_;
@@ -73,7 +77,7 @@ struct group_state {
     using scope_list = boost::intrusive::list<cancel_scope, boost::intrusive::member_hook<cancel_scope, scope_hook, &cancel_scope::link>,
                                               boost::intrusive::constant_time_size<false>>;
 
-    bool begin_cancel(cancel_reason why) noexcept;   // false: it had begun
+    bool begin_cancel(cancel_reason why) noexcept;   // false: it had begun already
     void visit(cancel_list& found) noexcept;
     void cancel(cancel_reason why) noexcept;
     void cancel_by_token() noexcept;
@@ -82,39 +86,39 @@ struct group_state {
     void deadline_comes(const std::function<std::int64_t()>& later);
     void end_deadline() noexcept;
 
-    base::atomic<std::uint32_t> refs{0};                          // see above
-    spin_lock lock;                                               // order: a group's, one inside of it, a scope's
+    base::atomic<std::uint32_t> refs{0};                          // see the head of this file
+    spin_lock lock;                                               // lock order: a group, its inner group, a scope
     scope_list scopes;                                            // under the lock
-    base::atomic<cancel_reason> reason{cancel_reason::none};      // set under the lock; relaxed reads want no more than it
+    base::atomic<cancel_reason> reason{cancel_reason::none};      // set under the lock; a relaxed read needs only the value
     bool cut_short = false;                                       // under the lock
-    base::atomic<bool> over{false};   // wait() has told how it failed, or was cancelled; relaxed: who may ask comes after
-    std::exception_ptr first;                                     // under the lock: of the goroutine that failed first
-    goroutine_name failed;                                        // and who that was
+    base::atomic<bool> over{false};   // wait() has reported failure or cancel(); relaxed: legal calls of go() come after that
+    std::exception_ptr first;                                     // under the lock: of the first goroutine that failed
+    goroutine_name failed;                                        // likewise: the name of that goroutine
     std::stop_source stop;
     wait_group running;
-    std::shared_ptr<sched_link> home;                             // its runtime's; constant
+    std::shared_ptr<sched_link> home;                             // of the group's runtime; constant
 
-    group_hook sibling;                                           // in the outer one's `inner`, under that one's lock
+    group_hook sibling;                                           // in the outer group's `inner`; under the outer group's lock
     using group_list = boost::intrusive::list<group_state, boost::intrusive::member_hook<group_state, group_hook, &group_state::sibling>,
                                               boost::intrusive::constant_time_size<false>>;
     group_list inner;                                             // under the lock
-    group_ref next_to_cancel;                                     // in a cancel_list: of who began to cancel it
+    group_ref next_to_cancel;                                     // in a cancel_list: of the canceller that began with it
 
     struct canceller {
         group_state* g;
         void operator()() const noexcept { g->cancel_by_token(); }
     };
-    // The owner's.
+    // Used by the owner of the task_group.
     group_ref outer;
     std::optional<std::stop_callback<canceller>> on_token;
-    std::optional<timer_handle> on_deadline;     // and the timer's function's, under deadline_lock, by another clock
-    std::unique_ptr<mutex> deadline_lock;        // null: the steady clock, and the function does not start it again
+    std::optional<timer_handle> on_deadline;     // by another clock: also by the timer's function, under deadline_lock
+    std::unique_ptr<mutex> deadline_lock;        // null: by the steady clock, so the function does not restart the timer
 };
 
 void group_ref::add(group_state& g) noexcept { g.refs.fetch_add(1, std::memory_order_relaxed); }
 
 void group_ref::drop(group_state& g) noexcept {
-    // acq_rel: all uses come before the end.
+    // acq_rel: all uses happen before the deletion.
     if (g.refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete &g;
 }
 
@@ -134,7 +138,7 @@ namespace {
 
 constinit thread_local cancel_list* tls_at_work __attribute__((tls_model("initial-exec"))) = nullptr;
 
-// The list that the calling thread is at work on. Its goroutine is pinned meanwhile, so the place stays the thread's.
+// The list that the calling thread is working on. Its goroutine is pinned meanwhile, so it stays on this thread.
 HANDOFF_OPAQUE cancel_list*& list_at_work() noexcept {
     __asm__ volatile("");
     return tls_at_work;
@@ -178,7 +182,7 @@ void group_state::cancel(cancel_reason why) noexcept {
     list_at_work() = before;
 }
 
-// cancel_by_token is called where a stop is requested, of a source of whomever.
+// cancel_by_token is called on the thread that requests the stop of the token's source, which may be any source.
 void group_state::cancel_by_token() noexcept {
     cancel_list* const list = list_at_work();
     if (!list) return cancel(cancel_reason::outside);
@@ -202,7 +206,7 @@ void group_state::fail(std::exception_ptr e) noexcept {
     cancel(cancel_reason::exception);
 }
 
-// deadline_lock_of locks what the deadline's function may be at work with.
+// deadline_lock_of locks what the deadline's function may be using, if there is such a lock.
 static std::unique_lock<mutex> deadline_lock_of(const group_state& g) {
     return g.deadline_lock ? std::unique_lock(*g.deadline_lock) : std::unique_lock<mutex>();
 }
@@ -221,7 +225,7 @@ void group_state::deadline_comes(const std::function<std::int64_t()>& later) {
         return;
     }
     const auto hold = deadline_lock_of(*this);
-    if (on_deadline) on_deadline->start(next, 0);   // else the group is gone
+    if (on_deadline) on_deadline->start(next, 0);   // otherwise the task_group has ended
 }
 
 void group_state::end_deadline() noexcept {
@@ -240,7 +244,8 @@ group_member::group_member(const group_ref& g, sched*& where) : g_(g) {
             base::lock_guard hold(g_->home->lock);
             where = g_->home->s;
         }
-        // No harm that it is used without the lock: as with rt.go(), who lets a runtime go must have stopped to use it.
+        // It is used without the lock. That is safe: as for rt.go(), a program that destroys a runtime must no longer use
+        // it.
         if (!where) throw usage_error("handoff: the runtime of a task_group has ended");
     }
     g_->running.add();
@@ -262,26 +267,26 @@ void run_child(group_state& g, void (*f)(void*), void* arg) noexcept {
         g.scopes.push_back(scope);
     }
     cancel_scope* outer = std::exchange(self->scope, &scope);
-    scope.simulated = outer != nullptr;   // else a goroutine has none to begin with
+    scope.simulated = outer != nullptr;   // outside of simulations a goroutine has no scope when it begins
     if (!scope.cancelled.load(std::memory_order_relaxed)) {
         try {
             f(arg);
         } catch (const cancelled&) {
-            // Of its own group that is how it should end.
+            // If its own group is cancelled, this is how it should end.
             if (!scope.cancelled.load(std::memory_order_relaxed)) g.fail(std::current_exception());
         } catch (...) {
             g.fail(caught_exception());
         }
     }
     self->scope = outer;
-    destroy_locals(self->locals);   // all of it is over before the group hears of it
+    destroy_locals(self->locals);   // before the group learns that the goroutine has ended
     spin_guard hold(g.lock);
     g.scopes.erase(g.scopes.iterator_to(scope));
 }
 
 namespace {
 
-// wait_for_all waits whatever happens: those that it waits for are cancelled if we are.
+// wait_for_all always waits to the end: if we are cancelled, so are the goroutines for which it waits.
 void wait_for_all(group_state& g) noexcept {
     const cancellation_blocker not_now;
     g.running.wait();
@@ -292,7 +297,7 @@ std::exception_ptr take_first(group_state& g) noexcept {
     return std::exchange(g.first, nullptr);
 }
 
-// report_unseen: as for a goroutine without a handle.
+// report_unseen reports it as for a goroutine without a handle.
 void report_unseen(group_state& g, std::exception_ptr e) noexcept {
     report_exception(g.failed, std::move(e), g.home->on_unhandled_exception);
 }
@@ -315,7 +320,8 @@ task_group::task_group(sched* of) : s_(*new group_state) {
     {
         spin_guard hold(s_->outer->lock);
         s_->outer->inner.push_back(*s_);
-        // Who cancels the outer one now or later finds us there; who has visited it has set the flags.
+        // If the outer group is cancelled from now on, the canceller finds this group in `inner`. If it has been visited
+        // already, the flag of our scope is set.
         late = outer->cancelled.load(std::memory_order_relaxed);
     }
     if (late) s_->cancel(cancel_reason::outside);

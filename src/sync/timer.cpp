@@ -1,14 +1,14 @@
 // Timers that are objects: they outlive the call that starts them, and may be stopped while they fire.
 //
-// A timer_state is referred to by its handle, and by the heap that it is in; the latter reference passes to whoever takes
-// it out because it is due. Its lock decides between those and the handle. Between being taken out of the heap and running
-// it is in flight: part of somebody's list, so that it can't be added anywhere; who starts it anew leaves that to run().
-// Lock order: link, state, then heap or channel.
+// A timer_state is referred to by its handle, and by the heap that it is in. The latter reference passes to whoever takes it
+// out of the heap because it is due. The timer's lock decides between that thread and the handle. Between being taken out of
+// the heap and running, a timer is in flight: it is part of a list, so it can't be added to a heap. If it is started again
+// meanwhile, fire() adds it. Lock order: link, state, then heap or channel.
 //
-// The timer of after() is referred to by its channel in place of a handle, and does not refer to the channel: once nobody
-// has a handle on that, nobody could receive the time. It is stopped as the first step of the channel's end. fire() sends
-// under the timer's lock, and only while `pending`, so after that it does not touch the channel any more; it may still be
-// at work, or the timer in flight, with a reference of its own.
+// The timer of after() is owned by its channel instead of a handle, and holds no reference to that channel: once nobody has
+// a handle to the channel, nobody could receive the time. It is stopped as the first step of the channel's end. fire() sends
+// under the timer's lock, and only while `pending`, so after the stop it no longer touches the channel. It may still be
+// running then, or the timer may be in flight, with a reference of its own.
 #include <handoff/timer.hpp>
 
 #include "base/check.hpp"
@@ -32,11 +32,11 @@ struct timer_state : timer {
         : kept(std::move(c)), to(channel_access::of(kept)), f(std::move(function)), link(std::move(l)) {
         run = run_state;
     }
-    // Of after().
+    // The timer of after().
     timer_state(channel_base& owner, std::shared_ptr<sched_link> l) : to(&owner), link(std::move(l)) { run = run_state; }
 
     void drop() noexcept {
-        // acq_rel: all uses come before the end.
+        // acq_rel: all uses happen before the deletion.
         if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
     static void run_state(timer* t, M* m) noexcept { static_cast<timer_state*>(t)->fire(m); }
@@ -58,22 +58,22 @@ struct timer_state : timer {
     const std::shared_ptr<sched_link> link;
     base::atomic<std::uint32_t> refs{1};
 
-    // Calls of fire() at work; a ticker may be due again during one. Raised under the lock; lowered by fire() as the last
-    // that it does with a state whose handle is there (release). The handle waits for 0 (acquire) before it goes, so
-    // that it is never fire(), in a runtime section, that destroys the program's function.
+    // The number of running calls of fire(); a ticker may be due again during one. Incremented under the lock. Decremented
+    // by fire() as its last access to a state that has a handle (release). The handle waits for 0 (acquire) before it goes.
+    // So it is never fire(), in a runtime section, that destroys the program's function.
     base::atomic<std::uint32_t> firing{0};
 
-    base::mutex lock;          // guards what follows; not a spin lock, since timers are added under it
-    bool pending = false;      // it is to fire
+    base::mutex lock;          // guards what follows; not a spin lock, since under it timers are added, which may allocate
+    bool pending = false;      // it has yet to fire
     bool out = false;          // in a heap, or in flight
-    bool restart = false;      // in flight, and started anew: for `next`
+    bool restart = false;      // in flight, and started again: to fire at `next`
     std::int64_t next = 0;
-    std::int64_t period = 0;   // 0: once
+    std::int64_t period = 0;   // 0: it fires once
 };
 
 namespace {
 
-// What the goroutine of a timer's function runs.
+// What the goroutine of a timer's function executes.
 struct call_function {
     using moves_quietly = std::true_type;
     timer_state* t;
@@ -85,7 +85,8 @@ struct call_function {
     void operator()() const { t->f(); }
 };
 
-// The runtime of a timer, for as long as this is held: the calling goroutine's, or one that is kept from ending.
+// Holds the runtime of a timer: either the calling goroutine runs in it, or it is kept from ending as long as this object
+// lives.
 class held_runtime {
 public:
     explicit held_runtime(timer_state& t) HANDOFF_NO_TSA : m_(enter_current()), link_(*t.link) {
@@ -107,7 +108,7 @@ public:
     held_runtime& operator=(const held_runtime&) = delete;
 
     sched* get() const noexcept { return s_; }
-    M* m() const noexcept { return m_; }   // null: not one of its threads
+    M* m() const noexcept { return m_; }   // null: the calling thread does not belong to that runtime
 
 private:
     M* m_;
@@ -119,7 +120,7 @@ private:
 
 }  // namespace
 
-// The heap gets a reference.
+// The heap gets a reference to it.
 void timer_state::add(M* m) {
     refs.fetch_add(1, std::memory_order_relaxed);
     try {
@@ -153,8 +154,8 @@ void timer_state::start_locked(M* m, std::int64_t at, std::int64_t every) {
     pending = true;
 }
 
-// send is what a timer with a channel does; what nobody has received is missed. Under the lock, so that stop() finds
-// nothing that comes after it.
+// send is what a timer with a channel does. If the last time has not been received yet, this one is dropped. It runs under
+// the timer's lock, so after stop() nothing is sent.
 void timer_state::send(wake_list& won) noexcept {
     value_slot<steady_time> now;
     now.put(steady_time(std::chrono::nanoseconds(os::nanotime())));
@@ -162,12 +163,12 @@ void timer_state::send(wake_list& won) noexcept {
     send_now(*to, now.bytes, won);
 }
 
-// drain takes back what nobody has received, and says whether there was something.
+// drain takes back the time that nobody has received, and says whether there was one.
 bool timer_state::drain() noexcept {
     if (!to) return false;
     spin_guard hold(to->lock);
     if (to->count.load(std::memory_order_relaxed) == 0) return false;
-    value_slot<steady_time> old;   // the only one
+    value_slot<steady_time> old;   // the only value
     pop_ring(*to, old.bytes);
     return true;
 }
@@ -187,7 +188,7 @@ void timer_state::call(M* m) {
     }
 }
 
-// again puts a timer that has just fired back into a heap, of m's P.
+// again adds a timer that has just fired to the heap of m's P.
 void timer_state::again(M* m, std::int64_t at) noexcept {
     when = at;
     try {
@@ -200,7 +201,7 @@ void timer_state::again(M* m, std::int64_t at) noexcept {
 
 namespace {
 
-// next_tick is the first of when + n * period that is later than now.
+// next_tick returns the first of the times when + n * period that is later than now.
 std::int64_t next_tick(std::int64_t when, std::int64_t period, std::int64_t now) noexcept {
     const std::int64_t last = when + std::max<std::int64_t>(now - when, 0) / period * period;
     return period < last_deadline - last ? last + period : last_deadline;
@@ -208,7 +209,7 @@ std::int64_t next_tick(std::int64_t when, std::int64_t period, std::int64_t now)
 
 }  // namespace
 
-// fire is what follows from being due, by whoever took it out of the heap; null: the runtime ends.
+// fire is called when the timer is due, by whoever took it out of the heap. m null: the runtime ends.
 void timer_state::fire(M* m) noexcept {
     wake_list won;
     bool calls = false;
@@ -224,7 +225,7 @@ void timer_state::fire(M* m) noexcept {
             if (f) calls = true;
             else send(won);
             pending = period != 0;
-            // Ticks that are over already are missed.
+            // Ticks whose time has passed already are dropped.
             if (pending) again(m, next_tick(when, period, os::nanotime()));
         }
     }
@@ -234,7 +235,7 @@ void timer_state::fire(M* m) noexcept {
             call(m);
         } catch (const std::bad_alloc&) {
             base::lock_guard hold(lock);
-            if (!pending) {   // else it has been started anew
+            if (!pending) {   // otherwise it has been started again
                 pending = true;
                 again(m, os::nanotime() + 1'000'000);
             }
@@ -248,7 +249,7 @@ void timer_state::fire(M* m) noexcept {
     firing.fetch_sub(1, std::memory_order_release);
 }
 
-// link_of is the link of the runtime that a new timer belongs to; null: its maker's.
+// link_of returns the link of the runtime to which a new timer belongs; `of` null: its maker's.
 static std::shared_ptr<sched_link> link_of(sched* of) { return (of ? of : sched_of_maker("a timer, a ticker or after()"))->link; }
 
 timer_handle::timer_handle(channel<steady_time> ch, std::function<void()> f, std::int64_t when, std::int64_t period, sched* of) {
@@ -272,9 +273,9 @@ timer_handle::~timer_handle() {
     s->drop();
 }
 
-// wait_until_quiet returns once nobody fires the timer, which has been stopped, or is about to. A matter of microseconds,
-// if at all. Who fires it has a processor of his own and needs nothing of ours, so it is the thread that waits; a simulation
-// has but one.
+// wait_until_quiet returns once no thread is firing the timer, which has been stopped, or is about to. If it has to wait at
+// all, this takes microseconds. A thread that fires it has a processor of its own and needs nothing of ours, so the waiting
+// blocks the thread. A simulation has only one thread; there the goroutine yields.
 void timer_handle::wait_until_quiet() noexcept {
     const M* m = current_m();
     for (os::backoff a_moment;;) {
