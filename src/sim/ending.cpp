@@ -1,4 +1,4 @@
-// How a failed run comes to its end; see the head of simulator.hpp.
+// How the goroutines of a failed run are ended; see the head of simulator.hpp.
 #include "base/check.hpp"
 #include "debug/snapshot.hpp"
 #include "sim/simulator.hpp"
@@ -11,11 +11,12 @@ namespace handoff::detail {
 
 namespace {
 
-// A victim that waits for a lock while others go round in circles does not wait for longer, and who has taken so many steps
-// lets others go first.
+// Each time that so many steps have been taken, a victim that still waits, say for a lock while others go round in circles,
+// gets an exception out of that wait. It is also the mean number of steps after which a goroutine is preempted in favour of
+// others.
 constexpr std::uint64_t circle = 1000;
 
-// What unwinds the goroutines of a failed run.
+// The exception that unwinds the goroutines of a failed run.
 class ended_by_simulation final : public cancelled {
 public:
     explicit ended_by_simulation(const std::string& report) : cancelled(report.c_str()) {}
@@ -61,14 +62,14 @@ void simulator::fail_by_step_limit() noexcept {
 void simulator::begin_ending() noexcept {
     ending_ = true;
     how_ = {.by_priority = true, .preempts_one_in = circle};
-    priorities_.clear();   // the youngest has the highest now
+    priorities_.clear();   // from now on the youngest has the highest
     for (candidate& c : ready_) c.priority = priority_of(c.g);
     std::make_heap(ready_.begin(), ready_.end(), lower_priority);
     find_living();
     next_victim();
 }
 
-// prefer lets g, which is the victim from now on, go before all others.
+// prefer lets g, which is the victim from now on, run before all others.
 void simulator::prefer(G* g) noexcept {
     priority_of(g) = UINT64_MAX;
     const auto stands = std::find_if(ready_.begin(), ready_.end(), [g](const candidate& c) { return c.g == g; });
@@ -86,7 +87,8 @@ void simulator::await_turn() {
     else leave(m);
 }
 
-// let_one_unwind lets the youngest of those who await their turn have it early: what the victim waits for may come of that.
+// let_one_unwind lets the youngest goroutine in awaiting_ unwind before its turn: that may bring about what the victim waits
+// for. False if there is none.
 bool simulator::let_one_unwind() noexcept {
     if (awaiting_.empty()) return false;
     const auto youngest = std::max_element(awaiting_.begin(), awaiting_.end(),
@@ -100,15 +102,15 @@ void simulator::find_living() noexcept {
     sched_->store->for_each([this](G& g) {
         if (lives(&g)) living_.push_back({number_of(&g), &g});
     });
-    // By id: the order of their addresses is of no meaning.
+    // Sorted by id, since the order of their addresses means nothing.
     std::sort(living_.begin(), living_.end(), [](const living& a, const living& b) { return a.id < b.id; });
 }
 
-// next_victim sees to it that the youngest is the victim, and that it does not wait.
+// next_victim makes the youngest goroutine the victim, and ends the wait that it is in, unless that is one for a lock.
 void simulator::next_victim() noexcept {
     const auto ended = [](const living& l) { return !lives(l.g) || number_of(l.g) != l.id; };
     while (!living_.empty() && ended(living_.back())) living_.pop_back();
-    if (living_.empty()) find_living();   // those that were started since
+    if (living_.empty()) find_living();   // goroutines that were started since
     const goroutine_id before = std::exchange(victim_id_, living_.empty() ? 0 : living_.back().id);
     if (living_.empty()) return;
     G* g = living_.back().g;
@@ -118,7 +120,7 @@ void simulator::next_victim() noexcept {
     else end_wait(g, false);
 }
 
-// list_of is the list that g is parked in; null: none.
+// list_of returns the list in which g is parked; null if it is in none.
 std::vector<G*>* simulator::list_of(const G* g) noexcept {
     if (g->state.seen() != g_state::waiting) return nullptr;
     const wait_reason why = g->reason.load(std::memory_order_relaxed);
@@ -130,7 +132,8 @@ void simulator::step_of_ending() noexcept {
     if (ending_steps_ % circle == 0 && !living_.empty()) end_wait(living_.back().g, true);
 }
 
-// end_wait ends the wait that g is in, if it can be.
+// end_wait ends the wait that g is in, if that is possible. It ends a wait that no group may cancel, such as one for a lock,
+// only if of_locks_too.
 bool simulator::end_wait(const G* g, bool of_locks_too) noexcept {
     cancel_scope* scope = g->scope;
     if (!scope || g->state.seen() != g_state::waiting) return false;
@@ -147,7 +150,7 @@ bool simulator::end_wait(const G* g, bool of_locks_too) noexcept {
     return true;
 }
 
-// end_next is what follows once nobody can run; false if nobody can be brought to.
+// end_next is called when no goroutine can run. It makes one runnable; false if it can't.
 bool simulator::end_next() noexcept {
     next_victim();
     if (p_->runq.owner_sees_work()) return true;

@@ -1,4 +1,4 @@
-// The public face of simulator.
+// The public interface of simulator.
 #include <handoff/simulation.hpp>
 
 #include "os/clock.hpp"

@@ -16,11 +16,12 @@ namespace handoff::detail {
 
 namespace {
 
-// After so many moves of the clock in a row that made no goroutine runnable all that is left are tickers that nobody
-// listens to.
+// If the clock has moved so often in a row without making a goroutine runnable, only tickers are left whose channels nobody
+// reads.
 constexpr std::uint64_t most_idle_advances = 10'000;
 
-// The next number of a sequence, from its state (splitmix64, Steele et al.): any two seeds have sequences of their own.
+// The next number of a sequence, computed from its state (splitmix64, Steele et al.). Any two seeds have different
+// sequences.
 std::uint64_t split_mix(std::uint64_t& state) noexcept {
     std::uint64_t x = state += 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -97,7 +98,7 @@ void simulator::begin() {
 
 void simulator::end() noexcept {
     if (!sched_) return;
-    HANDOFF_CHECK(due_.size() == 0);   // an instant is over before a run is
+    HANDOFF_CHECK(due_.size() == 0);   // a run does not end in the middle of an instant
     {
         deferred_wake nobody;
         base::lock_guard hold(sched_->idle.lock);
@@ -116,7 +117,7 @@ void simulator::drain::operator()(sched* s) const noexcept {
     delete s;
 }
 
-// run_all is g0 of the only M, on the stack of who called run().
+// run_all is the g0 of the only M. It runs on the stack of the caller of run().
 void simulator::run_all() noexcept {
     const os::signal_stack on_overflow;
     M* outer_m = current_m();
@@ -137,7 +138,7 @@ void simulator::run_all() noexcept {
         } else if (ending_) {
             if (!end_next()) give_up();
         } else if (!advance_time()) {
-            sched_->monitor.retry_starved();   // those without a stack
+            sched_->monitor.retry_starved();   // goroutines that wait for a stack
             if (!work_anywhere(*sched_)) fail_by_deadlock();
         } else if (steps_ > options_.max_steps) {
             fail_by_step_limit();
@@ -155,7 +156,7 @@ void simulator::rethrow_failure() {
 
 bool simulator::all_ended() const noexcept { return p_->spawned.get() == p_->finished.get(); }
 
-// collect takes all runnable goroutines into our own list, and the timers that are due.
+// collect moves all runnable goroutines to our own list, and the timers that are due to due_.
 void simulator::collect() noexcept {
     if (p_->timers.first() <= now_) p_->timers.move_due(now_, due_, random_key, this);
     while (G* g = p_->runq.take_next()) add_ready(g);
@@ -166,22 +167,23 @@ void simulator::collect() noexcept {
     while (const std::uint32_t n = sched_->globq.take(some, run_queue::capacity)) std::for_each_n(some, n, [this](G* g) { add_ready(g); });
 }
 
-// random_key is the place of a timer in due_: the first of them is any, with the same chance.
+// random_key returns the key of a timer in due_: any of the timers comes first, each with the same probability.
 std::int64_t simulator::random_key(void* self) noexcept {
     return std::min(static_cast<std::int64_t>(static_cast<simulator*>(self)->random() >> 1), os::never - 1);
 }
 
-// first_timers_priority is that of the first in due_, drawn from where those of goroutines are.
+// first_timers_priority is the priority of the first timer in due_, drawn from the same range as those of goroutines.
 std::uint64_t simulator::first_timers_priority() const noexcept { return ~static_cast<std::uint64_t>(due_.first()); }
 
-// timer_is_next decides whether a timer comes before the goroutines that can run, where there are others().
+// timer_is_next decides whether a timer comes before the runnable goroutines; called only if others().
 bool simulator::timer_is_next() noexcept {
     if (due_.size() == 0) return false;
     if (how_.by_priority) return ready_.empty() || first_timers_priority() > ready_.front().priority;
     return random_below(due_.size() + ready_.size()) < due_.size();
 }
 
-// fire_timer fires one that is due. An object then waits in m_->due for run_due, which has to follow.
+// fire_timer fires one timer that is due. If it is a timer object, it then waits in m_->due for run_due, which has to
+// follow.
 void simulator::fire_timer() noexcept {
     if (traced_) {
         base::warn("simulation (seed %llu): step %llu, %.6f s: a timer fires, of %u that are due; %zu others could go on",
@@ -199,8 +201,8 @@ void simulator::fire_timer() noexcept {
 
 void simulator::note_time() noexcept { sched_->coarse_now.store(now_, std::memory_order_relaxed); }
 
-// advance_time moves on to the next timer; false if there is none, or if that has been in vain for too long. What is due
-// at the end of all time, or later, never is.
+// advance_time moves time on to the next timer. False if there is none, or if moving it on has made no goroutine runnable
+// for too long. A timer for the end of all time, or later, is never due.
 bool simulator::advance_time() noexcept {
     const std::int64_t first = p_->timers.first();
     if (first >= last_deadline || ++idle_advances_ > most_idle_advances) return false;
@@ -224,7 +226,7 @@ void simulator::add_ready(G* g) noexcept {
     if (how_.by_priority) std::push_heap(ready_.begin(), ready_.end(), lower_priority);
 }
 
-// take_ready chooses one of ready_, which is not empty.
+// take_ready chooses and removes one of ready_, which is not empty.
 G* simulator::take_ready() noexcept {
     if (how_.by_priority) std::pop_heap(ready_.begin(), ready_.end(), lower_priority);
     else std::swap(ready_[random_below(ready_.size())], ready_.back());
@@ -233,7 +235,7 @@ G* simulator::take_ready() noexcept {
     return g;
 }
 
-// gives_way decides whether something else comes before the current goroutine g goes on, where there are others().
+// gives_way decides whether something else comes before the current goroutine g goes on; called only if others().
 bool simulator::gives_way(const G* g, bool yields) noexcept {
     if (!how_.by_priority)
         return yields ? random_below(ready_.size() + due_.size() + 1) != 0 : random_below(how_.preempts_one_in) == 0;
@@ -242,7 +244,7 @@ bool simulator::gives_way(const G* g, bool yields) noexcept {
     return (!ready_.empty() && ready_.front().priority > mine) || (due_.size() != 0 && first_timers_priority() > mine);
 }
 
-// start gives the fresh g its scope.
+// start gives a fresh g its scope.
 void simulator::start(G* g) noexcept {
     if (!g->scope) {
         scopes_.emplace_back(nullptr).simulated = true;
@@ -260,7 +262,7 @@ G* simulator::pick() noexcept {
         else if (others() && timer_is_next()) fire_timer();
         else break;
     }
-    if (ready_.empty() || m_->due) return nullptr;   // a timer's object first: by run_due
+    if (ready_.empty() || m_->due) return nullptr;   // a timer object comes first, by run_due
     mix(ready_.size());
     G* g = take_ready();
     mix(g->id.load(std::memory_order_relaxed));
@@ -286,7 +288,7 @@ void simulator::step() noexcept {
     else if (steps_ > options_.max_steps) fail_by_step_limit();
 }
 
-// may_switch takes a step, in which a timer may fire, or the current goroutine go behind others.
+// may_switch takes a step, in which a timer may fire, or the current goroutine may give way to others.
 void simulator::may_switch(M* m, bool yields) noexcept {
     step();
     collect();
@@ -319,7 +321,7 @@ void simulator::settle(M* m) {
     throw_if_victim(g);
 }
 
-// let_go_on lets one of those go on that park_in has parked in a list.
+// let_go_on readies one of the goroutines that park_in has parked in a list.
 void simulator::let_go_on(std::vector<G*>& parked, std::size_t i) noexcept {
     G* g = parked[i];
     parked.erase(parked.begin() + static_cast<std::ptrdiff_t>(i));

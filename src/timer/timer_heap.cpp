@@ -11,8 +11,8 @@
 namespace handoff::detail {
 
 namespace {
-constexpr std::size_t arity = 4;   // shallower than two, and four entries share a cache line
-constexpr unsigned settled_at_once = base::sized(64, 2);   // how many take_due settles together
+constexpr std::size_t arity = 4;   // less deep than a binary heap, and four entries share a cache line
+constexpr unsigned settled_at_once = base::sized(64, 2);   // how many timers take_due settles in one go
 }
 
 void timer_heap::publish() noexcept {
@@ -65,7 +65,7 @@ void timer_heap::erase(std::size_t i) noexcept {
     }
     if (timer* t = loose_) [[unlikely]] {
         loose_ = t->next_due;
-        add_locked(t, t->when);   // into the place that is free now
+        add_locked(t, t->when);   // into the place that has become free
     }
 }
 
@@ -117,7 +117,7 @@ void timer_heap::add(timer* t) {
     publish();
 }
 
-// pop_due takes the first timer out of the heap if it is due; its t->heap stays.
+// pop_due takes the first timer out of the heap if it is due. It leaves t->heap unchanged.
 timer* timer_heap::pop_due(std::int64_t now) noexcept {
     if (!heap_.empty() && heap_[0].when <= now) {
         timer* t = slots_[heap_[0].slot].t;
@@ -129,10 +129,11 @@ timer* timer_heap::pop_due(std::int64_t now) noexcept {
     return t;
 }
 
-// settle does what is due with timers that are out of the heap, in their order. They, and the waits that they belong to,
-// are most likely in no cache, and each lies on a page of its own, whose place has to be looked up in memory as well. A
-// prefetch waits for that, so they are asked for one right after the other: the processor then looks up several at a time.
-// (Asked for as each was popped, between the heap's steps, they took three times as long.)
+// settle does what is due for timers that are out of the heap, in their order. Most likely they, and the waits to which they
+// belong, are in no cache, and each lies on a page of its own whose address translation has to be fetched from memory as
+// well. A prefetch waits for that translation, so the prefetches are issued back to back: then the processor does several
+// translations at a time. (When each was issued as its timer was popped, between the steps of the heap, they took three
+// times as long.)
 timer** timer_heap::settle(timer* const* due, unsigned n, timer** tail, G**& woken) noexcept {
     for (unsigned i = 0; i < n; ++i) base::prefetch_lines<1>(due[i]);
     for (unsigned i = 0; i < n; ++i)
@@ -143,10 +144,10 @@ timer** timer_heap::settle(timer* const* due, unsigned n, timer** tail, G**& wok
             *tail = t;
             tail = &t->next_due;
         } else if (G* g = t->due(t)) {
-            base::prefetch_lines<3>(g);   // ready() will need it
+            base::prefetch_lines<3>(g);   // ready() needs it
             *woken++ = g;
         }
-        t->heap.store(nullptr, std::memory_order_release);   // the last that we do with it; with remove_anywhere
+        t->heap.store(nullptr, std::memory_order_release);   // our last access to it; pairs with remove_anywhere
     }
     return tail;
 }
@@ -185,14 +186,14 @@ bool timer_heap::remove(timer* t) noexcept {
 }
 
 bool timer_heap::remove_anywhere(timer* t) noexcept {
-    // It may move to another heap (move_all) until we have the lock of the one that it is in.
-    while (timer_heap* h = t->heap.load(std::memory_order_acquire))   // with take_due: t is settled
+    // It may move to another heap (move_all) until we hold the lock of the heap that it is in.
+    while (timer_heap* h = t->heap.load(std::memory_order_acquire))   // pairs with take_due: t is settled
         if (h->remove(t)) return true;
     return false;
 }
 
 void timer_heap::move_all(timer_heap& other) noexcept {
-    // Both at once, in the order of their addresses: a timer is in one of them at any moment.
+    // Both locks at once, in the order of their addresses: so a timer is in one of the two heaps at any moment.
     base::lock_guard first(this < &other ? lock_ : other.lock_);
     base::lock_guard second(this < &other ? other.lock_ : lock_);
     for (const entry& e : heap_) {
@@ -211,7 +212,7 @@ void timer_heap::move_all(timer_heap& other) noexcept {
 }
 
 void timer_heap::move_due(std::int64_t now, timer_heap& other, std::int64_t (*key)(void* arg), void* arg) noexcept {
-    base::lock_guard first(this < &other ? lock_ : other.lock_);   // both at once, as in move_all
+    base::lock_guard first(this < &other ? lock_ : other.lock_);   // both locks at once, as in move_all
     base::lock_guard second(this < &other ? other.lock_ : lock_);
     while (timer* t = pop_due(now)) other.take_over(t, key(arg));
     publish();
