@@ -1,15 +1,16 @@
-// Saved contexts and the switch between them: the one file that names Boost.Context and the sanitizers' fiber calls.
+// Saved contexts and the switch between them. This is the only file that names Boost.Context and the sanitizers' fiber
+// calls.
 //
-// jump() saves the caller in `from`, resumes `to`, and returns when somebody jumps back to `from`, maybe on another
-// thread. The saved stack pointer of the one that was left is known only on the side that was reached, so that side
-// stores it: until then `from` must not be visible to anyone who could resume it.
+// jump() saves the caller in `from`, resumes `to`, and returns when somebody jumps back to `from`, possibly on another
+// thread. The saved stack pointer of the context that was left is known only on the side that was reached, so that side
+// stores it. Until then `from` must not be visible to anyone who could resume it.
 //
-// C++ keeps a thread's exceptions in flight in thread-local storage (__cxa_get_globals); that belongs to the context,
-// and is exchanged at every switch. So does the floating-point mode, where jump_fcontext does not see to it.
+// C++ keeps the exceptions in flight of a thread in thread-local storage (__cxa_get_globals). They belong to the context, so
+// they are exchanged at every switch. So is the floating-point mode, where jump_fcontext does not do that.
 //
-// jump_fcontext's name. Until Boost 1.86 it is a C function; since 1.87 the header declares a C++ one, the C function has
-// become the archive's own, and a shared library does not export it. So no statement here spells the name: the header's
-// declaration gives it.
+// The name jump_fcontext. Until Boost 1.86 it is a C function. Since 1.87 the header declares a C++ function; the C function
+// is internal to the archive, and a shared library does not export it. So no statement here spells the symbol's name: it
+// comes from the header's declaration.
 #pragma once
 
 #include "base/sanitizers.hpp"
@@ -29,16 +30,16 @@ extern "C" void __tsan_func_exit(void);
 
 namespace handoff::context {
 
-// What __cxa_get_globals() points to, by the Itanium C++ ABI: the same two fields in libstdc++ and libc++abi.
+// What __cxa_get_globals() points to, according to the Itanium C++ ABI: the same two fields in libstdc++ and libc++abi.
 struct exception_state {
     void* caught = nullptr;
     unsigned uncaught = 0;
 };
 
-// The calling thread's.
+// That of the calling thread.
 exception_state* thread_exception_state() noexcept;
 
-// A context that is not running; or, while it runs, what is known of its stack.
+// A context that is not running; or, while it runs, what is known about its stack.
 struct execution {
     void* sp = nullptr;   // null: not prepared
     exception_state exceptions;
@@ -52,7 +53,7 @@ struct execution {
 #endif
 };
 
-// What a switch carries to the other side. One per thread; it changes hands with the thread.
+// What a switch passes to the other side. There is one per thread; whichever context runs on the thread uses it.
 struct switcher {
     execution* from = nullptr;
     exception_state* exceptions = nullptr;
@@ -78,8 +79,8 @@ void entry(boost::context::detail::transfer_t t) {
 
 }  // namespace detail
 
-// forget_frames tells the sanitizer that what it knows of frames in [lo, lo + size) is out of date: they were left for
-// good, or the memory is about to be unmapped and may come back as anybody's.
+// forget_frames tells the sanitizer that what it knows about frames in [lo, lo + size) is out of date: either they were left
+// for good, or the memory is about to be unmapped and may be mapped again for any purpose.
 inline void forget_frames([[maybe_unused]] char* lo, [[maybe_unused]] std::size_t size) noexcept {
 #if HANDOFF_ASAN
     __asan_unpoison_memory_region(lo, size);
@@ -109,7 +110,7 @@ inline void adopt_thread([[maybe_unused]] execution& e) noexcept {
 #endif
 }
 
-// dispose forgets a context that will not be resumed.
+// dispose gives up a context that will not be resumed.
 inline void dispose([[maybe_unused]] execution& e) noexcept {
 #if HANDOFF_TSAN
     if (e.fiber) __tsan_destroy_fiber(e.fiber);
@@ -118,18 +119,19 @@ inline void dispose([[maybe_unused]] execution& e) noexcept {
     e.sp = nullptr;
 }
 
-// jump_without_call is jump_fcontext, entered by a jump instead of a call. It returns by a jump as well, so that a call
-// would leave an address on the processor's return stack that no `ret` ever takes off: each `ret` behind a switch would
-// be mispredicted. Measured on Zen 4: a yield between two call sites takes 25 ns with the call, 19 ns without.
-// The library is built without red zone, since the push is unknown to the compiler.
+// jump_without_call is jump_fcontext, entered by a jump instead of a call. jump_fcontext returns by a jump as well. So a
+// call would leave an address on the processor's return stack that no `ret` ever pops, and each `ret` after a switch would
+// be mispredicted. Measured on Zen 4: a yield between two call sites takes 25 ns with the call and 19 ns without. The
+// library is built without red zone, since the compiler does not know of the push.
 //
-// Position-independent code can't name in a statement what may lie in a shared library. There the address is loaded from
-// where the dynamic linker has put it (or computed, which the linker makes of that load where Boost is an archive): a jump
-// with one target, as the one through the procedure linkage table that a shared Boost would take anyway.
+// In position-independent code a statement can't name a symbol that may lie in a shared library. There the address is loaded
+// from where the dynamic linker has put it (or computed: the linker turns that load into a computation if Boost is an
+// archive). That is a jump with a single target, like the jump through the procedure linkage table that a shared Boost would
+// need anyway.
 #if defined(__x86_64__) && !defined(__SHSTK__)
 #ifdef __PIC__
 #define HANDOFF_JUMP_TO_TARGET "jmp *%[target]\n"
-#define HANDOFF_TARGET_IN "4"   // where operand 4 is
+#define HANDOFF_TARGET_IN "4"   // the register of operand 4
 #else
 #define HANDOFF_JUMP_TO_TARGET "jmp %P[target]\n"
 #define HANDOFF_TARGET_IN "i"
@@ -156,10 +158,11 @@ inline boost::context::detail::transfer_t jump_without_call(void* to, void* data
 }
 #endif
 
-// What becomes of the context that a jump leaves.
+// What happens to the context that a jump leaves.
 enum class leaving { to_return, for_good };
 
-// jump saves the caller in `from` and resumes `to`. A context left for good may not be resumed if left_for_good_is_lost.
+// jump saves the caller in `from` and resumes `to`. If left_for_good_is_lost, a context that was left for good must not be
+// resumed.
 #if HANDOFF_ASAN
 inline constexpr bool left_for_good_is_lost = true;   // its fake stack is freed
 #else
@@ -185,7 +188,7 @@ inline switcher* jump(execution& from, execution& to, switcher* s, [[maybe_unuse
 
 namespace detail {
 
-// What call_on carries there and back.
+// What call_on passes there and back.
 struct call_elsewhere {
     void (*f)(void*);
     void* arg;
@@ -207,7 +210,7 @@ inline void run_elsewhere(boost::context::detail::transfer_t t) {
     __sanitizer_start_switch_fiber(nullptr, c->lo, c->size);
 #endif
 #if HANDOFF_TSAN
-    __tsan_func_exit();   // by a jump, of which the compiler does not know
+    __tsan_func_exit();   // it is left by a jump, of which the compiler does not know
 #endif
     jump_without_call(t.fctx, c);
     __builtin_unreachable();
@@ -215,8 +218,8 @@ inline void run_elsewhere(boost::context::detail::transfer_t t) {
 
 }  // namespace detail
 
-// call_on calls f(arg) on the stack [lo, lo + size), which nobody else uses meanwhile, and returns when that has: a call like
-// any other, but for its stack. f must not throw.
+// call_on calls f(arg) on the stack [lo, lo + size), which nobody else may use meanwhile, and returns when f has returned.
+// Apart from the stack it is a call like any other. f must not throw.
 inline void call_on(char* lo, std::size_t size, void (*f)(void*), void* arg) noexcept {
     detail::call_elsewhere c{f, arg, float_mode::of_this_thread()};
     void* there = boost::context::detail::make_fcontext(lo + size, size, detail::run_elsewhere);

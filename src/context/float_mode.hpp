@@ -1,5 +1,5 @@
-// The floating-point mode of a thread: how results are rounded, which exceptions trap, what becomes of denormal numbers.
-// What has happened so far (the flags that fetestexcept reads) is not part of it.
+// The floating-point mode of a thread: how results are rounded, which exceptions trap, how denormal numbers are treated. The
+// flags of what has happened so far (which fetestexcept reads) are not part of it.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace handoff::context {
 
-// Whether jump_fcontext saves and restores it. On x86 it does; on AArch64 it keeps registers only.
+// Whether jump_fcontext saves and restores the mode. On x86 it does; on AArch64 it saves only registers.
 #if defined(__x86_64__)
 inline constexpr bool jump_keeps_float_mode = true;
 #else
@@ -25,10 +25,10 @@ public:
         return m;
     }
 
-    // restore gives the thread this mode, if it has another, and leaves the flags alone.
+    // restore sets the thread to this mode, if it has another one, and leaves the flags alone.
     void restore() const noexcept;
 
-    // begin gives the thread this mode, and may clear the flags: for code that is not to see what happened before.
+    // begin sets the thread to this mode, and may clear the flags: for code that should not see what happened before.
     void begin() const noexcept;
 
 private:
@@ -38,7 +38,7 @@ private:
 #if defined(__x86_64__)
     void load_x87() const noexcept;
 
-    static constexpr std::uint32_t sse_modes = 0xffc0;   // the rest of MXCSR are flags
+    static constexpr std::uint32_t sse_modes = 0xffc0;   // the other bits of MXCSR are flags
     std::uint32_t sse_;
     std::uint16_t x87_;
 #elif defined(__aarch64__)
@@ -61,14 +61,16 @@ inline void float_mode::restore() const noexcept {
     if (now.x87_ != x87_) [[unlikely]] load_x87();
 }
 
-// What is cheap: on AMD's Zen stmxcsr takes 8 ns, and ldmxcsr, fnstcw 1 ns each.
+// Chosen to be cheap: on AMD's Zen, stmxcsr takes 8 ns, ldmxcsr and fnstcw 1 ns each. So MXCSR is written without being read
+// first.
 inline void float_mode::begin() const noexcept {
     std::uint16_t x87;
     __asm__ volatile("ldmxcsr %1\n\tfnstcw %0" : "=m"(x87) : "m"(sse_) : "memory");
     if (x87 != x87_) [[unlikely]] load_x87();
 }
 
-// An exception that has been flagged, and traps from here on, would do so at the next instruction of the x87.
+// Clears the flags first: if an exception is flagged already, and traps from here on, it would trap at the next x87
+// instruction.
 inline void float_mode::load_x87() const noexcept { __asm__ volatile("fnclex\n\tfldcw %0" : : "m"(x87_) : "memory"); }
 
 #elif defined(__aarch64__)
@@ -89,7 +91,7 @@ inline void float_mode::begin() const noexcept { restore(); }
 
 #endif
 
-// kept_float_mode restores the mode of when it was made, unless that is kept anyway.
+// kept_float_mode restores the mode that was set when it was made, unless the mode is kept anyway.
 template <bool Anyway>
 class kept_float_mode {
 public:

@@ -14,23 +14,23 @@ namespace {
 
 void on_fault(int signal, siginfo_t* info, void* context) HANDOFF_NO_TSA;
 
-// A signal, and the handler that ours went over. `before` is read by faults without the lock: it gets another value only the
-// first time, or while the process has no handler.
+// A signal, and the handler over which ours was installed. Faults read `before` without the lock: it changes only the first
+// time, or while the process has no handler.
 struct handled {
     const int signal;
     struct sigaction before {};
-    bool was_placed = false;   // ours, at any time: another that came since may pass on to it
-    bool restored = false;     // `before` was, by us
+    bool was_placed = false;   // ours was installed, at any time: a later handler may pass on to it
+    bool restored = false;     // we have restored `before`
 };
 
 base::mutex lock;
 unsigned users HANDOFF_GUARDED_BY(lock) = 0;
 handled segv HANDOFF_GUARDED_BY(lock){SIGSEGV}, bus HANDOFF_GUARDED_BY(lock){SIGBUS};
 
-overflow_describer describer = nullptr;   // written before the handler is in place
+overflow_describer describer = nullptr;   // written before the handler is installed
 
-// The fault that this thread's call of on_fault has passed on. A handler that jumps away leaves it set; a later fault is
-// another one, or comes here at the same depth.
+// The fault that on_fault has passed on, on this thread. A handler that jumps away leaves it set; a later fault then has
+// another siginfo, or its call of on_fault is not deeper on the stack.
 struct passed_on {
     const siginfo_t* info;
     const char* frame;
@@ -48,15 +48,15 @@ bool same_handler(const struct sigaction& a, const struct sigaction& b) noexcept
     return a.sa_flags & SA_SIGINFO ? a.sa_sigaction == b.sa_sigaction : a.sa_handler == b.sa_handler;
 }
 
-// to_default: a fault happens again on return, and then ends the process as it would have without us. One that was sent does
-// not: send it again, to be delivered on return.
+// to_default restores the default action. A real fault happens again on return, and then ends the process as it would have
+// done without us. A signal that was sent does not, so it is sent again, to be delivered on return.
 void to_default(int signal, const siginfo_t* info) noexcept {
     ::signal(signal, SIG_DFL);
     if (info->si_code <= 0) ::raise(signal);
 }
 
-// has_had_its_turn: the one to pass on to is who has passed this fault on to us. It was put over ours once more, and either is
-// the handler of the process now, or comes round a second time.
+// has_had_its_turn says whether the handler to which we would pass on has passed this fault on to us. It was then installed
+// over ours once more: either it is the handler of the process now, or the fault comes round a second time.
 bool has_had_its_turn(const handled& h, const siginfo_t* info, const char* frame) noexcept {
     if (passing.info == info && frame < passing.frame) return true;
     struct sigaction now {};
@@ -86,13 +86,14 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     char text[512];
     if (describer && describer(info->si_addr, stack_pointer(context), text, sizeof text)) {
         [[maybe_unused]] auto written = ::write(2, text, std::strlen(text));
-        ::signal(signal, SIG_DFL);   // with a core of the overflowing stack
+        ::signal(signal, SIG_DFL);   // the fault happens again, and dumps core with the overflowing stack
         return;
     }
     pass_on(signal == SIGSEGV ? segv : bus, info, context);
 }
 
-// place puts ours over what was there before the first runtime, or over nobody. Any other has come later.
+// place installs our handler over the one that was there before the first runtime, or if there is none. Any other handler
+// was installed later, and stays.
 void place(handled& h) noexcept {
     struct sigaction now {};
     if (::sigaction(h.signal, nullptr, &now) != 0 || is_ours(now)) return;

@@ -21,13 +21,14 @@ namespace handoff::context {
 
 namespace {
 
-// Sixteen lines of the top page; what a waiting goroutine has on its stack should still fit below them.
+// Stack tops are spread over sixteen lines of the top page. What a waiting goroutine has on its stack should still fit below
+// them in that page.
 constexpr unsigned colours = 16;
 constexpr std::size_t colour_bytes = 64;
 
-constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for some 200 stacks of the default size
+constexpr std::size_t slab_bytes = base::sized(64u << 20, 1u << 20);   // one mmap for about 200 stacks of the default size
 
-// Guards made by mprotect by all runtimes of the process: each costs two mappings.
+// The number of guards that all runtimes of the process have made by mprotect. Each costs two mappings.
 base::atomic<long> mprotect_guards{0};   // relaxed: a budget, not a lock
 
 long mprotect_budget() noexcept {
@@ -37,7 +38,7 @@ long mprotect_budget() noexcept {
             if (std::fscanf(f, "%ld", &most) != 1) most = 65530;
             std::fclose(f);
         }
-        return most / 4;   // half of the mappings, two a guard
+        return most / 4;   // half of the mappings; a guard takes two
     }();
     return budget;
 }
@@ -61,7 +62,7 @@ char* map_stack_memory(std::size_t bytes) noexcept {
     void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
                      -1, 0);
     if (p == MAP_FAILED) return nullptr;
-    // A huge page would commit eight stacks at the first touch of one.
+    // A huge page would commit the memory of eight stacks at the first touch of one.
     ::madvise(p, bytes, MADV_NOHUGEPAGE);
     return static_cast<char*>(p);
 }
@@ -73,7 +74,8 @@ void unmap_stack_memory(char* lo, std::size_t bytes) noexcept {
 
 void register_with_valgrind([[maybe_unused]] const stack& s) noexcept {
 #ifdef VALGRIND_STACK_REGISTER
-    // Never deregistered: the id is not worth its room in a million stacks, and Valgrind forgets with the mapping.
+    // Never deregistered: to keep the id would take space in a million stacks, and Valgrind forgets the stack when its
+    // mapping goes.
     VALGRIND_STACK_REGISTER(s.usable_lo(), s.usable_lo() + s.usable_size());
 #endif
 }
@@ -113,7 +115,7 @@ void stack_pool::install_guard(char* lo) noexcept {
 }
 
 bool stack_pool::map_slab() noexcept {
-    // When address space is short, a smaller slab may still fit.
+    // If address space is short, a smaller slab may still fit.
     for (std::size_t count = std::max<std::size_t>(slab_bytes / stride_, 1); count > 0; count /= 2) {
         char* lo = map_stack_memory(count * stride_);
         if (!lo) continue;
@@ -218,7 +220,7 @@ unsigned stack_pool::trim(unsigned count) noexcept {
             if (!s) break;
         }
         dispose(s->idle);
-        // The guard survives this.
+        // This leaves the guard in place.
         ::madvise(s->usable_lo(), s->usable_size(), MADV_DONTNEED);
         base::lock_guard hold(lock_);
         s->next = trimmed_;

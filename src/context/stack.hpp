@@ -1,18 +1,19 @@
-// Stacks: cut from large mappings, each with a guard below its low end, kept for reuse.
+// Stacks: carved from large mappings, each with a guard below its low end, and kept for reuse.
 //
-// A guard is 64 KiB: address space, of which nothing is touched. A function with a large frame moves the stack pointer by all of it
-// before it touches any, and a guard of one page would be stepped over, into the next stack. (What a compiler has built with
-// -fstack-clash-protection touches each page, or, on AArch64, one in 64 KiB, which is where the size is from.) One is made by MADV_GUARD_INSTALL where the kernel has it (6.13), which splits no mapping, so that
-// vm.max_map_count does not bound the number of goroutines; else by mprotect while half of that budget lasts; else
-// there is none, and the count of such stacks says so.
+// A guard takes 64 KiB of address space, of which nothing is touched. A function with a large frame moves the stack pointer
+// by the whole frame before it touches any of it, and would step over a guard of one page, into the next stack. (Code that
+// was compiled with -fstack-clash-protection touches each page or, on AArch64, one place in each 64 KiB; hence the size.)
+// Guards are made by MADV_GUARD_INSTALL if the kernel has it (6.13): that splits no mapping, so vm.max_map_count does not
+// limit the number of goroutines. Otherwise they are made by mprotect, until half of that limit is used up. After that
+// stacks have no guard, and are counted.
 //
-// Colours. The tops of stacks are what goroutines that take turns use, and at equal distances of 256 KiB all of them
-// would compete for the same few lines of each cache. So their distance is an odd number of pages, and each begins some
-// lines (`colour`) below the end of its mapping. (Bonwick, "The Slab Allocator", 1994, does so with kernel objects.)
+// Colours. Goroutines that take turns use mostly the tops of their stacks. At equal distances of 256 KiB all these tops
+// would compete for the same few lines of each cache. So the distance is an odd number of pages, and each stack begins some
+// lines (`colour`) below the end of its mapping. (Bonwick, "The Slab Allocator", 1994, does this for kernel objects.)
 //
-// A goroutine that ends leaves its stack parked in the goroutine loop's own frame (`idle`): the next goroutine on it
-// only has to be jumped to. Memory goes back to the kernel when the runtime is idle: all of a stack's in the pool (and
-// with it that frame), the deep pages' of one that a P keeps.
+// A goroutine that ends leaves its stack parked in the frame of the goroutine loop (`idle`): to start the next goroutine on
+// it takes only a jump. When the runtime is idle, memory is given back to the kernel: for a stack in the pool all of it
+// (that frame included), for a stack that a P keeps only the deep pages.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -28,12 +29,12 @@
 namespace handoff::context {
 
 struct stack {
-    execution idle;            // where a goroutine starts on it; sp is null if that has to be prepared
-    char* lo = nullptr;        // first byte, of the guard
-    std::uint32_t pages = 0;   // guard included
-    std::uint16_t colour = 0;  // bytes at the high end that are left out
-    bool own_mapping = false;  // not cut from a slab
-    bool used = false;         // since its deep pages were given back last
+    execution idle;            // where a goroutine starts on this stack; sp is null if that must be prepared first
+    char* lo = nullptr;        // the first byte; it belongs to the guard
+    std::uint32_t pages = 0;   // the guard included
+    std::uint16_t colour = 0;  // bytes at the high end that are not used
+    bool own_mapping = false;  // not carved from a slab
+    bool used = false;         // since its deep pages were last given back
     stack* next = nullptr;     // in a free list
 
     char* usable_lo() const noexcept;
@@ -41,8 +42,8 @@ struct stack {
     std::size_t asked_size() const noexcept;    // without the guard
     bool guards(const void* address) const noexcept { return address >= lo && address < usable_lo(); }
 
-    // prefetch_top gets the lines that the first steps of a goroutine need: all at once, since each of them alone would
-    // be waited for, behind a walk of the page tables.
+    // prefetch_top prefetches the lines that the first steps of a goroutine need: all at once, since each of them alone
+    // would have to wait for a walk of the page tables.
     [[gnu::always_inline]] void prefetch_top() const noexcept {
         constexpr int line = 64, below = 6, above = 4;
         if (idle.sp) base::prefetch_lines<below + above>(static_cast<const char*>(idle.sp) - below * line);
@@ -56,27 +57,27 @@ std::size_t guard_size() noexcept;
 class stack_pool {
 public:
     explicit stack_pool(std::size_t stack_size) noexcept;
-    ~stack_pool();   // unmaps them all; none may be in use
+    ~stack_pool();   // unmaps all stacks; none may be in use
     stack_pool(const stack_pool&) = delete;
     stack_pool& operator=(const stack_pool&) = delete;
 
-    // take returns a list of at least one and at most `count` stacks of the default size, null if memory is short.
+    // take returns a list of at least one and at most `count` stacks of the default size; null if memory is short.
     stack* take(unsigned count) noexcept;
-    // give takes a list back.
+    // give returns a list of stacks to the pool.
     void give(stack* list) noexcept;
 
     // A stack of another size, with a mapping of its own; null if memory is short.
     stack* take_sized(std::size_t size) noexcept;
     void give_sized(stack* s) noexcept;
 
-    // guards says whether `address` lies in the guard of any stack of the default size. It serves a signal handler: false also if
-    // another thread, or what was interrupted, has the lock.
+    // guards says whether `address` lies in the guard of any stack of the default size. For a signal handler: it also
+    // returns false if another thread, or the code that was interrupted, holds the lock.
     bool guards(const void* address) noexcept;
 
-    // trim_deep gives the pages below the top two of a free stack back, if it was used since.
+    // trim_deep gives back the pages below the top two of a free stack, if it was used since the last time.
     static void trim_deep(stack& s) noexcept;
 
-    // trim gives the memory of up to `count` free stacks back to the kernel; returns how many it found to trim.
+    // trim gives the memory of up to `count` free stacks back to the kernel; returns how many it has trimmed.
     unsigned trim(unsigned count) noexcept;
 
     std::uint64_t mapped() const noexcept { return carved_.load(std::memory_order_relaxed); }
@@ -95,13 +96,13 @@ private:
 
     const std::size_t size_, stride_;   // stride_: guards included
     base::mutex lock_;
-    base::free_array<stack, 1> warm_ HANDOFF_GUARDED_BY(lock_);   // with memory
-    stack* trimmed_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // free, without
+    base::free_array<stack, 1> warm_ HANDOFF_GUARDED_BY(lock_);   // free, with memory
+    stack* trimmed_ HANDOFF_GUARDED_BY(lock_) = nullptr;   // free, without memory
     std::vector<slab> slabs_ HANDOFF_GUARDED_BY(lock_);
     unsigned next_in_slab_ HANDOFF_GUARDED_BY(lock_) = 0;
     base::atomic<std::uint64_t> carved_{0};      // relaxed: statistics
     base::atomic<std::uint64_t> unguarded_{0};   // relaxed: statistics
-    base::atomic<long> mprotected_{0};           // relaxed: what the destructor gives back to the budget
+    base::atomic<long> mprotected_{0};           // relaxed: what the destructor returns to the budget
 };
 
 }  // namespace handoff::context
