@@ -1,7 +1,7 @@
-// A quota can stand at any level above the process, and a container sees only the part of the hierarchy from some
-// level down: /proc/self/cgroup names the process's group, mountinfo says which group each mount shows at its top
-// (its "root" field) and where. We read every level from the one to the other and take the smallest. Both versions
-// of cgroups may be there at once (hybrid); the cpu controller lives in one of them, and the other has no such files.
+// A quota may be set at any level above the process, and a container sees only the part of the hierarchy from some level
+// down. /proc/self/cgroup names the group of the process; mountinfo says which group each mount shows at its top (its "root"
+// field), and where. We read every level from the one to the other and take the smallest quota. Both versions of cgroups may
+// exist at once (hybrid); the cpu controller is in one of them, and the other has no such files.
 #include "os/cpus.hpp"
 
 #include <algorithm>
@@ -50,7 +50,7 @@ std::optional<std::string> read_file(const std::string& path) {
     }
 }
 
-// Takes the part of `text` up to the next `separator` off it.
+// next_field removes the part of `text` up to the next `separator`, and returns it.
 std::string_view next_field(std::string_view& text, char separator) {
     const std::size_t end = text.find(separator);
     const std::string_view field = text.substr(0, end);
@@ -64,7 +64,7 @@ bool list_has(std::string_view list, std::string_view word) {
     return false;
 }
 
-// unescape undoes the kernel's \ooo in a mountinfo field (space, tab, newline, backslash, in newer kernels #).
+// unescape undoes the kernel's \ooo escapes in a mountinfo field (space, tab, newline, backslash, and in newer kernels #).
 std::string unescape(std::string_view field) {
     const auto octal = [](char c) { return c >= '0' && c <= '7'; };
     std::string out;
@@ -80,8 +80,8 @@ std::string unescape(std::string_view field) {
     return out;
 }
 
-// Lines of mountinfo: ID PARENT MAJ:MIN ROOT POINT OPTIONS [TAG…] - TYPE SOURCE SUPER_OPTIONS. One space separates
-// fields, and SOURCE may be empty.
+// Lines of mountinfo: ID PARENT MAJ:MIN ROOT POINT OPTIONS [TAG…] - TYPE SOURCE SUPER_OPTIONS. Fields are separated by one
+// space, and SOURCE may be empty.
 std::vector<group_mount> parse_mounts(std::string_view mountinfo) {
     std::vector<group_mount> mounts;
     while (!mountinfo.empty()) {
@@ -101,8 +101,8 @@ std::vector<group_mount> parse_mounts(std::string_view mountinfo) {
     return mounts;
 }
 
-// Lines of /proc/self/cgroup: HIERARCHY:CONTROLLER,…:PATH, where v2 has number 0 and no controllers. PATH isn't
-// escaped and may hold colons.
+// Lines of /proc/self/cgroup: HIERARCHY:CONTROLLER,…:PATH. The line of v2 has number 0 and no controllers. PATH isn't
+// escaped and may contain colons.
 own_groups parse_groups(std::string_view cgroup) {
     own_groups groups;
     while (!cgroup.empty()) {
@@ -116,8 +116,8 @@ own_groups parse_groups(std::string_view cgroup) {
     return groups;
 }
 
-// below returns the way from group `top` down to `group`: "" if they are the same, else "/…"; nothing if `group`
-// isn't under `top`, as a process outside of its cgroup namespace sees it ("/../x").
+// below returns the path from group `top` down to `group`: "" if they are the same, otherwise "/…". It returns nothing if
+// `group` isn't under `top`, as seen by a process outside of its cgroup namespace ("/../x").
 std::optional<std::string> below(const std::string& group, std::string top) {
     if (top == "/") top.clear();
     if (group.compare(0, top.size(), top) != 0) return std::nullopt;
@@ -128,7 +128,7 @@ std::optional<std::string> below(const std::string& group, std::string top) {
     return rest;
 }
 
-// Parses a positive number and takes it and the white space after it off `text`.
+// next_number parses a positive number, and removes it and the white space after it from `text`.
 std::optional<std::uint64_t> next_number(std::string_view& text) {
     std::uint64_t n = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
@@ -146,7 +146,7 @@ unsigned whole_cpus(std::optional<std::uint64_t> quota, std::optional<std::uint6
     return static_cast<unsigned>(std::min<std::uint64_t>(cpus, no_limit));
 }
 
-// The limits that one directory sets. "max", -1 and everything that is no number are none.
+// The limit that one directory sets. "max", -1 and everything else that is not a number mean no limit.
 unsigned limit_v2(const std::string& dir) {
     const auto text = read_file(dir + "/cpu.max");
     if (!text) return no_limit;
@@ -167,7 +167,7 @@ unsigned limit_v1(const std::string& dir) {
     return whole_cpus(number_in("/cpu.cfs_quota_us"), number_in("/cpu.cfs_period_us"));
 }
 
-// The tightest limit from `way` under the mount up to the mount's own directory.
+// The tightest limit of all levels from `way` under the mount up to the top directory of the mount.
 unsigned limit_of_levels(const group_mount& mount, const std::string& root, std::string way) {
     unsigned limit = no_limit;
     for (;;) {
@@ -192,8 +192,8 @@ unsigned limit_of_version(const std::vector<group_mount>& mounts, bool v2, const
         }
     }
     if (found || group->compare(0, 3, "/..") == 0) return limit;
-    // A container whose mounts and whose /proc/self/cgroup name the group differently (the one by the host's names,
-    // the other by the namespace's) still has its own group at the top of the mount.
+    // In some containers the mounts and /proc/self/cgroup name the group differently (one by the host's names, the other by
+    // the namespace's). Then the container's own group is still at the top of the mount.
     for (const group_mount& m : mounts)
         if (m.v2 == v2 && m.top != "/") limit = std::min(limit, limit_of_levels(m, root, {}));
     return limit;
@@ -208,7 +208,7 @@ unsigned available_cpus() {
 }
 
 unsigned affinity_cpus() noexcept {
-    // The kernel refuses a set smaller than its own; the largest configuration today has 8,192 CPUs.
+    // The kernel refuses a set that is smaller than its own; the largest configuration today has 8,192 CPUs.
     for (int size = CPU_SETSIZE; size <= 1024 * CPU_SETSIZE; size *= 2) {
         cpu_set_t* set = CPU_ALLOC(size);
         if (!set) break;

@@ -1,4 +1,4 @@
-// errno through calls that the compiler can't merge: a goroutine may have changed threads in between.
+// Access to errno by calls that the compiler can't merge: the goroutine may have changed threads in between.
 #pragma once
 
 namespace handoff::os {

@@ -19,7 +19,7 @@ bool load_file::has_room() const noexcept {
     const ssize_t n = fd_ < 0 ? -1 : ::pread(fd_, text, sizeof text - 1, 0);
     if (n <= 0) return true;
     text[n] = '\0';
-    // "0.20 0.18 0.12 3/512 11206": the fourth.
+    // "0.20 0.18 0.12 3/512 11206": the number before the slash.
     const char* slash = std::strchr(text, '/');
     if (!slash) return true;
     const char* begin = slash;

@@ -1,10 +1,10 @@
-// How many threads of the whole machine want a core right now.
+// How many threads of the whole machine want a core at this moment.
 #pragma once
 
 namespace handoff::os {
 
-// load_file keeps a descriptor of /proc/loadavg, which tells how many threads run or wait for a core at this moment, those of
-// other processes included. A look takes half a microsecond. Any thread.
+// load_file keeps a descriptor of /proc/loadavg open. That file tells how many threads run or wait for a core at this
+// moment, those of other processes included. A look takes half a microsecond. Any thread.
 class load_file {
 public:
     load_file() noexcept;
@@ -12,8 +12,8 @@ public:
     load_file& operator=(const load_file&) = delete;
     ~load_file();
 
-    // has_room says whether there are no more of them than CPUs: the caller, which is one of them, takes no core from anybody.
-    // True where it is not known. (What a container sees may be the machine that it runs on.)
+    // has_room says whether there are no more such threads than CPUs. Then the caller, which is one of them, takes no core
+    // away from another. True if it is not known. (A container may see the numbers of the machine on which it runs.)
     bool has_room() const noexcept;
 
 private:

@@ -31,7 +31,7 @@ bool membarrier_available() noexcept {
 }
 
 void membarrier_all() noexcept {
-    // A filter installed after the probe would leave the protocol without its barrier: not survivable.
+    // If a filter was installed after the probe, the protocol would lack its barrier. The process can't continue then.
     if (::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
         base::fatal("membarrier failed with errno %d after it had worked; set HANDOFF_NO_MEMBARRIER=1", errno);
 }

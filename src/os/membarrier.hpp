@@ -1,19 +1,19 @@
-// A barrier on every thread of the process at once, paid for by the caller alone.
+// A memory barrier on every thread of the process at once; only the caller pays for it.
 #pragma once
 
 #include "base/atomic.hpp"
 
 namespace handoff::os {
 
-// membarrier_available registers the process for expedited barriers, once; false where the kernel or a filter has
-// none, or HANDOFF_NO_MEMBARRIER=1 says to do without.
+// membarrier_available registers the process for expedited barriers, once. False if the kernel or a filter does not allow
+// them, or if HANDOFF_NO_MEMBARRIER=1 is set.
 bool membarrier_available() noexcept;
 
 // membarrier_all makes every running thread of the process execute a full memory barrier before it returns. Only if
 // membarrier_available().
 void membarrier_all() noexcept;
 
-// True once membarrier_available() was found to be true. Relaxed: constant from the first runtime on.
+// True once membarrier_available() has returned true. Relaxed: it is constant from the first runtime on.
 extern base::atomic<bool> membarrier_in_use;
 
 }  // namespace handoff::os

@@ -14,8 +14,8 @@ namespace handoff::os {
 
 namespace {
 
-// Waits while *word is `expected`, at most until `deadline`; returns what futex set errno to, or 0. errno itself is kept.
-// FUTEX_WAIT_BITSET takes an absolute time on the steady clock.
+// futex_wait waits while `word` is `expected`, at most until `deadline`; it returns the errno value of the call, or 0, and
+// leaves errno itself unchanged. FUTEX_WAIT_BITSET takes an absolute time of the steady clock.
 int futex_wait(base::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline) noexcept {
     timespec t{};
     timespec* timeout = nullptr;
@@ -41,7 +41,7 @@ void note::wake_kernel() noexcept {
 bool note::consume() noexcept {
     // acquire: pairs with the release in wake().
     if (word_.load(std::memory_order_acquire) != signalled) return false;
-    word_.store(clear, std::memory_order_relaxed);   // the waiter alone writes until the next wait
+    word_.store(clear, std::memory_order_relaxed);   // only the waiter writes until the next wait
     return true;
 }
 
@@ -55,10 +55,10 @@ bool note::wait_until(std::int64_t deadline, std::int64_t spin_ns) noexcept {
                 base::cpu_relax();
             }
         } while (nanotime() < end);
-        if (end == deadline) return consume();   // it has passed
+        if (end == deadline) return consume();   // the deadline has passed
     }
     std::uint32_t seen = clear;
-    // Fails only if the signal came; acquire then pairs with the release in wake().
+    // This fails only if the signal has come; then the acquire pairs with the release in wake().
     if (!word_.compare_exchange_strong(seen, asleep, std::memory_order_acquire, std::memory_order_acquire)) {
         word_.store(clear, std::memory_order_relaxed);
         return true;

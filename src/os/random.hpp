@@ -1,14 +1,14 @@
-// Random numbers of a thread: where no seed of the program's is wanted.
+// Random numbers per thread, for purposes that need no seed from the program.
 #pragma once
 
 #include <cstdint>
 
 namespace handoff::os {
 
-// random_number of the calling thread's own generator.
+// random_number returns the next number of the calling thread's own generator.
 std::uint32_t random_number() noexcept;
 
-// exchange_random_state gives the thread's generator another state (0: to be made up), and returns the old one.
+// exchange_random_state sets the state of the thread's generator (0: it makes one up), and returns the old state.
 std::uint64_t exchange_random_state(std::uint64_t state) noexcept;
 
 }  // namespace handoff::os

@@ -23,10 +23,10 @@ namespace {
 
 constexpr std::size_t signal_stack_size = 32 * 1024;
 
-// Of threads, as of goroutines (context/stack.hpp).
+// Of threads; the same as for goroutines (context/stack.hpp).
 constexpr std::size_t thread_guard_size = 64 * 1024;
 
-// memory_is_short says whether that much can't be mapped.
+// memory_is_short says whether so many bytes can't be mapped.
 bool memory_is_short(std::size_t bytes) noexcept {
     void* probe = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (probe == MAP_FAILED) return true;
@@ -34,7 +34,7 @@ bool memory_is_short(std::size_t bytes) noexcept {
     return false;
 }
 
-// The thread-local data of the program and the libraries that it was started with.
+// The size of the thread-local data of the program and of the libraries with which it was started.
 std::size_t static_thread_locals() noexcept {
     std::size_t sum = 0;
     ::dl_iterate_phdr(
@@ -48,12 +48,12 @@ std::size_t static_thread_locals() noexcept {
     return sum;
 }
 
-// What the C library takes of a thread's stack for itself and for thread-local data, and what it wants there at least. Where it
-// does not tell, as in a program that is linked statically, we add it up.
+// How much of a thread's stack the C library takes for itself and for thread-local data, including the minimum that it wants
+// there. If it does not tell, as in a statically linked program, we add that up.
 std::size_t taken_of_stack(const pthread_attr_t& attr) noexcept {
     const std::size_t least = static_cast<std::size_t>(std::max(::sysconf(_SC_THREAD_STACK_MIN), 0L));
     using tells = std::size_t(const pthread_attr_t*);
-    // Private to glibc, so not linked to; other runtimes ask it as well.
+    // Private to glibc, so it is looked up and not linked to; other runtimes do so as well.
     static auto* const ask = reinterpret_cast<tells*>(::dlsym(RTLD_DEFAULT, "__pthread_get_minstack"));
     return std::max(least, ask ? ask(&attr) : PTHREAD_STACK_MIN + static_thread_locals());
 }
@@ -78,8 +78,8 @@ int create_thread(pthread_t& t, void (*body)(void*), void* arg) noexcept {
         void (*body)(void*);
         void* arg;
     };
-    // The least: on a thread's stack runs only the scheduler, the destructors of the program's thread-locals, and what is called
-    // there on purpose. Sanitizers want more of it, and may have a large static TLS.
+    // The minimum. On a thread's stack run only the scheduler, the destructors of the program's thread-locals, and what is
+    // called there on purpose. Sanitizers need more, and may have a large static TLS.
 #if HANDOFF_ASAN || HANDOFF_TSAN
     constexpr std::size_t stack_size = 1024 * 1024;
 #else
@@ -138,7 +138,7 @@ pid_t this_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 void set_timer_slack(unsigned long ns) noexcept { ::prctl(PR_SET_TIMERSLACK, ns, 0, 0, 0); }
 
 std::int64_t thread_cpu_time(pid_t tid) noexcept {
-    // The kernel's encoding of a thread's CPU clock, as pthread_getcpuclockid makes it.
+    // The kernel's encoding of a thread's CPU clock, the same as pthread_getcpuclockid returns.
     const auto id = static_cast<clockid_t>(~static_cast<unsigned>(tid) << 3 | 6);
     timespec ts;
     if (::clock_gettime(id, &ts) != 0) return -1;
@@ -169,7 +169,7 @@ const char* call_name(long number) noexcept {
     switch (number) {
 #define HANDOFF_CALL(name) \
     case SYS_##name: return #name;
-        // The calls that can last, where the architecture has them.
+        // Calls that may take long, where the architecture has them.
         HANDOFF_CALL(read)
         HANDOFF_CALL(write)
         HANDOFF_CALL(readv)
@@ -263,7 +263,7 @@ const char* call_name(long number) noexcept {
 }
 
 signal_stack::signal_stack() noexcept {
-#if !HANDOFF_ASAN   // it brings its own
+#if !HANDOFF_ASAN   // it has a signal stack of its own
     constexpr std::size_t size = signal_stack_size;
     void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory == MAP_FAILED) return;

@@ -8,7 +8,7 @@
 
 namespace handoff::os {
 
-// open_for puts the thread's file in the place of f; returns its descriptor, or -1.
+// open_for opens the thread's file in place of f; returns its descriptor, or -1.
 int activity_files::open_for(file& f, pid_t tid) noexcept {
     if (f.tid != 0) ::close(f.fd);
     f = {};
@@ -32,7 +32,7 @@ thread_activity activity_files::of(pid_t tid) noexcept {
     file& f = files_[static_cast<unsigned>(tid) % most];
     char text[128];
     ssize_t n = f.tid == tid ? ::pread(f.fd, text, sizeof text - 1, 0) : -1;
-    if (n <= 0) {   // another thread's, or that of one that is gone, whose number this one has now
+    if (n <= 0) {   // the file of another thread, or of a thread that is gone and whose number this one has now
         const int fd = open_for(f, tid);
         n = fd < 0 ? -1 : ::pread(fd, text, sizeof text - 1, 0);
     }
@@ -42,7 +42,7 @@ thread_activity activity_files::of(pid_t tid) noexcept {
     char* end = nullptr;
     const long number = std::strtol(text, &end, 10);
     if (end == text) return {};
-    if (number < 0) return {activity::in_fault, -1};        // asleep, but in no call
+    if (number < 0) return {activity::in_fault, -1};        // asleep, but not in a call
     return {activity::in_call, number};
 }
 

@@ -1,4 +1,4 @@
-// What a thread of this process does, as the kernel tells: /proc/self/task/TID/syscall.
+// What a thread of this process is doing, according to the kernel: /proc/self/task/TID/syscall.
 #pragma once
 
 #include <array>
@@ -12,8 +12,8 @@ struct thread_activity {
     long call = -1;   // the system call's number, if in_call
 };
 
-// activity_files keeps descriptors of these files: a look at one that is open takes 0.4 us where the thread runs, 1.0 where
-// it sleeps; opening it several. Not thread-safe.
+// activity_files keeps descriptors of these files open. Reading an open one takes 0.4 us if the thread runs, and 1.0 us if
+// it sleeps; opening it takes several. Not thread-safe.
 class activity_files {
 public:
     activity_files() = default;
@@ -21,11 +21,12 @@ public:
     activity_files& operator=(const activity_files&) = delete;
     ~activity_files() { close_all(); }
 
-    // of says what the thread does; `unknown` if there is no such thread, or the file can't be had: no descriptor is left,
-    // /proc is not mounted, or the process is not dumpable. It then asks for it again some calls later.
+    // of says what the thread is doing; `unknown` if there is no such thread, or if the file can't be had: no descriptor is
+    // left, /proc is not mounted, or the process is not dumpable. In the latter case it tries to open a file again only some
+    // calls later.
     thread_activity of(pid_t tid) noexcept;
 
-    // close_all gives the descriptors back.
+    // close_all closes the descriptors.
     void close_all() noexcept;
 
 private:
@@ -35,10 +36,10 @@ private:
     };
     int open_for(file& f, pid_t tid) noexcept;
 
-    static constexpr unsigned most = 64;             // descriptors: the program has use for the others
+    static constexpr unsigned most = 64;             // descriptors: the program needs the others
     static constexpr unsigned calls_between_tries = 256;
-    std::array<file, most> files_{};                 // by tid, modulo
-    unsigned no_tries_left_ = 0;                     // calls until it tries to open one again
+    std::array<file, most> files_{};                 // by tid modulo `most`
+    unsigned no_tries_left_ = 0;                     // the number of calls until it tries again to open a file
 };
 
 }  // namespace handoff::os
