@@ -1,4 +1,4 @@
-// What the library's own code needs beside the atomics of the public headers.
+// What the library's own code needs besides the atomics of the public headers.
 #pragma once
 
 #include <handoff/detail/atomic.hpp>
@@ -7,9 +7,9 @@
 
 namespace handoff::base {
 
-// full_fence orders all earlier stores before all later loads (Dekker). Written in assembler on x86 since a locked
-// no-op is cheaper there than mfence, and since thread sanitizers do not model fences: what they must know of is
-// carried by the acquire and release accesses around it.
+// full_fence orders all earlier stores before all later loads (Dekker). It is written in assembler on x86 for two reasons. A
+// locked no-op is cheaper there than mfence. And thread sanitizers do not model fences: what they must know is carried by
+// the acquire and release accesses around it.
 inline void full_fence() noexcept {
 #if defined(__x86_64__)
     __asm__ volatile("lock; orl $0, -4(%%rsp)" ::: "memory", "cc");
@@ -20,8 +20,8 @@ inline void full_fence() noexcept {
 #endif
 }
 
-// counter is written by one thread at a time (its owner) and read by any: no read-modify-write. Relaxed: a reader
-// wants a number, not what happened before it.
+// counter is written by one thread at a time (its owner) and read by any; it needs no read-modify-write. Relaxed: a reader
+// wants a number, and not what happened before it.
 class counter {
 public:
     std::uint64_t add(std::uint64_t n = 1) noexcept {
@@ -31,7 +31,8 @@ public:
     }
     std::uint64_t get() const noexcept { return v_.load(std::memory_order_relaxed); }
 
-    // For two of which one is part of the other: who has seen a number that was shown sees what its owner counted before.
+    // For two counters of which one counts a part of what the other counts: a reader that has seen a number that was shown
+    // also sees what its owner had counted before.
     void show(std::uint64_t n) noexcept { v_.store(n, std::memory_order_release); }        // partner: seen()
     std::uint64_t seen() const noexcept { return v_.load(std::memory_order_acquire); }   // partner: show()
 
@@ -39,7 +40,7 @@ private:
     atomic<std::uint64_t> v_{0};
 };
 
-// shared_counter may be raised by several threads at once. Relaxed for the same reason.
+// shared_counter may be incremented by several threads at once. Relaxed for the same reason.
 class shared_counter {
 public:
     void add(std::uint64_t n = 1) noexcept { v_.fetch_add(n, std::memory_order_relaxed); }

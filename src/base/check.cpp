@@ -15,7 +15,7 @@ void print(const char* format, va_list args) noexcept {
     n += std::vsnprintf(line + n, sizeof line - 10, format, args);
     if (n > static_cast<int>(sizeof line) - 2) n = static_cast<int>(sizeof line) - 2;
     line[n++] = '\n';
-    // Nothing is left to do if stderr is gone.
+    // If stderr is gone, there is nothing else to do.
     [[maybe_unused]] auto written = ::write(2, line, static_cast<size_t>(n));
 }
 

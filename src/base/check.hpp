@@ -1,10 +1,10 @@
-// Checks that stay in release builds, for states from which nothing could go on.
+// Checks that stay in release builds, for states in which the process can't continue.
 #pragma once
 
 namespace handoff::base {
 
-// fatal prints "handoff: " and the formatted message to stderr and aborts. For broken invariants of the library's
-// own, and misuse that can't be reported otherwise.
+// fatal prints "handoff: " and the formatted message to stderr and aborts. For broken invariants of the library itself, and
+// for misuse that can't be reported in another way.
 [[noreturn]] void fatal(const char* format, ...) noexcept __attribute__((format(printf, 1, 2), cold));
 
 // warn prints "handoff: " and the formatted message to stderr in one write.

@@ -9,23 +9,23 @@
 
 namespace handoff::base {
 
-// free_array keeps what is free of a pool's objects, linked by T::next where they come in and go out. Pointers inside, and
-// no list: those that are taken together are prefetched together, Lines of each, where a list is walked at the price of a
-// miss for each. Guarded by whatever guards the pool.
+// free_array keeps the free objects of a pool. Lists of them, linked by T::next, go in and come out. Inside there is an
+// array of pointers and not a list: objects that are taken together are prefetched together, Lines cache lines of each; to
+// walk a list would cost a cache miss for each object. It is guarded by whatever guards the pool.
 template <class T, int Lines>
 class free_array {
 public:
     std::size_t size() const noexcept { return free_.size(); }
     bool empty() const noexcept { return free_.empty(); }
 
-    // make_room sees to it that give() needs no memory for `all` that there are. Throws std::bad_alloc.
+    // make_room reserves memory, so that give() needs none if the pool has `all` objects. Throws std::bad_alloc.
     void make_room(std::size_t all) {
         if (free_.capacity() < all) free_.reserve(2 * all);
     }
     void give(T* list) noexcept {
         for (; list; list = list->next) free_.push_back(list);
     }
-    // take returns a list of up to `count`; what was given last comes first.
+    // take returns a list of up to `count` objects; the one that was given last comes first.
     T* take(std::size_t count) noexcept {
         const auto first = free_.end() - static_cast<std::ptrdiff_t>(std::min(count, free_.size()));
         std::for_each(first, free_.end(), [](const T* t) { prefetch_lines<Lines>(t); });
@@ -35,7 +35,8 @@ public:
         return list;
     }
 
-    // move_to moves the n that were given last to the end of `to`, which has room; take_from is the way back.
+    // move_to moves the n objects that were given last to the end of `to`, which has room for them; take_from moves them
+    // back.
     void move_to(std::vector<T*>& to, std::size_t n) noexcept { move(free_, to, n); }
     void take_from(std::vector<T*>& from, std::size_t n) noexcept { move(from, free_, n); }
 

@@ -1,7 +1,7 @@
 // A lock for short sections inside the library, with the annotations that clang's -Wthread-safety checks.
 //
-// It blocks the thread, never the goroutine; nothing may park or run user code while it is held. Ranks: a runtime's link,
-// a timer object, sched, timers; a stack pool and the name table are leaves.
+// It blocks the thread, never the goroutine. While it is held nothing may park or run user code. Lock order: a runtime's
+// link (sched_link), a timer object, idle_set, a timer_heap. The locks of a stack pool and of the name table are leaves.
 #pragma once
 
 #include <handoff/detail/thread_safety.hpp>
@@ -27,7 +27,7 @@ public:
 
 private:
 #if defined(PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP)
-    // Spins for a moment before it sleeps, which takes longer than any section that it guards.
+    // It spins for a moment before it sleeps: to sleep takes longer than any section that it guards.
     pthread_mutex_t m_ = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 #else
     pthread_mutex_t m_ = PTHREAD_MUTEX_INITIALIZER;

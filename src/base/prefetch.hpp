@@ -4,8 +4,8 @@
 
 namespace handoff::base {
 
-// prefetch_lines fetches N cache lines, for writing. Whatever is there, or is not: it may be called for what is gone.
-// Always inline: gcc drops a call that does nothing but prefetch.
+// prefetch_lines prefetches N cache lines, for writing. The address need not be valid: it may be called for an object that
+// is gone. Always inline, since gcc drops a call that does nothing but prefetch.
 template <int N>
 [[gnu::always_inline]] inline void prefetch_lines(const void* from) noexcept {
     constexpr std::ptrdiff_t line = 64;

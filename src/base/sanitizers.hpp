@@ -1,4 +1,4 @@
-// Which sanitizer this is built with: gcc and clang say it in different ways.
+// Which sanitizer this build uses; gcc and clang tell it in different ways.
 #pragma once
 
 #if defined(__has_feature)

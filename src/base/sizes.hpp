@@ -1,9 +1,9 @@
-// Sizes of queues and batches, which a test build makes small so that what happens at their ends happens often.
+// Sizes of queues and batches. A test build makes them small, so that the limits are reached often.
 #pragma once
 
 namespace handoff::base {
 
-// sized is `ordinary`; where the tests explore schedules (tests/model), `explored`.
+// sized returns `ordinary`, or `explored` in the build in which the tests explore schedules (tests/model).
 template <class T>
 constexpr T sized(T ordinary, [[maybe_unused]] T explored) noexcept {
     return ordinary;

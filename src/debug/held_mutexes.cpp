@@ -35,18 +35,18 @@ const mutex_check::table* find_table() noexcept {
     return &HANDOFF_MUTEX_CHECK_TABLE;
 #else
     void* found = ::dlsym(RTLD_DEFAULT, mutex_check::table_name);
-    if (!found) ::dlerror();   // it is nobody's error
+    if (!found) ::dlerror();   // clears the error, which is nobody's concern
     return static_cast<const mutex_check::table*>(found);
 #endif
 }
 
-// The check. Relaxed: as on_switch.
+// The table of the check. Relaxed, for the same reason as on_switch.
 constinit base::atomic<const mutex_check::table*> watcher{nullptr};
 
 void tell_check(M* m, const G* g) noexcept {
     const mutex_check::table* t = watcher.load(std::memory_order_relaxed);
     if (const G* left = m->switched_to) {
-        // One that ends has nothing to commit, and may be another goroutine by now.
+        // A goroutine that has ended has nothing to commit, and its G may be another goroutine by now.
         const bool ended = !m->held && !(m->commit && m->commit_g == left);
         if (ended) t->leave(nullptr, nullptr);
         else tell_left(t, left);
@@ -60,7 +60,7 @@ void tell_check(M* m, const G* g) noexcept {
 }  // namespace
 
 void look_for_check() noexcept {
-    static const mutex_check::table* const found = find_table();   // once: what can be preloaded is there from the start
+    static const mutex_check::table* const found = find_table();   // once: a preloaded library is there from the start
     if (!found) return;
     watcher.store(found, std::memory_order_relaxed);
     on_switch.store(tell_check, std::memory_order_relaxed);

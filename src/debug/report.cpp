@@ -12,9 +12,10 @@ namespace handoff::detail {
 
 namespace {
 
-// is_stepped_over: the stack pointer has gone beyond the end of the stack at `lo`, by a large frame, and that is where the fault is.
+// is_stepped_over says whether a large frame has moved the stack pointer beyond the end of the stack at `lo`, and the fault
+// lies in that frame.
 bool is_stepped_over(const char* at, const char* sp, const char* lo) noexcept {
-    constexpr std::ptrdiff_t largest_frame = 64 << 20, below_frame = 64 << 10;   // a push, a call, a probe
+    constexpr std::ptrdiff_t largest_frame = 64 << 20, below_frame = 64 << 10;   // below sp: a push, a call, a probe
     return sp && sp < lo && lo - sp < largest_frame && at < lo && sp - at < below_frame;
 }
 
@@ -42,7 +43,7 @@ void count_unguarded(sched& s, const unguarded_call& c) {
 
 }  // namespace
 
-// Without memory there is no more of it than the count in handoffs_unguarded.
+// Without memory the call is only counted in handoffs_unguarded, and not reported.
 void unguarded_call_ended(sched& s, G* g, std::int64_t since, std::int64_t until, long call) {
     unguarded_call c;
     try {
@@ -54,7 +55,7 @@ void unguarded_call_ended(sched& s, G* g, std::int64_t since, std::int64_t until
     if (s.opts.on_unguarded_call) s.opts.on_unguarded_call(c);
 }
 
-// No allocation, and no lock that the interrupted code may hold.
+// Allocates nothing, and waits for no lock that the interrupted code may hold.
 bool describe_overflow(const void* address, const void* sp, char* text, std::size_t size) {
     M* m = current_m();
     G* g = m ? m->curg.load(std::memory_order_relaxed) : nullptr;

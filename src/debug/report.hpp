@@ -1,4 +1,4 @@
-// What the runtime says about single goroutines: unguarded calls, overflows.
+// What the runtime reports about single goroutines: unguarded calls and stack overflows.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@ namespace handoff::detail {
 struct G;
 struct sched;
 
-// As sched_hooks has them (sched/hooks.hpp).
+// Entries of sched_hooks (sched/hooks.hpp).
 void unguarded_call_ended(sched& s, G* g, std::int64_t since, std::int64_t until, long call);
 bool describe_overflow(const void* address, const void* sp, char* text, std::size_t size);
 

@@ -20,13 +20,13 @@ bool in_call(const M* m) noexcept { return m->call.load(std::memory_order_relaxe
 
 bool lost_p(const M* m) noexcept { return is_without_p(m->taken.seen()); }
 
-// What a snapshot copies of a goroutine while it has the lock. No memory is asked for there.
+// What a snapshot copies from a goroutine while it holds the lock. It allocates no memory there.
 struct seen {
-    const G* g = nullptr;   // not to be read later
+    const G* g = nullptr;   // not to be dereferenced later
     goroutine_id id = 0;
     const void* site = nullptr;
     std::uint32_t site_line = 0;
-    goroutine_info info;    // but for its name
+    goroutine_info info;    // without its name
 };
 
 void look_at(const G& g, g_state state, goroutine_info& i) noexcept {
@@ -96,7 +96,7 @@ processor_info info_of(const P& p) noexcept {
 
 }  // namespace
 
-// Some at a time under the lock, which others wait for; strings and vectors grow without it.
+// Some goroutines at a time under the lock, for which others wait; strings and vectors grow without it.
 scheduler_snapshot snapshot_of(sched& s) {
     scheduler_snapshot all;
     for (std::size_t at = 0;;) {

@@ -1,7 +1,7 @@
-// Snapshots of a runtime, as text too, and the trace lines of HANDOFF_DEBUG.
+// Snapshots of a runtime, also as text, and the trace lines of HANDOFF_DEBUG.
 //
-// A snapshot reads single relaxed atomics of things that go on meanwhile: each entry is true of some moment during the
-// call, and links may cross a change.
+// A snapshot reads relaxed atomics, one by one, while goroutines run. Each entry is true for some moment during the call,
+// but entries that refer to each other may be from different moments.
 #pragma once
 
 #include <handoff/stats.hpp>
@@ -17,8 +17,8 @@ scheduler_snapshot snapshot_of(sched& s);   // runtime::snapshot
 
 std::string text_of(const scheduler_snapshot& all);   // a line for each processor, thread and goroutine
 
-std::string describe_goroutines(sched& s);   // by number; what does not depend on threads
-std::string describe_all(sched& s);          // as sched_hooks has it
+std::string describe_goroutines(sched& s);   // by number; only what does not depend on threads
+std::string describe_all(sched& s);          // an entry of sched_hooks (sched/hooks.hpp)
 
 void trace(sched& s, std::int64_t now) noexcept;   // likewise
 

@@ -67,7 +67,7 @@ struct stats stats_of(sched& s) {
         base::lock_guard hold(s.idle.lock);
         t.spawned = s.life.spawned_outside;
         finished = t.ended_without = s.life.finished_without;
-        s.procs.for_each([&](const P& p) { finished += p.finished.get(); });   // before all births
+        s.procs.for_each([&](const P& p) { finished += p.finished.get(); });   // before all counts of spawned goroutines
         s.procs.for_each([&](const P& p) {
             t.spawned += p.spawned.get();
             t.switches += p.put_on();
@@ -78,8 +78,8 @@ struct stats stats_of(sched& s) {
             p.latency_unguarded.add_to(t.handoff_latency_unguarded);
         });
         s.pool.for_each([&](M& m) {
-            // `calls` first: never too many (count_call). Too few, if other calls end between the two looks: what has been
-            // said once stands.
+            // `calls` is read first, so the difference is never too large (count_call). It may be too small if other calls
+            // end between the two reads; then the number that was reported once stays.
             const std::uint64_t ended = m.calls.seen(), others = m.calls_not_own.get();
             if (ended > others) m.own_told = std::max(m.own_told, ended - others);
             t.exits_own += m.own_told;

@@ -1,5 +1,5 @@
-// Who holds what. The notes of the goroutine that runs on a thread are the thread's; while it does not run, and holds any,
-// they are in a table for all.
+// The notes of who holds what. While a goroutine runs, its notes are kept in the thread. While it does not run, and holds
+// something, they are in a table for all threads.
 #include "mutex_check/notes.hpp"
 
 #if HANDOFF_CHECK_HELD_MUTEXES
@@ -21,13 +21,13 @@ namespace {
 struct on_thread {
     held_set holds;
     int id;               // 0: not known yet
-    bool has_goroutine;   // else nothing is noted: threads may hold what they like
-    bool busy;            // in here: what the unwinder and the runtime lock for us is not noted
+    bool has_goroutine;   // otherwise nothing is noted: plain threads may hold anything
+    bool busy;            // in this code: what the unwinder and the runtime lock meanwhile is not noted
 };
 
 constinit thread_local on_thread this_thread __attribute__((tls_model("initial-exec"))) = {};
 
-// Opaque: the runtime calls leave and arrive on both sides of a switch.
+// Opaque to the compiler: the runtime calls leave and arrive on both sides of a switch.
 HANDOFF_OPAQUE on_thread& here() noexcept {
     __asm__ volatile("");
     return this_thread;
@@ -41,7 +41,7 @@ int thread_id(on_thread& t) noexcept {
 // ---- Where it was locked -------------------------------------------------------------------------------------------
 
 struct walk {
-    const void* from;   // frames before this one are our own
+    const void* from;   // the frames before this one are our own
     call_path path;
     unsigned n;
 };
@@ -57,26 +57,26 @@ _Unwind_Reason_Code visit(_Unwind_Context* context, void* arg) noexcept {
 call_path path_from(const void* by) noexcept {
     walk w{by, {}, 0};
     _Unwind_Backtrace(visit, &w);
-    w.path.at[0] = by;   // also if it could not get that far
+    w.path.at[0] = by;   // also if the unwinder did not get there
     return w.path;
 }
 
 // ---- Goroutines that do not run ------------------------------------------------------------------------------------
 
-// A place belongs to whoever has set `key`, until he sets it to 0 (release; with acquire by the next). He is the goroutine,
-// on one thread after the other, and the scheduler orders these.
+// A place belongs to whoever has set `key`, until the same one sets it to 0 (release; pairs with the acquire of the next
+// one). That is the goroutine, on one thread after the other, and the scheduler orders its accesses.
 struct kept {
     base::atomic<std::uint64_t> key{0};
     held_set holds{};
 };
 
-// Goroutines that hold something and find no place among these lose their notes.
+// A goroutine that holds something, and finds no free place among these, loses its notes.
 constexpr unsigned most_kept = 1024, places_each = 32;
 constinit kept all_kept[most_kept];
-// Relaxed: a goroutine sees its own, by the scheduler's order, and looks for no other.
+// Relaxed: a goroutine sees its own increment, by the scheduler's order, and looks only for its own notes.
 constinit base::atomic<unsigned> kept_now{0};
 
-// By its number too: another goroutine may be at the same address later.
+// The key depends on the number, too: later another goroutine may have the same address.
 std::uint64_t key_of(const goroutine& g) noexcept {
     const std::uint64_t k = g.id * 0x9E3779B97F4A7C15u ^ reinterpret_cast<std::uintptr_t>(g.where);
     return k != 0 ? k : 1;
@@ -137,7 +137,7 @@ void leave(const goroutine* g, const char* parks_for) noexcept {
     for (unsigned i = 0; g && parks_for && i < t.holds.n; ++i) tell(report::parks, *g, t.holds.what[i], parks_for, 0);
     t.busy = false;
     if (g) keep(*g, t.holds);
-    t.holds.n = 0;   // what one that has ended leaves locked is nobody's
+    t.holds.n = 0;   // what a goroutine leaves locked when it ends belongs to nobody
 }
 
 void arrive(const goroutine* g) noexcept {

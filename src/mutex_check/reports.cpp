@@ -1,4 +1,4 @@
-// Each site is reported once, however often it comes by; how often is said when the process ends.
+// Each site is reported once, however often it occurs. How often it has occurred is reported when the process ends.
 #include "mutex_check/notes.hpp"
 
 #if HANDOFF_CHECK_HELD_MUTEXES
@@ -13,7 +13,8 @@ namespace handoff::mutex_check {
 
 namespace {
 
-// Who sets `key` writes the others, then `written` (release; with acquire at the end of the process).
+// Whoever sets `key` writes the other fields, and then `written` (release; pairs with the acquire at the end of the
+// process).
 struct site {
     base::atomic<std::uint64_t> key{0};
     base::atomic<std::uint64_t> times{0};   // relaxed: only a number
@@ -25,7 +26,7 @@ struct site {
 constexpr unsigned most_sites = 256;
 constinit site sites[most_sites];
 constinit base::atomic<bool> full{false};
-constinit base::atomic<int> process{0};   // that the reports are of: a forked child says nothing of its parent's
+constinit base::atomic<int> process{0};   // whose reports these are: a forked child does not repeat those of its parent
 
 std::uint64_t key_of(report r, const call_path& path) noexcept {
     std::uint64_t k = static_cast<std::uint64_t>(r) + 1;
@@ -52,7 +53,7 @@ bool first_time(report r, const held& h) noexcept {
     const std::uint64_t key = key_of(r, h.path);
     for (unsigned i = 0; i < most_sites; ++i) {
         site& s = sites[((key >> 32) + i) % most_sites];
-        std::uint64_t seen = 0;   // relaxed: a key that is there stays, and nothing else is read by it
+        std::uint64_t seen = 0;   // relaxed: a key that was set stays, and nothing else is read through it
         const bool ours = s.key.compare_exchange_strong(seen, key, std::memory_order_relaxed, std::memory_order_relaxed);
         if (!ours && seen != key) continue;
         s.times.fetch_add(1, std::memory_order_relaxed);
@@ -74,7 +75,7 @@ void place(const held& h, char* text, std::size_t size) noexcept {
         if (!at || n + 16 > size) return;
         if (n != 0) n += static_cast<std::size_t>(std::snprintf(text + n, size - n, " < "));
         char address[96];
-        base::code_address(static_cast<const char*>(at) - 1, address, sizeof address);   // of the call, not behind it
+        base::code_address(static_cast<const char*>(at) - 1, address, sizeof address);   // of the call instruction
         n += static_cast<std::size_t>(std::snprintf(text + n, size - n, "%s", address));
     }
 }

@@ -1,5 +1,5 @@
-// Over the functions of the C library, for the whole program: they note what was locked, and go on to the next of their
-// name. What is locked in another way (inlined, or within the C library) is not seen.
+// These functions override those of the C library, for the whole program. They note what was locked, and call the next
+// function of the same name. What is locked in another way (inlined, or within the C library) is not seen.
 #include "mutex_check/notes.hpp"
 
 #if HANDOFF_CHECK_HELD_MUTEXES
@@ -20,7 +20,7 @@ constinit thread_local unsigned looking __attribute__((tls_model("initial-exec")
 
 void* look_up(const char* name) noexcept {
 #if defined(__GLIBC__) && defined(__x86_64__)
-    // Before glibc 2.36 dlsym finds the oldest of a name, and the oldest condition variables are others.
+    // Before glibc 2.36 dlsym finds the oldest version of a symbol, and the oldest condition variables have another layout.
     static constexpr char condition[] = "pthread_cond_";
     if (__builtin_strncmp(name, condition, sizeof condition - 1) == 0)
         if (void* f = ::dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2")) return f;
@@ -28,17 +28,17 @@ void* look_up(const char* name) noexcept {
     return ::dlsym(RTLD_NEXT, name);
 }
 
-// next is the function of that name behind ours, R f(A...). It may be called before our constructor has run.
+// next is the next function of the same name after ours, R f(A...). It may be called before our constructor has run.
 template <class R, class... A>
 class next {
 public:
     explicit constexpr next(const char* name) noexcept : name_(name) {}
 
-    // Not noexcept: a thread may be cancelled while it waits.
+    // Not noexcept: a thread may be cancelled while it waits in it.
     R operator()(A... args) {
         auto f = found_.load(std::memory_order_relaxed);
         if (!f) [[unlikely]] {
-            // dlsym itself locks: then the process is being loaded, by the thread that is here.
+            // dlsym itself locks. In that case the process is still being loaded, and this is its only thread.
             if (looking != 0) return 0;
             f = find();
             if (!f) base::fatal("%s is not to be found behind the library's own", name_);
@@ -46,7 +46,7 @@ public:
         return f(args...);
     }
 
-    // Relaxed: the same whoever finds it.
+    // Relaxed: whichever thread finds it, it is the same.
     auto find() noexcept -> R (*)(A...) {
         ++looking;
         auto f = reinterpret_cast<R (*)(A...)>(look_up(name_));
@@ -96,8 +96,8 @@ int noted(int result, const void* lock, lock_kind kind, const void* by) noexcept
     return result;
 }
 
-// The goroutine stays on its thread while it waits, and nobody looks at what it holds. A thread that is cancelled meanwhile
-// has the mutex again when its cleanup handlers run, as noted.
+// The goroutine stays on its thread while it waits, and nobody looks at what it holds. If the thread is cancelled meanwhile,
+// it has the mutex again when its cleanup handlers run, as the notes say.
 int waited(int result, mutex_p m) noexcept {
     note_relocked(m);
     return result;
@@ -124,7 +124,7 @@ HANDOFF_API int pthread_mutex_clocklock(mutex_p mutex, clockid_t clockid, when a
     return HANDOFF_NOTED(mutex_clocklock(mutex, clockid, abstime), mutex, mutex);
 }
 HANDOFF_API int pthread_mutex_unlock(mutex_p mutex) noexcept {
-    note_unlocked(mutex);   // before: then it may be another's, or gone
+    note_unlocked(mutex);   // before: after the unlock it may belong to another, or be gone
     return mutex_unlock(mutex);
 }
 

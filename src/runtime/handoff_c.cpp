@@ -1,4 +1,4 @@
-// The C interface, in terms of the C++ one.
+// The C interface, built on the C++ interface.
 #include <handoff/handoff.h>
 #include <handoff/runtime.hpp>
 #include <handoff/syscall.hpp>
@@ -16,7 +16,7 @@ struct handoff_runtime {
 
 namespace {
 
-// 0, or the errno value for what f throws.
+// Returns 0, or the errno value for the exception that f throws.
 template <class F>
 int result_of(F f) noexcept {
     int result = 0;
@@ -39,7 +39,7 @@ int result_of(F f) noexcept {
 handoff::join_handle<void> go(handoff_runtime* r, void (*f)(void*), void* arg) {
     const auto call = [f, arg] { f(arg); };
     handoff::spawn_options o;
-    o.kind = reinterpret_cast<std::uintptr_t>(f);   // all of them have the same closure type, and place
+    o.kind = reinterpret_cast<std::uintptr_t>(f);   // here all goroutines have the same closure type and place
     return r ? r->runtime.go(o, call) : handoff::go(o, call);
 }
 

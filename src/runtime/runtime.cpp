@@ -30,7 +30,7 @@ runtime::runtime(options o) {
     try {
         start(*impl_);
     } catch (...) {
-        delete impl_.release();   // it has no goroutines to wait for
+        delete impl_.release();   // it has no goroutines for which to wait
         throw;
     }
 }
@@ -39,7 +39,7 @@ runtime::~runtime() = default;
 
 void runtime::deleter::operator()(detail::sched* s) const noexcept {
     using namespace detail;
-    if (in_forked_child()) return;   // its threads are the parent's
+    if (in_forked_child()) return;   // its threads exist only in the parent
     if (M* m = current_m()) {
         if (m->s == s)
             base::fatal("a runtime is destroyed by its own goroutine %llu, for which it would wait",

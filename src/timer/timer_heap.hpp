@@ -37,7 +37,7 @@ struct timer {
 class timer_heap {
 public:
     // The time of the first timer; os::never if there is none. Relaxed: it is a hint, and exact for the thread that changed
-    // it last. The idle protocol reads it under the scheduler's lock, after the owner's writes.
+    // it last. The idle protocol reads it under the lock of idle_set, after the owner's writes.
     std::int64_t first() const noexcept { return first_.load(std::memory_order_relaxed); }
     unsigned size() const noexcept { return size_.load(std::memory_order_relaxed); }
 
