@@ -1,8 +1,9 @@
-// dining_philosophers: five at a round table, a fork between each two, and who eats needs both.
+// dining_philosophers: five philosophers sit at a round table, with a fork between each two. To eat, a philosopher needs
+// the forks on both sides.
 //
-// std::scoped_lock takes two forks without a deadlock. With --naive each takes the left fork first and then the right
-// one. As soon as all hold a left fork, nobody goes on; the runtime, if it is asked to watch for that, says who waits
-// for what. Shows handoff::mutex with the locks of the standard library, and options::deadlock_after.
+// std::scoped_lock takes two forks without a deadlock. With --naive each philosopher takes the left fork first, and then the
+// right one. Once all of them hold a left fork, none can go on. If the runtime is asked to watch for this, it reports who
+// waits for what. Shows handoff::mutex with the locks of the standard library, and options::deadlock_after.
 #include <handoff/handoff.hpp>
 
 #include <array>
@@ -29,18 +30,18 @@ struct fork {
 
 struct table {
     std::array<fork, seats> forks;
-    std::array<unsigned, seats> meals{};   // each is counted by its philosopher
-    handoff::latch all_hold_one{seats};    // of the naive ones
+    std::array<unsigned, seats> meals{};   // each counter is incremented by its philosopher
+    handoff::latch all_hold_one{seats};    // only for the naive philosophers
 
     fork& left_of(unsigned seat) { return forks[seat]; }
     fork& right_of(unsigned seat) { return forks[(seat + 1) % seats]; }
 
-    // With both forks in hand.
+    // Called with both forks in hand.
     void eat(unsigned seat) {
         ++left_of(seat).used;
         ++right_of(seat).used;
         ++meals[seat];
-        handoff::this_goroutine::yield();   // the others get hungry meanwhile
+        handoff::this_goroutine::yield();   // meanwhile the others get hungry
     }
 };
 
@@ -54,7 +55,7 @@ void dine(table& t, unsigned seat, unsigned meals) {
 void dine_naively(table& t, unsigned seat, unsigned meals) {
     for (unsigned i = 0; i < meals; ++i) {
         const std::scoped_lock left(t.left_of(seat).mutex);
-        t.all_hold_one.arrive_and_wait();   // so that it happens here and now, and not once a week
+        t.all_hold_one.arrive_and_wait();   // so that the deadlock happens at once, and not once a week
         const std::scoped_lock right(t.right_of(seat).mutex);
         t.eat(seat);
     }
@@ -72,7 +73,7 @@ void dine_together(table& t, void (*dine_alone)(table&, unsigned, unsigned), uns
 
 [[noreturn]] void report_deadlock(const std::string& report) {
     std::fputs(report.c_str(), stderr);
-    std::_Exit(3);   // those that wait would keep the runtime from ending
+    std::_Exit(3);   // the waiting philosophers would keep the runtime from ending
 }
 
 [[noreturn]] void wrong_usage() {

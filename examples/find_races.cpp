@@ -1,9 +1,9 @@
-// find_races: two bugs of concurrency, found by simulation and brought back by their seeds.
+// find_races: finds two concurrency bugs by simulation, and reproduces them from their seeds.
 //
-// A bank account that loses money, since what is read and what is written are two steps, and two accounts between which two
-// transfers wait for each other for good, since each takes the locks in its own order. On real processors both are rare;
-// here each is found within some tens of simulated runs, and then replayed. Shows handoff::simulation; exits with 0 if
-// both bugs were found, and came back with the same trace.
+// The first bug is in a bank account that loses money, since the balance is read in one step and written in another. The
+// second is a deadlock: two transfers between two accounts wait for each other for ever, since each takes the locks in its
+// own order. On real processors both are rare. Here each is found within some tens of simulated runs, and then replayed.
+// Shows handoff::simulation. Exits with 0 if both bugs were found and reproduced with the same trace.
 #include <handoff/handoff.hpp>
 
 #include <charconv>
@@ -22,7 +22,7 @@ struct account {
     long balance = 0;
 };
 
-// The first bug: it locks for the read and for the write, but not for both.
+// The first bug: the mutex is locked for the read and for the write, but not for both together.
 void deposit(account& to, long amount) {
     long before;
     {
@@ -42,7 +42,7 @@ void two_deposits() {
     if (a.balance != 30) throw std::runtime_error("the balance is " + std::to_string(a.balance) + ", not 30");
 }
 
-// The second: opposite transfers take the locks in opposite order.
+// The second bug: two transfers in opposite directions take the locks in opposite order.
 void transfer(account& from, account& to, long amount) {
     const std::lock_guard hold_from(from.mutex);
     const std::lock_guard hold_to(to.mutex);
@@ -58,7 +58,7 @@ void opposite_transfers() {
     g.wait();
 }
 
-// The first seed that fails, and what it does when it is run again.
+// Finds the first seed that fails, and says what happens when it is run again.
 bool find_and_replay(const char* what, void (*scenario)(), std::uint64_t seeds) {
     std::printf("%s\n", what);
     try {

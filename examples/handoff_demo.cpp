@@ -1,8 +1,8 @@
-// handoff_demo: what becomes of a processor while its goroutine sits in the kernel.
+// handoff_demo: what happens to a processor while its goroutine is blocked in the kernel.
 //
-// First, goroutines that compute run beside goroutines that make real blocking calls, and we count what the former get
-// done. Second, we time the handoff: from just before a blocking read() to the first step of the next goroutine.
-// Takes a few seconds.
+// First, goroutines that compute run beside goroutines that make real blocking calls; we count how much the former get done.
+// Second, we time the handoff: from just before a blocking read() to the first step of the next goroutine. Takes a few
+// seconds.
 #include <handoff/handoff.hpp>
 
 #include <algorithm>
@@ -31,9 +31,9 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
 constexpr unsigned callers = 8;
-constexpr auto window = 150ms;   // of each measurement of the first part
+constexpr auto window = 150ms;   // the length of each measurement of the first part
 
-// Goroutines use what is on the stacks of others here, so a failure ends the process and unwinds nothing.
+// Here goroutines use objects on the stacks of others, so a failure ends the process without unwinding.
 [[noreturn]] void fail(const char* what) {
     std::perror(what);
     std::_Exit(1);
@@ -60,7 +60,7 @@ struct pipe_ends {
         if (::pipe2(fds, O_CLOEXEC) != 0) fail("pipe2");
         return {descriptor(fds[0]), descriptor(fds[1])};
     }
-    // Waits until there is something, and takes all of it.
+    // Waits until there is something to read, and reads all of it.
     void read_all() const {
         char bytes[4096];
         if (::read(out.get(), bytes, sizeof bytes) < 1) fail("read from a pipe");
@@ -79,7 +79,8 @@ descriptor temporary_file() {
     return file;
 }
 
-// Writes a byte into each pipe every millisecond: the world outside, on a thread that is not the runtime's.
+// Writes a byte into each pipe every millisecond. This is the outside world, on a thread that does not belong to the
+// runtime.
 class feeder {
 public:
     explicit feeder(const std::vector<pipe_ends>& pipes) : thread_([this, &pipes] {
@@ -98,7 +99,7 @@ private:
     std::thread thread_;
 };
 
-// Some twenty microseconds of work.
+// About twenty microseconds of work.
 void compute_chunk() {
     std::uint64_t x = 1;
     for (int i = 0; i < 20'000; ++i) {
@@ -107,7 +108,7 @@ void compute_chunk() {
     }
 }
 
-// A kind of call that blocks; `call` is given the caller's number.
+// A kind of call that blocks; the argument of `call` is the number of the caller.
 struct blocking_kind {
     const char* name;
     std::function<void(unsigned)> call;
@@ -118,7 +119,7 @@ struct work_done {
     std::uint64_t chunks = 0;
 };
 
-// Runs 2 computing goroutines for each processor, and, if `kind`, `callers` goroutines that make such calls.
+// Runs two computing goroutines for each processor and, if `kind` is given, `callers` goroutines that make such calls.
 work_done run_beside(handoff::runtime& rt, const blocking_kind* kind, bool guarded) {
     const auto end = steady_clock::now() + window;
     const auto count_until_end = [end](const auto& step) {
@@ -134,7 +135,7 @@ work_done run_beside(handoff::runtime& rt, const blocking_kind* kind, bool guard
         for (unsigned i = 0; i < 2 * rt.procs(); ++i)
             computing.push_back(handoff::go([&] { return count_until_end(compute_chunk); }));
         for (unsigned i = 0; kind && i < callers; ++i) {
-            // getaddrinfo is not frugal with its stack.
+            // getaddrinfo needs a large stack.
             calling.push_back(handoff::go(handoff::spawn_options{.stack_size = 1024 * 1024}, [&, i] {
                 return count_until_end([&] {
                     if (guarded) handoff::blocking_call(kind->call, i);
@@ -161,10 +162,10 @@ handoff::stats report_work(unsigned procs, const std::vector<blocking_kind>& kin
     std::printf("\nprocs = %u: %u goroutines compute, %u make blocking calls, %lld ms each time\n", procs,
                 2 * procs, callers, static_cast<long long>(std::chrono::milliseconds(window).count()));
     std::printf("  %-40s %9s %9s %9s %9s\n", "", "calls", "chunks", "alone", "share");
-    run_beside(rt, nullptr, true);   // warms up
+    run_beside(rt, nullptr, true);   // to warm up
     for (const blocking_kind& kind : kinds) {
         for (const bool guarded : {true, false}) {
-            const auto alone = run_beside(rt, nullptr, true).chunks;   // anew each time: machines have moods
+            const auto alone = run_beside(rt, nullptr, true).chunks;   // anew each time: the speed of a machine varies
             const work_done done = run_beside(rt, &kind, guarded);
             const std::string name = std::string(kind.name) + (guarded ? ", guarded" : ", no guard");
             std::printf("  %-40s %9llu %9llu %9llu %7.0f %%\n", name.c_str(),
@@ -176,7 +177,7 @@ handoff::stats report_work(unsigned procs, const std::vector<blocking_kind>& kin
     return rt.stats();
 }
 
-// How a goroutine makes its blocking read().
+// A way in which a goroutine makes its blocking read().
 struct way {
     const char* name;
     int rounds;
@@ -192,11 +193,12 @@ const way ways[] = {
     {"no guard", 20, [](const pipe_ends& p) { p.read_all(); }},
 };
 
-// One goroutine stamps and reads from an empty pipe; the next one waits in the queue of the only processor, stamps on
-// its first step, and ends the read with a byte. Returns the times in microseconds, sorted.
+// One goroutine takes the time and then reads from an empty pipe. The next goroutine waits in the queue of the only
+// processor. In its first step it takes the time, and then it writes a byte, which ends the read. Returns the times in
+// microseconds, sorted.
 std::vector<double> time_handoffs(handoff::runtime& rt, const way& w) {
     const pipe_ends pipe = pipe_ends::make();
-    const int warm_up = w.rounds / 10;   // threads start, and the adaptive guard learns
+    const int warm_up = w.rounds / 10;   // meanwhile threads start, and the adaptive guard learns
     std::vector<double> times;
     rt.run([&] {
         for (int round = 0; round < warm_up + w.rounds; ++round) {
@@ -205,7 +207,7 @@ std::vector<double> time_handoffs(handoff::runtime& rt, const way& w) {
                 first_step = steady_clock::now();
                 pipe.write_byte();
             });
-            // So long that the threads of the last round have stopped spinning and sleep.
+            // Long enough for the threads of the last round to stop spinning and go to sleep.
             for (const auto end = steady_clock::now() + 100us; steady_clock::now() < end;) {
             }
             const auto before = steady_clock::now();
@@ -226,7 +228,7 @@ double quantile(const std::vector<double>& sorted, double q) {
 
 using counter_list = std::vector<std::pair<std::string, handoff::stats>>;
 
-// Keeps this thread, and with it the threads of the runtimes that it starts, on the core where it is.
+// Pins this thread, and with it the threads of the runtimes that it starts, to the core where it is.
 class one_core {
 public:
     one_core() {
@@ -291,8 +293,8 @@ void demo() {
     std::printf("\n  chunks: what the computing goroutines got done; alone: without the other goroutines.\n"
                 "  getaddrinfo and fsync keep a core busy themselves, and so compete with them.\n");
 
-    // An idle core has to be woken by an interrupt, which in a virtual machine takes tens of microseconds; on the core
-    // that the blocked thread leaves, the next thread runs at once. The kernel chooses, unless told.
+    // An idle core has to be woken by an interrupt, which takes tens of microseconds in a virtual machine. On the core that
+    // the blocked thread leaves, the next thread runs at once. The kernel chooses the core, unless it is told.
     report_handoffs("on any core", counters);
     {
         const one_core pinned;

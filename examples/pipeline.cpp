@@ -1,8 +1,8 @@
 // pipeline: numbers are generated, squared by several workers, and summed up, all at the same time.
 //
-// The stages are goroutines of one task group, with channels in between. It runs three times: to the end, until the
-// consumer has enough, and until a stage fails. Every time all of its goroutines end, whatever they were waiting for:
-// in the first case since each stage closes its channel, in the others since the group is cancelled.
+// The stages are goroutines of one task group, connected by channels. The pipeline runs three times: to the end, until the
+// consumer has enough, and until a stage fails. Each time all goroutines end, whatever they wait for: in the first case
+// since each stage closes its channel, in the other two since the group is cancelled.
 #include <handoff/handoff.hpp>
 
 #include <charconv>
@@ -25,7 +25,7 @@ constexpr unsigned most = 1'000'000;   // the sum of their squares has 60 bits
 struct plan {
     unsigned numbers;
     unsigned workers;
-    std::uint64_t enough = 0;    // results that the consumer wants; 0: all
+    std::uint64_t enough = 0;    // the number of results that the consumer wants; 0: all
     std::uint64_t unlucky = 0;   // a number that no worker can square; 0: none
 };
 
@@ -45,8 +45,8 @@ void square(const plan& p, numbers in, numbers out) {
     }
 }
 
-// The workers are a group of their own, because `out` is to be closed when the last of them has ended. If one fails,
-// wait() throws, and so this stage fails too; if the pipeline is cancelled, they are as well.
+// The workers are a group of their own, since `out` has to be closed when the last of them has ended. If one fails, wait()
+// throws, so this stage fails, too. If the pipeline is cancelled, so are they.
 void square_all(const plan& p, numbers in, numbers out) {
     handoff::task_group workers;
     for (unsigned i = 0; i < p.workers; ++i) workers.go([&p, in, out] { square(p, in, out); });
@@ -63,14 +63,14 @@ result run(const plan& p) {
     stages.go([&, from = squared]() mutable {
         for (const std::uint64_t n : from) {
             r.sum += n;
-            if (++r.count == p.enough) return stages.cancel();   // the others wait to send, in vain
+            if (++r.count == p.enough) return stages.cancel();   // the other stages wait to send in vain
         }
     });
-    stages.wait();   // until the last has ended; throws what one of them threw
+    stages.wait();   // until the last stage has ended; throws the first exception of a stage
     return r;
 }
 
-// What is left of them: 0. A goroutine that was waited for may take a moment more to leave the runtime.
+// The number of goroutines that are left: 0. After it was waited for, a goroutine may take a moment to leave the runtime.
 unsigned long long goroutines_left(const handoff::runtime& rt) {
     for (int i = 0; i < 1000 && rt.stats().goroutines != 0; ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -1,8 +1,8 @@
-// prime_sieve: the first N prime numbers, by a chain of goroutines.
+// prime_sieve: computes the first N prime numbers by a chain of goroutines.
 //
-// The numbers from 2 on enter the chain at one end. What comes out at the other is a prime, and then a filter is added
-// there that drops its multiples. The channels in between hold nothing: who sends waits until the next one takes it.
-// Shows channels, goroutines that run for ever, and a task group that ends them.
+// The numbers from 2 on enter the chain at one end. What comes out at the other end is a prime. A filter that drops its
+// multiples is then added at that end. The channels in between are unbuffered: a sender waits until the next goroutine takes
+// the number. Shows channels, goroutines that run for ever, and a task group that ends them.
 #include <handoff/handoff.hpp>
 
 #include <charconv>
@@ -16,7 +16,7 @@ namespace {
 
 using numbers = handoff::channel<unsigned>;
 
-constexpr unsigned most_primes = 10'000;   // each takes a goroutine
+constexpr unsigned most_primes = 10'000;   // each prime takes a goroutine
 
 void count_up(numbers out) {
     for (unsigned n = 2;; ++n) out.send(n);
@@ -39,7 +39,8 @@ std::vector<unsigned> first_primes(unsigned wanted) {
         chain.go([=] { drop_multiples(prime, end, longer); });
         end = longer;
     }
-    // Each of them waits for a neighbour, or soon will. Its wait then throws handoff::cancelled, which ends it.
+    // Each goroutine waits for a neighbour, or will soon do so. Its wait then throws handoff::cancelled, which ends the
+    // goroutine.
     chain.cancel();
     chain.wait();
     return primes;

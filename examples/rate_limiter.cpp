@@ -1,8 +1,8 @@
-// rate_limiter: clients that may make so many requests a second between them, and a few at once.
+// rate_limiter: several clients that together may make a limited number of requests per second, and a few of them at once.
 //
-// A token bucket. It is a channel with room for as many tokens as may be used at once; a ticker drops one in from time
-// to time, and who makes a request takes one out, or waits for it. At the end we look at when the requests were made:
-// never more than the bucket had been given by then.
+// It is a token bucket: a channel with room for as many tokens as there may be requests at once. A ticker adds a token from
+// time to time. A client takes one out for each request, or waits for it. At the end we check the times of the requests: at
+// no time were there more than the tokens that had been put into the bucket by then.
 #include <handoff/handoff.hpp>
 
 #include <algorithm>
@@ -27,26 +27,26 @@ struct settings {
     unsigned clients = 5;
     unsigned requests = 4;       // of each client
     unsigned per_second = 100;   // requests of all clients
-    unsigned burst = 5;          // requests at once, after a pause
+    unsigned burst = 5;          // requests at once after a pause
 
     std::chrono::nanoseconds period() const { return std::chrono::nanoseconds(999'999'999 / per_second + 1); }
     unsigned all_requests() const { return clients * requests; }
 };
 
 void fill(handoff::channel<token> bucket, handoff::channel<tick> ticks) {
-    while (ticks.recv()) bucket.try_send(token{});   // into a full one nothing goes
+    while (ticks.recv()) bucket.try_send(token{});   // does nothing if the bucket is full
 }
 
 std::vector<tick> make_requests(handoff::channel<token> bucket, unsigned n) {
     std::vector<tick> times;
     for (unsigned i = 0; i < n; ++i) {
         bucket.recv();
-        times.push_back(steady_clock::now());   // here one would make the request
+        times.push_back(steady_clock::now());   // a real client would make its request here
     }
     return times;
 }
 
-// When the requests were made, from the start of the ticker on, in order.
+// The times of the requests since the start of the ticker, sorted.
 std::vector<std::chrono::nanoseconds> run(const settings& s) {
     handoff::channel<token> bucket(s.burst);
     for (unsigned i = 0; i < s.burst; ++i) bucket.send(token{});
@@ -65,7 +65,7 @@ std::vector<std::chrono::nanoseconds> run(const settings& s) {
     return times;
 }
 
-// The first `burst` requests may come at once, and each one after that has to wait for a tick more.
+// The first `burst` requests may be made at once; each later one has to wait for one tick more.
 std::chrono::nanoseconds earliest(const settings& s, std::size_t request) {
     if (request < s.burst) return std::chrono::nanoseconds(0);
     return static_cast<std::int64_t>(request - s.burst + 1) * s.period();

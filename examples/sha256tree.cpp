@@ -1,8 +1,8 @@
 // sha256tree: the SHA-256 of every regular file below some directories.
 //
-// Prints what `find DIR... -type f | sort | xargs -r sha256sum` prints (for names with blanks and newlines: with
-// -print0, -z and -0). The code is that of a sequential program, one goroutine for each file: plain open, read and
-// readdir, which know no other way than to block. While one waits for the disk, its processor hashes for another.
+// Prints what `find DIR... -type f | sort | xargs -r sha256sum` prints (for names with blanks and newlines: with -print0, -z
+// and -0). The code is that of a sequential program, with one goroutine for each file: plain open, read and readdir, which
+// simply block. While one goroutine waits for the disk, its processor runs another, which hashes its file.
 #include <handoff/handoff.hpp>
 
 #include <algorithm>
@@ -41,8 +41,8 @@ constexpr std::size_t default_in_flight = 64;
 constexpr std::size_t most_in_flight = 1'000'000;
 constexpr const char* erase_line = "\r\033[K";
 
-// System calls under a guard. They return the result or -errno; handoff::last_errno() because the goroutine may be on
-// another thread after the call, and the compiler may have kept the address of the old one's errno.
+// System calls under a guard. They return the result or -errno. They use handoff::last_errno(), since after the call the
+// goroutine may be on another thread, while the compiler may still use the address of errno on the old one.
 
 template <class Call>
 auto or_errno(Call call) {
@@ -72,7 +72,7 @@ int close_file(int fd) {
     return or_errno([&] { return ::close(fd); });
 }
 
-// readdir says by errno alone whether it failed. noinline: both looks at errno are in one stretch on one thread.
+// Only errno tells whether readdir has failed. noinline: so both accesses to errno are in code that stays on one thread.
 [[gnu::noinline]] dirent* read_entry(DIR* dir, int& error) {
     errno = 0;
     dirent* entry = ::readdir(dir);
@@ -88,16 +88,17 @@ struct file_hash {
 struct totals {
     std::uint64_t files = 0;
     std::chrono::duration<double> time{};
-    unsigned most_threads = 0;   // seen in use at once
+    unsigned most_threads = 0;   // the largest number seen in use at once
     handoff::stats runtime;
 };
 
-// The terminal, shared by the results, the messages and the progress line. Its writers seldom meet: a flag will do.
+// The terminal, shared by the results, the messages and the progress line. Its writers seldom meet, so a flag is enough as a
+// lock.
 class terminal {
 public:
     terminal() : shows_progress_(::isatty(STDERR_FILENO) == 1) {}
 
-    // progress replaces the progress line, at most ten times a second; gives up if anybody else is writing.
+    // progress replaces the progress line, at most ten times a second; it does nothing if another goroutine is writing.
     void progress(std::uint64_t files, std::uint64_t bytes) {
         if (!shows_progress_) return;
         const auto now = steady_clock::now().time_since_epoch().count();
@@ -147,8 +148,8 @@ private:
     bool shown_ = false;   // guarded by busy_
 };
 
-// What sha256sum prints for a file: a name with a backslash, newline or carriage return in it is escaped, and a
-// backslash in front of the line says so.
+// What sha256sum prints for a file. A backslash, newline or carriage return in the name is escaped, and a backslash at the
+// beginning of the line says so.
 void append_line(std::string& out, const file_hash& hash, std::string_view name) {
     const bool escape = name.find_first_of("\\\n\r") != name.npos;
     if (escape) out += '\\';
@@ -171,7 +172,7 @@ void append_line(std::string& out, const file_hash& hash, std::string_view name)
     out += '\n';
 }
 
-// The order of sort(1): the locale's, and the bytes' where that sees no difference.
+// The order of sort(1): that of the locale, and of the bytes where the locale sees no difference.
 bool sorts_before(const std::string& a, const std::string& b) {
     const int order = std::strcoll(a.c_str(), b.c_str());
     return order ? order < 0 : a < b;
@@ -197,7 +198,7 @@ public:
         sample(rt);
     }
 
-    // After run.
+    // To be called after run.
     bool failed() const { return failed_; }
     const totals& sums() const { return totals_; }
     std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
@@ -248,8 +249,8 @@ private:
         if (error) file_failed(directory, error);
     }
 
-    // hash_all keeps in_flight_ goroutines running: a ring of handles, of which the oldest is joined before the next
-    // goroutine starts. So the results also come in order.
+    // hash_all keeps in_flight_ goroutines running. It has a ring of handles, and joins the oldest before it starts the next
+    // goroutine. So the results come in order, too.
     void hash_all(handoff::runtime& rt) {
         std::vector<handoff::join_handle<file_hash>> ring(std::min(in_flight_, paths_.size()));
         std::size_t joined = 0;
@@ -275,7 +276,7 @@ private:
         }
     }
 
-    // hash is the goroutine of one file.
+    // hash is what the goroutine of one file runs.
     file_hash hash(const std::string& path) {
         file_hash result;
         const int fd = open_file(path.c_str());
@@ -339,14 +340,14 @@ private:
     const bool output_to_terminal_ = ::isatty(STDOUT_FILENO) == 1;
     terminal terminal_;
 
-    // The main goroutine's; paths_ doesn't change while files are hashed.
+    // Used by the main goroutine; paths_ doesn't change while files are hashed.
     std::vector<std::string> paths_;
     std::string output_;
     totals totals_;
     steady_clock::time_point next_sample_{};
     bool failed_ = false;
 
-    std::atomic<bool> stop_{false};   // standard output is gone
+    std::atomic<bool> stop_{false};   // standard output has failed
     std::atomic<std::uint64_t> files_{0};
     std::atomic<std::uint64_t> bytes_{0};
 };
@@ -380,7 +381,8 @@ std::size_t parse_jobs(const char* text) {
     return n;
 }
 
-// At most as many files as there are descriptors for, beside the standard ones, the runtime's and a directory's.
+// The number of files that may be open at once: limited by the descriptors that are left after the standard ones, those of
+// the runtime, and one for a directory.
 std::size_t openable(std::size_t wanted) {
     constexpr rlim_t others = 16;
     rlimit limit;
@@ -388,7 +390,8 @@ std::size_t openable(std::size_t wanted) {
     return std::min<rlim_t>(wanted, limit.rlim_cur > others ? limit.rlim_cur - others : 1);
 }
 
-// A file that we open must not become standard output. The other access mode, so that using one still fails.
+// A file that we open must not become standard output. The descriptors get the opposite access mode, so that to use one
+// still fails.
 void occupy_standard_descriptors() {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
         if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
@@ -416,7 +419,7 @@ std::string summary(const totals& sums, std::uint64_t bytes) {
 int main(int argc, char** argv) {
     std::setlocale(LC_ALL, "");
     occupy_standard_descriptors();
-    std::signal(SIGPIPE, SIG_IGN);   // a reader that left shows as EPIPE
+    std::signal(SIGPIPE, SIG_IGN);   // if the reader has gone, write fails with EPIPE
 
     static const option options[] = {
         {"jobs", required_argument, nullptr, 'j'}, {"help", no_argument, nullptr, 'h'}, {nullptr, 0, nullptr, 0}};
@@ -437,7 +440,7 @@ int main(int argc, char** argv) {
     }
 
     try {
-        hasher work(openable(jobs));   // outlives the runtime, and so every goroutine that uses it
+        hasher work(openable(jobs));   // outlives the runtime, and so all goroutines that use it
         handoff::runtime rt;
         const std::vector<std::string> directories(argv + optind, argv + argc);
         rt.run([&] { work.run(rt, directories); });

@@ -1,10 +1,10 @@
-// tree_size: the number and the size of all regular files below some directories, by a fixed number of workers.
+// tree_size: the number and the size of all regular files below some directories, determined by a fixed number of workers.
 //
-// Counts what `find DIR... -type f -printf '%s\n'` lists. Each worker takes a directory from a channel, reads it, and
-// sends back what it found, subdirectories included. Workers that put those into the channel themselves would deadlock
-// once it is full: all of them would wait to send, and nobody would receive. So they send to a coordinator, which keeps
-// the directories that wait in a list of any length, and is always ready to receive; it offers the next one by select.
-// Shows channels, select, and blocking code of the usual kind under a guard.
+// Counts what `find DIR... -type f -printf '%s\n'` lists. Each worker takes a directory from a channel, reads it, and sends
+// back what it has found, subdirectories included. If the workers put those into the channel themselves, they would deadlock
+// once it is full: all of them would wait to send, and none would receive. So they send them to a coordinator. It keeps the
+// directories that wait in a list of any length, and is always ready to receive; it offers the next one by select. Shows
+// channels, select, and ordinary blocking code under a guard.
 #include <handoff/handoff.hpp>
 
 #include <cerrno>
@@ -30,7 +30,7 @@ namespace {
 constexpr unsigned default_workers = 8;
 constexpr unsigned most_workers = 1000;   // each has a directory open
 
-// What is in a directory.
+// The contents of a directory.
 struct listing {
     std::vector<std::string> directories;
     std::vector<std::string> errors;
@@ -45,7 +45,7 @@ struct listing {
     void fail(const std::string& path, int error) { errors.push_back(path + ": " + std::strerror(error)); }
 };
 
-// The next two block and know nothing of goroutines.
+// The next two functions block and know nothing of goroutines.
 
 listing read_directory(const std::string& directory) {
     listing found;
@@ -67,7 +67,7 @@ listing read_directory(const std::string& directory) {
             if (::fstatat(::dirfd(open.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0) found.add(path, info);
             else found.fail(path, errno);
         }
-        errno = 0;   // by which alone readdir says that it failed
+        errno = 0;   // only errno tells whether readdir has failed
     }
     if (errno != 0) found.fail(directory, errno);
     return found;
@@ -84,8 +84,8 @@ listing look_at(const std::vector<std::string>& arguments) {
 }
 
 void work(handoff::channel<std::string> directories, handoff::channel<listing> results) {
-    // One guard for all the calls. Between them is little to compute, and under a guard a goroutine stays on its
-    // thread, so that errno is where it was.
+    // One guard for all the calls: between them there is little to compute. Under a guard a goroutine stays on its thread,
+    // so errno does, too.
     for (const std::string& directory : directories) results.send(handoff::blocking_call(read_directory, directory));
 }
 
@@ -102,7 +102,7 @@ totals measure(const std::vector<std::string>& arguments, unsigned workers) {
 
     totals sums;
     std::vector<std::string> waiting;
-    unsigned at_work = 0;   // directories that a worker has
+    unsigned at_work = 0;   // the number of directories that workers are reading
     const auto take = [&](listing found) {
         sums.files += found.files;
         sums.bytes += found.bytes;
@@ -115,7 +115,7 @@ totals measure(const std::vector<std::string>& arguments, unsigned workers) {
 
     take(handoff::blocking_call(look_at, arguments));
     while (!waiting.empty() || at_work != 0) {
-        const handoff::channel<std::string> nobody;   // never ready: there is nothing to offer
+        const handoff::channel<std::string> nobody;   // never ready: used when there is nothing to offer
         std::string next;
         if (!waiting.empty()) next = waiting.back();
         handoff::select(handoff::on_send(waiting.empty() ? nobody : directories, std::move(next),
