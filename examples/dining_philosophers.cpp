@@ -1,5 +1,5 @@
-// dining_philosophers: five philosophers sit at a round table, with a fork between each two. To eat, a philosopher needs
-// the forks on both sides.
+// dining_philosophers: five philosophers sit at a round table, with a fork between each two. To eat, a philosopher needs the
+// forks on both sides.
 //
 // std::scoped_lock takes two forks without a deadlock. With --naive each philosopher takes the left fork first, and then the
 // right one. Once all of them hold a left fork, none can go on. If the runtime is asked to watch for this, it reports who

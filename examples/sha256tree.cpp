@@ -185,7 +185,7 @@ public:
         if (!algorithm_) throw std::runtime_error("libcrypto has no SHA-256");
     }
 
-    // run is the main goroutine.
+    // run is what the main goroutine executes.
     void run(handoff::runtime& rt, const std::vector<std::string>& arguments) {
         const auto start = steady_clock::now();
         for (const std::string& argument : arguments) find(argument);

@@ -87,7 +87,8 @@ std::size_t page_size() noexcept {
     return size;
 }
 
-std::size_t guard_size() noexcept { return std::max<std::size_t>(64 * 1024, page_size()); }   // whole pages: both are powers of two
+// Whole pages, since both sizes are powers of two.
+std::size_t guard_size() noexcept { return std::max<std::size_t>(64 * 1024, page_size()); }
 
 char* stack::usable_lo() const noexcept { return lo + guard_size(); }
 std::size_t stack::asked_size() const noexcept { return pages * page_size() - guard_size(); }

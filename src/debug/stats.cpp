@@ -79,7 +79,7 @@ struct stats stats_of(sched& s) {
         });
         s.pool.for_each([&](M& m) {
             // `calls` is read first, so the difference is never too large (count_call). It may be too small if other calls
-            // end between the two reads; then the number that was reported once stays.
+            // end between the two reads; then the number that was reported before stays.
             const std::uint64_t ended = m.calls.seen(), others = m.calls_not_own.get();
             if (ended > others) m.own_told = std::max(m.own_told, ended - others);
             t.exits_own += m.own_told;

@@ -73,7 +73,7 @@ bool note::wait_until(std::int64_t deadline, std::int64_t spin_ns) noexcept {
             word_.store(clear, std::memory_order_relaxed);   // woken at the last moment
             return true;
         }
-        // EINTR (a signal of the program's), EAGAIN and spurious wake-ups: look again.
+        // EINTR (a signal of the program), EAGAIN and spurious wake-ups: look again.
         if (error != 0 && error != EINTR && error != EAGAIN) base::fatal("futex wait failed with errno %d", error);
     }
 }

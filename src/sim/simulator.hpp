@@ -26,9 +26,9 @@
 // of locks only once nothing else makes progress, since clean-up code takes locks, too. While the victim can run, no other
 // goroutine does. When it waits, as clean-up code may, the others run, the youngest first. But a goroutine that is about to
 // unwind because of another one's exception (join, a group's wait) or of a cancellation awaits its turn for that, in
-// `awaiting_`, until it is the victim, or until nothing else helps. So that its wait can be found, each goroutine has a
-// cancel_scope from its start on; if it is in no group, the simulator makes it one. In simulations all waits register there;
-// waits that no group may cancel, such as those for locks, are kept apart from the others.
+// `awaiting_`, until it is the victim, or until nothing else helps. So that the victim's wait can be found, each goroutine
+// has a cancel_scope from its start on; if it is in no group, the simulator makes it one. In simulations all waits register
+// there; waits that no group may cancel, such as those for locks, are kept apart from the others.
 //
 // Rejected: to let all other goroutines run as usual beside the victim. A goroutine that joined the victim was unwound by
 // the victim's exception, and with it went the frame to which its older children referred.

@@ -1,15 +1,15 @@
 // Task groups.
 //
 // Lifetime. The state of a group has a reference count (`refs`). References are held by the task_group; by each of its
-// goroutines, until that has subtracted itself from the running ones (group_member); by the function of the deadline; by its
-// inner groups; and by a canceller, through its list. A new reference is made from one that is held, or, to an inner group,
-// under the outer group's lock: the destructor of task_group removes the state from `inner` under that lock, and only then
-// drops its reference. So incrementing is relaxed: another reference exists meanwhile. Dropping is the last thing that a
-// holder does with the state. It is a release, so that everything before it, such as an unlock, happens before the deletion;
-// and an acquire, which pairs with the releases of the others, for the holder that deletes the state. The token's callback
-// holds no reference: the destructor of task_group waits for it, or is called by it, and then the callback afterwards
-// touches only what the list keeps alive. The deadline's timer and the state refer to each other until the destructor of
-// task_group drops the timer (end_deadline).
+// goroutines, through a group_member, until it no longer counts as running; by the function of the deadline; by its inner
+// groups; and by a canceller, through its list. A new reference is made from one that is held, or, to an inner group, under
+// the outer group's lock: the destructor of task_group removes the state from `inner` under that lock, and only then drops
+// its reference. So incrementing is relaxed: another reference exists meanwhile. Dropping is the last thing that a holder
+// does with the state. It is a release, so that everything before it, such as an unlock, happens before the deletion; and an
+// acquire, which pairs with the releases of the others, for the holder that deletes the state. The token's callback holds no
+// reference: the destructor of task_group waits for it, or is called by it, and then the callback afterwards touches only
+// what the list keeps alive. The deadline's timer and the state refer to each other until the destructor of task_group drops
+// the timer (end_deadline).
 //
 // The count is an atomic of ours and not that of a std::shared_ptr, which the explorer of schedules (tests/model) does not
 // see: for the explorer, dropping a shared_ptr would not order what comes before it.

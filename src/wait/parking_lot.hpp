@@ -14,8 +14,8 @@
 // its place; we choose one without children.
 //
 // To find an object, to enter its queue, and to leave the queue from any position takes O(log objects) steps, however many
-// waiters there are. A node lies on its waiter's stack, and others write to it only under the bucket's lock. Its
-// owner ends its life once it is out of the queue: a waker has taken it out, or the owner does, under that lock.
+// waiters there are. A node lies on its waiter's stack, and others write to it only under the bucket's lock. Its owner ends
+// its life once it is out of the queue: a waker has taken it out, or the owner does, under that lock.
 //
 // A lock is never held until all of many waiters are dealt with. Waiters that are woken all together (release_all) leave the
 // tree in one step, as a ring that the releaser owns, and are told in rounds. A waiter that comes meanwhile, to the same

@@ -44,7 +44,7 @@ struct cancel_scope;
 enum class wait_end : std::uint32_t { armed, parked, woken, timed_out, cancelled, no_memory };
 
 struct waiter {
-    // m: the calling thread's M, null on a thread that is none.
+    // m: the calling thread's M; null if the thread has none.
     explicit waiter(M* m, bool is_armed) noexcept : g(m ? m->curg.load(std::memory_order_relaxed) : nullptr), armed(is_armed) {}
     waiter(const waiter&) = delete;
     waiter& operator=(const waiter&) = delete;
