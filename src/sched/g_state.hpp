@@ -1,18 +1,19 @@
-// g_state_word: what a goroutine is at. Its owner alone changes it: the M that runs it; else whoever took it out of a queue, or won
-// its wait. Each step checks what it leaves; anything else there is a broken invariant, which ends the process.
+// g_state_word: the state of a goroutine. Only the owner of the G changes it: the M that runs it; else whoever took it out of a
+// queue or won its wait. Each step checks the state that it leaves. Any other state there is a broken invariant, and ends the
+// process.
 //
 //     state      the G is                                             left by                                       for
 //     idle       in a free list                                       launch: it is spawned                         runnable
-//     runnable   in exactly one run queue, or on its way to an M      run: an M begins, or goes on with it          running
-//     running    on an M (inside a call, too: M::call says so)        park: it waits                                waiting
+//     runnable   in exactly one run queue, or on its way to an M      run: an M starts or resumes it                running
+//     running    on an M (also inside a call: M::call tells)          park: it waits                                waiting
 //                                                                     give_way: it goes behind others               runnable
 //                                                                     end: its task has returned                    dead
-//     waiting    in the hands of what it waits for                    ready: it was woken                           runnable
-//     dead       ended; a handle may still hold its result            free: nobody needs it                         idle
-//                                                                     revive: its handle went just then, and its
-//                                                                     outcome is destroyed as its code              running
+//     waiting    owned by what it waits for                           ready: it was woken                           runnable
+//     dead       ended; a handle may still hold its result            free: it is no longer needed                  idle
+//                                                                     revive: its handle was dropped just then,
+//                                                                     and it destroys its own outcome               running
 //
-// Relaxed: snapshots want a value and no order. What orders the G's other members is the queue, lock or wait that it goes through.
+// Relaxed: snapshots want a value, and no ordering. The queue, lock or wait that a G goes through orders its other members.
 #pragma once
 
 #include "base/atomic.hpp"

@@ -72,7 +72,7 @@ void idle_set::leave_to_monitor(held_p held, bool spinning, deferred_wake& wake)
     P& p = held.into_list();
     p.left_spinning = spinning;
     p.next_left = left_.load(std::memory_order_relaxed);
-    left_.store(&p, std::memory_order_relaxed);   // looked at without the lock only as a hint: the note wakes
+    left_.store(&p, std::memory_order_relaxed);   // read without the lock only as a hint: the wake-up makes sure that it is seen
     wake_monitor(wake);
 }
 
@@ -85,13 +85,13 @@ held_p idle_set::take_left(bool& spinning) noexcept {
     return held_p::out_of_list(p);
 }
 
-// learn_spin_time fits the time for which idle Ms spin to how soon they have been called: somewhat longer than that
-// if it was within spin_before_sleep, else less and less. A sleeping thread on a halted core takes 20 us to wake, a
-// spinning one 0.2.
+// learn_spin_time adapts the time for which idle Ms spin to how soon they are called. If an M was called within `most`
+// (spin_before_sleep), the time grows to twice what it waited; else it is halved, down to a 32nd of `most`. A sleeping thread
+// on a halted core takes 20 us to wake, a spinning one 0.2.
 void idle_set::learn_spin_time(std::int64_t waited, std::int64_t most) noexcept {
     const std::int64_t now = spin_time.load(std::memory_order_relaxed);
     const std::int64_t next = waited < most ? std::min(most, std::max(now, 2 * waited)) : std::max(now / 2, most / 32);
-    if (next != now) spin_time.store(next, std::memory_order_relaxed);   // a hint: another's may get lost
+    if (next != now) spin_time.store(next, std::memory_order_relaxed);   // a hint: a concurrent change may get lost
 }
 
 }  // namespace handoff::detail

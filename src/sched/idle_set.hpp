@@ -1,29 +1,31 @@
-// idle_set: the idle Ps and Ms of a runtime, who looks for work, and who wakes for the timers of idle Ps.
+// idle_set: the idle Ps and Ms of a runtime, its spinners (the Ms that look for work), and who wakes for the timers of idle Ps.
 //
-// No lost wake-up. Submitting work and running out of it are two sides of a Dekker pair:
+// No lost wake-up. Submitting work and running out of work are the two sides of a Dekker pair:
 //
-//     submit:   put the G in a queue;           full fence;   look at npidle and nmspinning; start an M if need be
-//     give up:  put the P in pidle;
-//               nmspinning - 1 if it spun;      full fence;   look into every queue again; take a P back if there is
+//     submit:   put the G in a queue;        full fence;   read ps() and spinning(); start an M if needed
+//     give up:  put the P into the idle set;
+//               if spinning, stop;           full fence;   look into every queue again; take a P back if there is work
 //
-// One of the fences comes first. If it is the submitter's, the one who gives up sees the G. If it is the other's, the
-// submitter sees an idle P and, if nobody spins, starts an M for it; if somebody spins, then that one has yet to come
-// to its own fence. A spinner that finds work has one as well: as it stops spinning it looks into every queue again, and
-// calls wakep() if there is anything, since submitters may have relied on it for more than the one G that it took. (If there
-// is nothing it wakes nobody: that costs 5 us, for which the one G would wait.) The global queue is looked at under the lock
-// on both sides.
+// One of the two fences comes first. If it is the submitter's, the M that gives up sees the G. If it is the other's, the
+// submitter sees an idle P. If no M spins, the submitter starts an M for that P; if one spins, that spinner has yet to reach
+// its own fence. A spinner that finds work has a fence as well: when it stops spinning it looks into every queue again, and
+// wakes another M if there is anything (wake_if_work). Submitters may have relied on this spinner for more than the one G that
+// it took. (If there is nothing it wakes no M: a wake-up costs 5 us, and its one G would wait for that.) Both sides look at the
+// global queue under the lock.
 //
-// A submitter counts as a spinner while it looks for an idle P, and others may rely on that. If it finds none it stops to
-// count before it opens the lock: any P that becomes idle does so later, and its M's look comes after the work of all
-// those who relied. (After the lock, it could happen in between: that M looks, another submits and relies, and nobody is
-// left to look.)
+// A submitter counts as a spinner while it looks for an idle P, and other submitters may rely on that. If it finds none, it
+// stops counting as a spinner before it releases the lock. Any P that becomes idle does so later, and the last look of that P's
+// M then comes after the work of every submitter that relied on this one. (If it stopped counting after the release, this could
+// happen in between: that M takes its last look, another submitter queues work and relies on this one, and no M is left to
+// look.)
 //
 // A submitter on the only P needs no fence: there is no other P that could be idle.
 //
-// Timers of idle Ps. Some thread must wake when the first of them is due: an M that goes to sleep becomes the
-// `timekeeper` if it finds a timer that is due before the present timekeeper's time, and sleeps until then; where no M
-// is about to sleep (a P is handed off without work, the timekeeper is called to work, or has work since its timer is due),
-// the monitor is told, if its own time is later. All of it under the lock. How the timekeeper wakes in time: wake_ahead.hpp.
+// Timers of idle Ps. Some thread must wake when the first of them is due. An M that goes to sleep becomes the `timekeeper` if
+// it finds a timer that is due before the present timekeeper's time, and sleeps until then. In some cases no M is about to
+// sleep: a P is handed off without work, the timekeeper is woken for other work, or its timer is due and it goes to work. Then
+// the monitor is woken, if it would sleep for longer than that. All of this happens under the lock. How the timekeeper wakes in
+// time: wake_ahead.hpp.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -42,20 +44,20 @@ namespace handoff::detail {
 
 class idle_set {
 public:
-    // The scheduler's lock: of the idle ones, of the global queue (the last look at it and the step to idle are one), and of
-    // the few other things of sched that say so.
+    // The scheduler's lock. It guards the idle Ps and Ms, the global queue (an M takes its last look at that and goes idle in
+    // one critical section), and the few other members of sched that say so.
     base::mutex lock;
 
     // ---- Ps ----
-    // How many are idle. Relaxed: without the lock a stale value only delays a wake-up that the Dekker pair makes good.
+    // How many are idle. Relaxed: without the lock a stale value at worst skips a wake-up for which the Dekker pair makes up.
     std::uint32_t ps() const noexcept { return ps_count_.load(std::memory_order_relaxed); }
-    bool all_ps() const noexcept HANDOFF_REQUIRES(lock) { return ps() == live_; }   // none runs, or is in anybody's hands
+    bool all_ps() const noexcept HANDOFF_REQUIRES(lock) { return ps() == live_; }   // none is on a thread or held (held_p)
     bool has(const P& p) const noexcept HANDOFF_REQUIRES(lock) { return p.idle_link.is_linked(); }
 
     // take_p takes `preferred` if it is idle, else any idle one; none if there is none.
     held_p take_p(P* preferred) noexcept HANDOFF_REQUIRES(lock);
     held_p take_p_if(bool (*wanted)(const P& p, std::int64_t arg) noexcept, std::int64_t arg) noexcept HANDOFF_REQUIRES(lock);
-    // put_p gives p to whoever wants it. A full fence and a look at the queues must follow.
+    // put_p makes p idle, so that any M may take it. A full fence and a look at the queues must follow.
     void put_p(held_p p) noexcept HANDOFF_REQUIRES(lock);
     template <class F>
     void for_each_p(F f) noexcept HANDOFF_REQUIRES(lock) {
@@ -73,14 +75,14 @@ public:
     // take_m takes the M that went to sleep last, but the timekeeper only if there is no other; null if there is none.
     M* take_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     M* take_longest_idle_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
-    // m leaves by itself.
+    // leaves removes m, for an m that woke up by itself.
     void leaves(M& m) noexcept HANDOFF_REQUIRES(lock);
 
-    // ---- Spinners: Ms that look for work, or have promised to ----
+    // ---- Spinners: Ms that look for work, and submitters that look for an idle P ----
     std::uint32_t spinning() const noexcept { return spinning_.load(std::memory_order_relaxed); }
     void add_spinner() noexcept { spinning_.fetch_add(1, std::memory_order_relaxed); }
     void remove_spinner() noexcept { spinning_.fetch_sub(1, std::memory_order_relaxed); }
-    bool add_first_spinner() noexcept {   // false if somebody spins already
+    bool add_first_spinner() noexcept {   // false if there is a spinner already
         std::uint32_t none = 0;
         return spinning() == 0 && spinning_.compare_exchange_strong(none, 1, std::memory_order_relaxed);
     }
@@ -88,7 +90,7 @@ public:
         m->spinning = true;
         add_spinner();
     }
-    bool end_spinning(M* m) noexcept {   // false if it did not
+    bool end_spinning(M* m) noexcept {   // false if m did not spin
         if (!std::exchange(m->spinning, false)) return false;
         remove_spinner();
         return true;
@@ -96,7 +98,7 @@ public:
 
     // ---- Timers of idle Ps ----
     std::int64_t first_timer() const noexcept HANDOFF_REQUIRES(lock);   // when the first is due
-    // cover_timer sees to it that somebody wakes at `when`.
+    // cover_timer makes sure that the timekeeper or the monitor wakes at `when`.
     void cover_timer(std::int64_t when, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     M* timekeeper HANDOFF_GUARDED_BY(lock) = nullptr;   // the idle M that sleeps until `timekeeper_until`
     std::int64_t timekeeper_until HANDOFF_GUARDED_BY(lock) = os::never;
@@ -108,30 +110,31 @@ public:
 
     // ---- The monitor's sleep ----
     os::note monitor_note;
-    bool monitor_deep HANDOFF_GUARDED_BY(lock) = false;      // it sleeps until it is woken
+    bool monitor_deep HANDOFF_GUARDED_BY(lock) = false;      // it sleeps until it is woken, not for a pause
     std::int64_t monitor_until HANDOFF_GUARDED_BY(lock) = 0;
     void wake_monitor(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock) {
         monitor_deep = false;
         wake.set(monitor_note);
     }
-    // If it sleeps deep, and so looks at nothing by itself; false if it does not.
+    // wake_deep_monitor wakes the monitor if it sleeps deep, since it looks at nothing by itself then; false if it does not.
     bool wake_deep_monitor(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock) {
         if (!monitor_deep) return false;
         wake_monitor(wake);
         return true;
     }
 
-    // ---- Ps that no M could be had for ----
-    // Idle, in no other list: the monitor starts an M for each (handover.cpp).
+    // ---- Ps that wait for an M to be started ----
+    // Their status is idle, and they are in no other list: the monitor starts an M for each (handover.cpp).
     void leave_to_monitor(held_p p, bool spinning, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     held_p take_left(bool& spinning) noexcept HANDOFF_EXCLUDES(lock);
     bool is_starved() const noexcept { return starved.load(std::memory_order_relaxed) != 0; }
 
     void learn_spin_time(std::int64_t waited, std::int64_t most) noexcept;
 
-    // A line that is mostly read. How many times an M could not be made, since last looked; how long an idle M spins before it
-    // sleeps (a hint: another's change may get lost).
+    // A cache line that is mostly read.
+    // How many times no M could be had for a P since the monitor last looked. While it is not 0, threads are short (`starved`).
     alignas(64) base::atomic<std::uint32_t> starved{0};
+    // How long an idle M spins before it sleeps. A hint: a concurrent change may get lost.
     base::atomic<std::int64_t> spin_time{0};
 
 private:
@@ -142,11 +145,11 @@ private:
     M* unlink_m(M& m, deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     held_p unlink_p(P& p) noexcept HANDOFF_REQUIRES(lock);
 
-    alignas(64) p_list ps_;   // changed under the lock; so are all that follow
+    alignas(64) p_list ps_;   // changed under the lock, like all that follow but spinning_
     m_list ms_ HANDOFF_GUARDED_BY(lock);
     std::uint32_t live_ HANDOFF_GUARDED_BY(lock) = 0;
     base::atomic<P*> left_{nullptr};
-    // A line of their own: what every M reads now and then.
+    // On a cache line of their own: every M reads them now and then.
     alignas(64) base::atomic<std::uint32_t> ps_count_{0};
     base::atomic<std::uint32_t> spinning_{0};
 };

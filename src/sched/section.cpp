@@ -14,8 +14,8 @@ namespace handoff::detail {
 
 namespace {
 
-// commit_exit runs on g0, once the context of g is saved: a last look for an idle P, else the global queue. All Ps
-// that are not idle look there before they give up, under the same lock, so nobody needs to be woken.
+// commit_exit runs on g0, once the context of g is saved. It looks for an idle P a last time, and else queues g in the global
+// queue. Every P that is not idle looks there before its M gives up, under the same lock, so no M needs to be woken.
 void commit_exit(M* m, G* g, void* old) noexcept {
     sched* s = m->s;
     const bool spent = std::exchange(g->spent, false);
@@ -26,13 +26,13 @@ void commit_exit(M* m, G* g, void* old) noexcept {
         if (m->came_back) (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
         put_on(m, std::move(idle));
         if (!m->locked_g) {
-            // Where threads are short this one serves all who wait before it goes on: the next call would give the P away
-            // to nobody, and so on for ever.
+            // Where threads are short, this thread serves all waiting goroutines before g goes on. Otherwise g's next call
+            // would give the P away with no thread to run it, and so on for ever.
             if (s->idle.is_starved()) s->globq.push(g);
             else m->nextg = g;
             return;
         }
-        // A tied goroutine is started by a P that finds it; ours will, at once.
+        // A tied goroutine is started by the P that finds it in a queue; this P does so at once.
         if (!p->runq.set_next(g) && !p->runq.push(g)) {
             s->globq.push(g);
         }
@@ -43,8 +43,8 @@ void commit_exit(M* m, G* g, void* old) noexcept {
     else s->globq.push(g);
 }
 
-// regain gets the current goroutine a P: its old one if idle, any idle one, else it waits in the global queue. `came_back`:
-// it had gone on without one after a call. Returns the M that it runs on then.
+// regain gets a P for the current goroutine: its old one if that is idle, else any idle one; else the goroutine waits in the
+// global queue. `came_back`: it had gone on without a P after a call. Returns the M that it runs on then.
 M* regain(M* m, P* old, bool came_back) noexcept {
     sched* s = m->s;
     if (!came_back) s->count.regains.add();
@@ -85,17 +85,17 @@ void slice_was_over(M* m, G* g, retake how) noexcept {
 
 namespace {
 
-// settle gets m's goroutine a P, m having found its own gone, `how` being what it found. In a runtime section, without a P.
+// settle gets a P for m's goroutine after m has found its own gone; `how` is what m found. In a runtime section, without a P.
 M* settle(M* m, retake how) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
     slice_was_over(m, g, how);
-    // Only if it was unguarded are they ours to read.
+    // m->unguarded may be read only after taken_unguarded.
     const auto stay = how == retake::taken_unguarded ? m->unguarded : M::unguarded_stay{};
     end_of_work(m);
     P* old = m->p.load(std::memory_order_relaxed);
     m->p.store(nullptr, std::memory_order_relaxed);
-    // A late attempt of the retaker's finds us in a section: its barrier, or our exchange as we entered and the load of
-    // `taken` after it, are before this.
+    // A late attempt of the retaker finds this M in a section. Its barrier comes before this store; without membarrier, this
+    // M's exchange on entering and the load of `taken` that followed do.
     m->taken.settle();
     m = regain(m, old, how == retake::away);
     if (how == retake::taken_unguarded) {
@@ -110,7 +110,7 @@ M* settle(M* m, retake how) noexcept {
 
 HANDOFF_OPAQUE void suspend_call(M* m) noexcept {
     refuse_in_move();
-    leave_call(m);   // what entering stores next is seen with it
+    leave_call(m);   // the store of section that follows publishes it
     G* g = m->curg.load(std::memory_order_relaxed);
     if (m->s->sim || (g->syscall_depth & G::tied_by_call) != 0) return;   // a simulation has one thread
     g->syscall_depth |= G::tied_by_call;
@@ -133,7 +133,7 @@ namespace {
 // regain_at_once gets m, which has no P, an idle one, if there is one. In a section.
 bool regain_at_once(M* m, retake how) noexcept {
     sched* s = m->s;
-    // What is to be said of an unguarded stay is said by user code, which may switch: later.
+    // The report of an unguarded stay calls user code, which may switch: it has to wait.
     if (how == retake::taken_unguarded) {
         if (m->unguarded.until == 0) m->unguarded.until = os::nanotime();
         return false;
@@ -164,7 +164,7 @@ HANDOFF_OPAQUE bool enter_staying_slowly(M* m) noexcept {
     const int e = os::get_errno();
     const retake how = m->taken.answer();
     bool has_p = true;
-    // Relaxed: a hint for the monitor, which asked. It takes this P in user code, if nobody gives it up before.
+    // Relaxed: a hint for the monitor, which asked. It takes this P in user code, unless the M gives it up before.
     if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);
     else if (how == retake::simulated) m->s->sim->point(m);
     else if (is_without_p(how)) has_p = regain_at_once(m, how);
