@@ -1,35 +1,37 @@
-// The monitor (Go's sysmon): an M without a P that watches the Ps and takes those whose goroutines are away.
+// The monitor (Go's sysmon): an M without a P that watches the Ps, and takes those whose goroutines are away (section.hpp).
 //
-// It is a part that Ms play in turns. When the monitor finds a P to take, it hands the part to an idle M and runs the
-// P itself: it is awake already, and waking somebody costs more than half of the whole handoff.
+// It is a role that Ms take in turn. When the monitor finds a P to take, it passes the role to an idle M and runs the P itself:
+// it is awake already, and waking another thread costs more than half of the whole handoff.
 //
-// Rounds. While something runs it looks every `syscall_grace`; where it finds nothing, after each 32nd part of the time
-// since it last did, at most 10 ms: a call that comes after a quiet time waits for no more than some percent of that
-// more. (Pauses that double, as Go's, leave one that comes after 2 ms waiting for up to another.) When all Ps are idle it
-// doubles the pause, and then sleeps until it is woken. A timed sleep of 20 us lasts 50 to 100, so it looks again
-// without sleeping, for a bounded time, while a P with waiting work is in a call (until the grace is over),
-// and for a while after a find; only if a core is free, so that it takes no time from goroutines.
+// Rounds. While something runs, the monitor looks every `syscall_grace`. As long as it finds nothing, the pause grows to a 32nd
+// of the time since its last find, at most 10 ms. So a call that comes after a quiet time waits longer by a few percent of that
+// time at most. (Pauses that double, like Go's, let a call that comes after 2 ms wait for up to another 2.) When all Ps are
+// idle the monitor doubles the pause, and then sleeps until it is woken. A timed sleep of 20 us lasts 50 to 100. So the monitor
+// polls, that is, looks again without sleeping, for a bounded time: while a P with waiting work is in a call (until the grace
+// is over), and for a while after a find. It polls only if a core is free, so that it takes no time from goroutines.
 //
 // What it takes:
 //   a guarded call       seen twice, `syscall_grace` apart, if work waits; after `syscall_retake_after` in any case
 //   an unguarded call    no entry into the runtime for `unguarded_grace` if work waits, else for `retake_running_after`, and
 //                        the kernel says that the thread sleeps
 //   a computation        one time slice (slice.cpp) for `retake_running_after`, if work waits, while fewer than `procs`
-//                        goroutines compute without a P; beyond that only after over_limit_wait (compute_limit.hpp)
+//                        goroutines compute without a P; beyond that only after wait_over_limit() (compute_limit.hpp)
 //
-// Unguarded calls. While work waits, or none is idle who could take what comes, it asks the kernel what the thread of a P
-// does whose goroutine is in user code: when it first sees that, since one that sleeps then is worth another look after the
-// grace, and from the grace on at doubling intervals. That is a descriptor and a microsecond a look
-// (os/thread_activity.hpp). It pauses for 1 ms at most meanwhile, which together stays below a percent of a core; where it
-// has found something lately it looks much sooner. Where the kernel does not tell, a thread that has used no processor time
-// for a while counts as asleep.
+// Unguarded calls. While work waits, the monitor asks the kernel what the thread of a P does whose goroutine is in user code.
+// It asks when it first sees the goroutine there, since a thread that sleeps then is worth another look after the grace, and
+// from the grace on at doubling intervals. (Where no work waits it asks only from `retake_running_after` on.) That costs a
+// descriptor, and a microsecond a look (os/thread_activity.hpp). Its pauses last 1 ms at most while work waits, or while no P
+// is idle that could take the work that comes. All of it together stays below a percent of a core. After a recent find the
+// monitor looks much sooner. Where the kernel does not tell, a thread that has used nearly no processor time for a while counts
+// as asleep.
 //
-// While a goroutine computes, the timers of its P wait for the end of its slice only if no P is idle: else one is woken.
+// Timers. While a goroutine computes, the timers of its P wait for the end of its slice only if no P is idle: else an idle P is
+// woken for them.
 //
-// Fast paths. A goroutine in a loop of free locks or ready channels takes their inline paths, and never enters the runtime. So
-// one that seems to compute when its slice is over is asked to yield first; if it has not entered for as long as a slice, or
-// does not answer, these ways are closed until the next look (sched/fast_path.hpp): if it is such a loop it enters, and answers.
-// If not, its P is taken then, wherever in user code it is.
+// Fast paths. A goroutine in a loop of free locks or ready channels takes their inline fast paths, and never enters the
+// runtime. So a goroutine that seems to compute when its slice is over is first asked to yield. If it has not entered for as
+// long as a slice, or does not answer, these fast paths are closed until the next look (sched/fast_path.hpp). A goroutine in
+// such a loop then enters the runtime, and answers. If it still does not answer, its P is taken, wherever in user code it is.
 #pragma once
 
 #include "os/thread_activity.hpp"
@@ -46,27 +48,27 @@ class monitor {
 public:
     explicit monitor(sched& of) noexcept : s(of) {}
 
-    // play plays the part on m's thread until it passes it on, and then returns the P that m shall run, or until the
-    // runtime stops (none).
+    // play runs the monitor on m's thread until it passes the role on; it returns the P that m is to run then. It also ends
+    // when the runtime stops, and returns none.
     held_p play(M* m) noexcept;
 
-    // retry_starved makes good for threads and stacks that could not be had.
+    // retry_starved tries again where no thread or no stack could be had.
     void retry_starved() noexcept;
 
-    // Its notes; the part changes hands with a wake-up or a thread's start in between.
+    // The monitor's notes. When the role changes hands, a wake-up or a thread's start orders the accesses.
     struct {
         std::int64_t pause = 0;            // the present one
         std::int64_t busy_since = 0;       // of the last find, or of the last wake-up from deep sleep
         std::int64_t last_find = 0;
-        std::int64_t polling_since = 0;    // 0: it has slept since
-        std::int64_t hog_started = 0;      // when a hog was last let through
+        std::int64_t polling_since = 0;    // 0: it does not poll
+        std::int64_t hog_started = 0;      // when a hog (compute_limit.hpp) was last let through
         std::int64_t load_looked_at = 0;
-        bool machine_has_room = true;      // at that time
+        bool machine_has_room = true;      // at load_looked_at
         bool all_busy = false;             // at the last look: no P is idle, and some goroutine is in user code
-        bool fast_paths_closed = false;    // by us (above, Fast paths)
-        std::int64_t short_of_threads_until = 0;   // when to look again at timers that no thread could be had for
+        bool fast_paths_closed = false;    // by the monitor (see Fast paths)
+        std::int64_t short_of_threads_until = 0;   // until then no new attempt at timers that no thread could be had for
         std::int64_t next_trace = 0;
-        unsigned spent_running = 0;        // Ps on which the spent had their turn, at the last look
+        unsigned spent_running = 0;        // Ps on which the spent (slice.cpp) had their turn, at the last look
         std::int64_t join_pause = 10'000'000;      // how long it sleeps at most while threads exit
         std::int64_t stalled_since = 0;    // when all goroutines were first seen to wait for each other; 0: they don't
         bool stall_reported = false;

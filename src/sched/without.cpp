@@ -1,17 +1,19 @@
-// Ends and beginnings of goroutines on a thread without a P: what a pool's worker does.
+// Ends and beginnings of goroutines on a thread without a P: what a worker of a thread pool does.
 //
-// A goroutine that comes back from a call without a P (goroutine/syscall.cpp) and ends would have to get one for that alone: wait for it
-// in the global queue, and have another thread woken to run it to its end. And the next goroutine that makes a call would
-// have its P handed off, to yet another thread. Where each makes one call that is two wake-ups and two switches of threads a
-// call; a pool of threads has one. So it ends without a P, under the scheduler's lock instead, and its thread starts the next
-// goroutine by itself, if that is fresh, and of a kind whose calls have been found to block: it would give its P away at once.
-// That one begins in the state `away`, as one that is back from a call: it takes a P when it enters the library.
+// The problem. A goroutine comes back from a call without a P (goroutine/syscall.cpp), and ends. For that alone it would have
+// to get a P: wait in the global queue, and have another thread woken to run it to its end. And the next goroutine that makes a
+// call would have its P handed off, to yet another thread. Where each goroutine makes one call, that is two wake-ups and two
+// switches of threads a call; a thread pool has one.
 //
-// The thread has no P to keep others from, so nobody waits for it; and a goroutine taken out of a queue is one that a P need
-// not run. If there is none of that kind the thread goes to sleep. (Any other work has an M that is awake or has been woken
-// for it, as ever: whoever queues it sees to that.)
+// So the goroutine ends without a P, under the scheduler's lock instead. Its thread then starts the next goroutine by itself,
+// if that is fresh, and of a kind (G::kind) whose calls have been found to block: such a goroutine would give its P away at
+// once. It begins in the state `away`, like one that is back from a call: it takes a P when it enters the library.
 //
-// Not where threads are short (`starved`): there this one has to serve the Ps that have none.
+// The thread keeps no P from others, so no goroutine waits for it; and a goroutine that it takes out of a queue is one less for
+// a P to run. If there is no goroutine of such a kind, the thread goes to sleep. (For any other work an M is awake or has been
+// woken, as always: whoever queues the work sees to that.)
+//
+// Not where threads are short (idle_set::starved): there this thread has to serve the Ps that have none.
 #include "sched/without.hpp"
 
 #include "os/clock.hpp"
@@ -29,7 +31,7 @@ constexpr unsigned enough_workers = 16;
 
 }  // namespace
 
-// Neither tied, nor in a call, which only settle() ends.
+// g must neither be tied to its thread, nor be in a call: what the loss of a P means for a call, settle() has to work out.
 bool may_end_without(const M* m, const G* g) noexcept {
     sched& s = *m->s;
     return !s.sim && !m->locked_g && g->syscall_depth == 0 && !s.idle.is_starved();
@@ -37,17 +39,17 @@ bool may_end_without(const M* m, const G* g) noexcept {
 
 void finish_without(M* m, G* g, bool frees) noexcept {
     sched& s = *m->s;
-    // One that was started for its calls, and made none that blocked, is not of such a kind.
+    // g was started here because calls of its kind block, but the thread has not slept: this counts against the prediction.
     if (m->is_worker && os::voluntary_switches() == m->sleeps_at_start) s.predict.learn(g, false);
     if (frees && g->named) s.store->name(g, {});
-    deferred_wake wake;   // we are joined before the runtime goes
+    deferred_wake wake;   // this thread is joined before the runtime is destroyed
     base::lock_guard hold(s.idle.lock);
     if (frees) give_g(s, g);
     ++s.life.finished_without;
     check_drained(s, wake);
 }
 
-// may_start_without: g is in nobody's hands but the caller's.
+// may_start_without: true if g, which only the caller holds, may start without a P.
 static bool may_start_without(const G* g) noexcept {
     return g->fresh() && g->stack_pages.load(std::memory_order_relaxed) == 0 && !g->locked.load(std::memory_order_relaxed);
 }
@@ -85,11 +87,11 @@ void start_without(M* m, G* g, context::stack* st) noexcept {
     m->sleeps_at_start = os::voluntary_switches();
     if (!std::exchange(m->is_worker, true)) s.workers.fetch_add(1, std::memory_order_relaxed);
     m->curg.store(g, std::memory_order_relaxed);
-    // Else the next switch would take it for the one before, whose G may be another's by now.
+    // Otherwise the next switch would take g for the goroutine before it, whose G may have been reused by then.
     if (switches_are_watched()) [[unlikely]] tell_switch(m, g);
 }
 
-// As in settle().
+// Steps as in settle().
 void rest_without(M* m) noexcept {
     end_of_work(m);
     m->p.store(nullptr, std::memory_order_relaxed);

@@ -8,14 +8,15 @@
 
 namespace handoff::detail {
 
-// may_end_without: g, m's goroutine, has no P, and can end like that.
+// may_end_without: true if g, m's goroutine, which has no P, can end without one.
 bool may_end_without(const M* m, const G* g) noexcept;
 
 // finish_without counts the end of g, and frees it if nobody needs it.
 void finish_without(M* m, G* g, bool frees) noexcept;
 
-// next_without takes a goroutine that m may start without a P; null if there is none at hand. start_without makes it, on whose
-// stack-to-be the caller stands, m's current one. rest_without: m has nothing to do, and is as one that never had a P.
+// next_without takes a goroutine that m may start without a P; null if there is none at hand. start_without makes it m's
+// current goroutine; the caller runs on st, which becomes its stack. rest_without: m has nothing to do; it becomes like an M
+// that never had a P.
 G* next_without(M* m) noexcept;
 void start_without(M* m, G* g, context::stack* st) noexcept;
 void rest_without(M* m) noexcept;
@@ -24,7 +25,8 @@ inline void end_of_work(M* m) noexcept {
     if (std::exchange(m->is_worker, false)) m->s->workers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-// can_wait_for_workers says whether all that p could run is for threads without a P, and some of those are about. p is the caller's.
+// can_wait_for_workers says whether threads without a P can start what p could run (only the fronts of the queues are looked
+// at), and enough such threads exist. p is the caller's.
 bool can_wait_for_workers(sched& s, P* p) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 
 }  // namespace handoff::detail
