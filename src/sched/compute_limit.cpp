@@ -11,10 +11,10 @@ namespace handoff::detail {
 namespace {
 
 constexpr std::int64_t judged_every_ns = 10'000'000;
-constexpr std::int64_t longest_wait_ns = 100'000'000;   // for a core, by far, while others want it
+constexpr std::int64_t longest_wait_ns = 100'000'000;   // for a core that others want, too: a generous bound
 
-// Where the kernel tells no more than the time that a thread has had, which part of a fair share is enough: other processes want
-// theirs, too.
+// Where the kernel tells only how much processor time a thread has had: a thread that had this part of a fair share computes.
+// Not a whole share, since other processes want cores, too.
 constexpr std::int64_t part_of_fair_share = 8;
 
 constexpr std::uint8_t credit_of_a_start = 1, credit_of_a_hog = 4, most_credit = 2 * credit_of_a_hog;
@@ -26,10 +26,10 @@ std::uint64_t bit_of(std::uint64_t kind) noexcept { return std::uint64_t{1} << (
 bool compute_limit::keeps_back(G* g, std::uint32_t procs, G*& also) noexcept {
     also = nullptr;
     const std::uint64_t kind = g->kind.load(std::memory_order_relaxed);
-    // A hint; most are of no kind that computes, and take no lock.
+    // A hint. Most goroutines are of no kind that computes, and take no lock.
     if ((computing_kinds_.load(std::memory_order_relaxed) & bit_of(kind)) == 0) return false;
     base::lock_guard hold(lock_);
-    // Again under the lock, where end() looks for those to start.
+    // Check again under the lock, under which end() looks for goroutines to start.
     if (!is_reached(procs) || !is_computing(kind)) return false;
     std::uint8_t& credit = credit_[prediction::place_of(kind)];
     if (!std::exchange(g->let_through, false) && credit == 0) {
@@ -37,7 +37,8 @@ bool compute_limit::keeps_back(G* g, std::uint32_t procs, G*& also) noexcept {
         return true;
     }
     credit = std::min<std::uint8_t>(credit + credit_of_a_start, most_credit);
-    // One more of the kind, that was kept back before it had any. The first may be another's: so all are come to.
+    // Let one more of the kind start, which was kept back before the kind had credit. The first in the queue may be of another
+    // kind; it goes to the end, so that each gets its turn to be looked at.
     if (G* next = take()) {
         if (next->kind.load(std::memory_order_relaxed) == kind) also = next;
         else keep(next);
@@ -63,7 +64,7 @@ G* compute_limit::let_through() noexcept {
     return g;
 }
 
-// release takes all that are kept back, if there is room for those that compute.
+// release takes all that are kept back, if the limit is not reached.
 g_queue compute_limit::release(std::uint32_t procs) noexcept {
     g_queue all;
     if (is_reached(procs)) return all;
@@ -75,7 +76,7 @@ bool compute_limit::is_computing(std::uint64_t kind) const noexcept {
     return std::any_of(away_.begin(), away_.end(), [&](const M& m) { return m.computes && m.hog_kind == kind; });
 }
 
-// count brings what is read without the lock up to date.
+// count updates what is read without the lock.
 void compute_limit::count() noexcept {
     std::uint32_t n = 0;
     std::uint64_t kinds_of_them = 0;
@@ -114,7 +115,7 @@ g_queue compute_limit::end(M* m, std::uint32_t procs) noexcept {
     return release(procs);
 }
 
-// judge_one says whether the goroutine of m computes.
+// judge_one sets M::computes: whether the goroutine of m computes.
 void compute_limit::judge_one(M& m, std::int64_t now, std::uint32_t procs, os::activity_files& activities) noexcept {
     const pid_t tid = m.tid.load(std::memory_order_relaxed);
     const os::activity is = activities.of(tid).what;
@@ -124,10 +125,10 @@ void compute_limit::judge_one(M& m, std::int64_t now, std::uint32_t procs, os::a
     if (core.wanted >= 0 && m.core_when_judged.wanted >= 0) {
         const std::int64_t wanted = core.wanted - m.core_when_judged.wanted;
         const bool may_wait = core.turns == m.core_when_judged.turns || time < longest_wait_ns;
-        if (awake && may_wait && wanted * 2 < time) return;   // it is judged later, for all the time since
+        if (awake && may_wait && wanted * 2 < time) return;   // judge it later, over the whole period
         m.computes = awake && wanted * 4 >= time;
     } else {
-        // Of a core that it has for itself, or of as many as all of them share.
+        // Its fair share: a whole core, or its part of the cores where all share them.
         const auto all = static_cast<std::int64_t>(away_.size() + procs);
         const std::int64_t fair = std::min(time, time * static_cast<std::int64_t>(cores_) / all);
         m.computes = awake && (cpu - m.cpu_when_judged) * part_of_fair_share >= fair;

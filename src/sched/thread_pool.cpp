@@ -8,7 +8,7 @@
 
 namespace handoff::detail {
 
-// take_m makes an M, or takes one whose thread is gone.
+// take_m makes an M, or reuses one whose thread is gone.
 M* thread_pool::take_m(sched* s) {
     if (!free_.empty()) {
         M* m = free_.back();
@@ -83,7 +83,7 @@ bool thread_pool::retires(M* m, unsigned wanted) noexcept {
 }
 
 bool thread_pool::join_gone() noexcept {
-    std::size_t looks = ~std::size_t{0};   // at each once
+    std::size_t looks = ~std::size_t{0};   // look at each exiting thread once
     for (;;) {
         M* m;
         {

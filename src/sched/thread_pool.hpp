@@ -1,16 +1,18 @@
-// thread_pool: the threads of a runtime, and the Ms that they are: making, ending, joining, the cap.
+// thread_pool: the threads of a runtime, and the Ms that belong to them: making, ending, joining, the cap on their number.
 //
-// Who makes threads. A thread inherits from the one that makes it: CPUs, niceness, policy, namespaces, capabilities, filters of
-// calls. Tied goroutines change these of their threads, and foreign threads have their own; the Ms with neither, the monitor's
-// among them, are made by each other, and the first of them by the thread that starts the runtime. So they alone make
-// threads. Another one that finds no idle M leaves its P to the monitor (idle_set::leave_to_monitor), which starts it at once.
-// Meanwhile nobody else can take that P, as while a thread begins. (Go has a thread for this alone.)
+// Which threads make threads. A thread inherits from its creator: CPU affinity, niceness, scheduling policy, namespaces,
+// capabilities, system call filters. A tied goroutine may change these for its thread, and foreign threads have their own. So
+// only the runtime's own threads without a tied goroutine make threads, the monitor's among them: they are made by each other,
+// and the first of them by the thread that starts the runtime. Any other thread that finds no idle M leaves its P to the
+// monitor (idle_set::leave_to_monitor), which starts a thread for it at once. Meanwhile no other M can take that P, just as
+// while a thread starts. (Go has a thread for this alone.)
 //
-// Joining. When a thread has done with the runtime its thread_local destructors are still to run, which may take long, or wait
-// for a goroutine. So it is joined once it is gone (os::join_if_gone), by whoever looks for that anyway; the end of the runtime
-// waits for all. The monitor goes to its deep sleep while some exit, but for pauses that double.
+// Joining. When a thread is done with the runtime, its thread_local destructors are still to run. They may take long, or wait
+// for a goroutine. So a thread is joined once it is gone (os::join_if_gone), by whatever looks for that anyway; the end of the
+// runtime waits for all. While some threads exit, the monitor goes to its deep sleep as well, but wakes after pauses that
+// double.
 //
-// A lock of its own, which may be taken under the scheduler's. An M is never freed before its runtime ends.
+// It has a lock of its own, which may be taken under the scheduler's. An M is never freed before its runtime ends.
 #pragma once
 
 #include "base/mutex.hpp"
@@ -30,33 +32,34 @@ public:
     thread_pool(unsigned most, counters& c) noexcept
         : inherited(os::thread_defaults::of_this_thread()), most_(most), count_(c) {}
 
-    const os::thread_defaults inherited;   // what all threads begin with
+    const os::thread_defaults inherited;   // the attributes that all threads start with
 
-    // start makes a thread that runs `body`, with an M that has p (none: none), and a role. False, and p stays, if max_threads
-    // or the system forbids it.
+    // start makes a thread that runs `body`, with an M that gets p (which may be none) and a role. Returns false, and leaves p,
+    // if max_threads or the system forbids it.
     bool start(sched* s, void (*body)(void* m), held_p& p, bool spinning, m_role role) noexcept HANDOFF_EXCLUDES(lock_);
 
-    // add_m makes an M for a thread that is there already, as a simulation's. Throws std::bad_alloc.
+    // add_m makes an M for a thread that exists already, as that of a simulation. Throws std::bad_alloc.
     M* add_m(sched* s) HANDOFF_EXCLUDES(lock_);
 
-    // ends is the last that m's thread does with the pool. Its destructors, which follow, are a foreign thread's code.
+    // ends is the last use that m's thread makes of the pool. Its destructors, which follow, run as code of a foreign thread.
     void ends(M* m) noexcept HANDOFF_EXCLUDES(lock_);
 
-    // More threads than `wanted`, not counting those that retire; retires says whether m is to be one of these, if so.
+    // has_more_than: there are more than `wanted` threads, not counting those that retire. retires: if so, m is to retire, too,
+    // and it returns true.
     bool has_more_than(unsigned wanted) const noexcept HANDOFF_EXCLUDES(lock_);
     bool retires(M* m, unsigned wanted) noexcept HANDOFF_EXCLUDES(lock_);
 
-    // join_gone joins threads that are gone; false if some exit still. join_all waits for those that exit.
+    // join_gone joins threads that are gone; false if some still exit. join_all waits for those.
     bool join_gone() noexcept HANDOFF_EXCLUDES(lock_);
     void join_all() noexcept HANDOFF_EXCLUDES(lock_);
     bool some_exit() const noexcept HANDOFF_EXCLUDES(lock_);
-    bool all_ended() const noexcept HANDOFF_EXCLUDES(lock_);   // those that have to be joined still have, too
+    bool all_ended() const noexcept HANDOFF_EXCLUDES(lock_);   // including those that are still to be joined
 
     unsigned threads() const noexcept HANDOFF_EXCLUDES(lock_);   // alive or being made
     unsigned most_threads() const noexcept HANDOFF_EXCLUDES(lock_);
 
-    // for_each_m calls f for Ms from `at` on, `most` at a time under the lock, and returns the place after them; no more if that is
-    // as it was.
+    // visit calls f for at most `most` Ms from place `at` on, under the lock, and returns the place after them. If that equals
+    // `at`, there are no more. for_each visits all.
     template <class F>
     std::size_t visit(std::size_t at, std::size_t most, F f) const HANDOFF_EXCLUDES(lock_) {
         base::lock_guard hold(lock_);
@@ -75,11 +78,11 @@ private:
     counters& count_;
     mutable base::mutex lock_;
     std::vector<std::unique_ptr<M>> all_ HANDOFF_GUARDED_BY(lock_);
-    std::vector<M*> exiting_ HANDOFF_GUARDED_BY(lock_);   // to be joined; they may run the program's destructors still
+    std::vector<M*> exiting_ HANDOFF_GUARDED_BY(lock_);   // to be joined; they may still run the program's destructors
     std::vector<M*> free_ HANDOFF_GUARDED_BY(lock_);      // joined
     unsigned threads_ HANDOFF_GUARDED_BY(lock_) = 0;
     unsigned most_threads_ HANDOFF_GUARDED_BY(lock_) = 0;
-    unsigned retiring_ HANDOFF_GUARDED_BY(lock_) = 0;     // of threads_, those on their way out
+    unsigned retiring_ HANDOFF_GUARDED_BY(lock_) = 0;     // how many of threads_ are about to exit
 };
 
 }  // namespace handoff::detail
