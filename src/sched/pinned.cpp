@@ -10,7 +10,7 @@ namespace handoff::detail {
 
 namespace {
 
-// What type_text() says of the value that this thread is moving; null: none.
+// type_text() of the value that this thread is moving; null: none.
 constinit thread_local const char* tls_moving __attribute__((tls_model("initial-exec"))) = nullptr;
 
 }  // namespace
@@ -39,7 +39,7 @@ HANDOFF_OPAQUE move_mark::move_mark(const char* type) noexcept : m_(current_m())
     tls_moving = type;
     if (!m_) return;
     ++m_->curg.load(std::memory_order_relaxed)->syscall_depth;
-    // release: if not in a section, as open_bracket.
+    // release: for a mark outside of a section, as in open_bracket (goroutine/syscall.cpp).
     m_->call.store(begin_call(m_), std::memory_order_release);
 }
 
@@ -47,7 +47,7 @@ HANDOFF_OPAQUE move_mark::~move_mark() {
     tls_moving = nullptr;
     if (!m_) return;
     --m_->curg.load(std::memory_order_relaxed)->syscall_depth;
-    m_->call.store(begin_call(m_) - 1, std::memory_order_relaxed);   // it was none, and does not count
+    m_->call.store(begin_call(m_) - 1, std::memory_order_relaxed);   // it was no call, and is not counted
 }
 
 HANDOFF_OPAQUE void refuse_in_move() noexcept {
