@@ -1,14 +1,14 @@
-// global_queue: the runnable goroutines that are in no processor's queue. Guarded by sched::lock; its size can be read
-// without.
+// global_queue: the runnable goroutines that are in no processor's queue. Guarded by the scheduler's lock (idle_set::lock); its
+// size can be read without.
 //
-// Two kinds are in it. Those that come one by one, from foreign threads or out of calls, are served first come, first
-// served. Those that did not fit into a processor's ring come in batches, and the newest batch is served first: where each
-// goroutine spawns others it is those of the deepest level, which end soonest, so that a tree of a million is walked with
-// some thousands alive. (First come, first served would walk it level by level: 3 times the time, 30 times the memory.)
-// The oldest batch gets its turn now and then.
+// It holds two kinds. Singles come one by one, from foreign threads or out of calls, and are served first come, first served.
+// Batches are goroutines that did not fit into a processor's ring, and the newest batch is served first. Where each goroutine
+// spawns others, the newest batch has those of the deepest level, which end soonest: a tree of a million is walked with some
+// thousands alive. (First come, first served would walk it level by level: 3 times the time, 30 times the memory.) Now and then
+// the oldest batch gets its turn.
 //
-// Behind both wait those that have used up a time slice, the `spent` (slice.cpp): who looks for work takes one of them where
-// there is nothing else, or where the spent have their turn.
+// Behind both wait the `spent`: goroutines that have used up a time slice (slice.cpp). A P that looks for work takes one of
+// them if there is nothing else, or if it is the turn of the spent.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -52,9 +52,9 @@ public:
         return g;
     }
 
-    // push_batch takes n goroutines that did not fit, at most batch_size. It copies pointers; the goroutines themselves,
-    // which may be out of all caches, are not touched.
-    static constexpr std::uint32_t batch_size = base::sized(129, 3);   // half a ring, and one more
+    // push_batch queues n goroutines that did not fit into a ring, at most batch_size. It copies pointers, and does not touch
+    // the goroutines themselves, which may be out of all caches.
+    static constexpr std::uint32_t batch_size = base::sized(129, 3);   // half a ring, plus one
     void push_batch(G* const* gs, std::uint32_t n) noexcept {
         try {
             batch& b = batches_.emplace_front();
@@ -66,8 +66,8 @@ public:
         }
     }
 
-    // take moves up to n goroutines to `to` and returns how many; none if it is empty. `oldest_batch`: before all others.
-    // Of the spent it takes one, and only where there are no others.
+    // take moves up to n goroutines to `to` and returns how many; none if the queue is empty. `oldest_batch`: it takes from the
+    // oldest batch first. It takes a spent goroutine only if there are no others, and then one.
     std::uint32_t take(G** to, std::uint32_t n, bool oldest_batch = false) noexcept {
         std::uint32_t taken = 0;
         if (n != 0 && !has_unspent()) return (to[0] = pop_spent()) ? 1 : 0;
@@ -80,7 +80,7 @@ public:
         return taken;
     }
 
-    // front is what take() would take first; null if there are none but spent ones.
+    // front is what take() would take first; null if there are only spent ones, or none.
     G* front() const noexcept {
         if (has_singles()) return singles_.front();
         for (const batch& b : batches_)
