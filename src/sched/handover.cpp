@@ -22,7 +22,7 @@ held_p take_off(M* m) noexcept {
     return held_p::off_its_thread(p);
 }
 
-// While the P was on its way nobody could be asked to yield: where its slice was over by then, it ends now.
+// While the P was on its way no goroutine could be asked to yield. If its slice was over by then, the slice ends now.
 void put_on_ordered(M* m) noexcept {
     if (!m->orders.p) return;
     put_on(m, std::move(m->orders.p));
@@ -37,12 +37,12 @@ void put_idle_p(sched& s, held_p p, deferred_wake& wake) noexcept {
 
 held_p take_idle_p(sched& s, P* preferred, deferred_wake& wake) noexcept {
     held_p p = s.idle.take_p(preferred);
-    // It must not sleep while anything runs, and its clock has stood still.
+    // The monitor must not sleep while anything runs, and its clock (coarse_now) has stood still.
     if (p && s.idle.wake_deep_monitor(wake)) s.coarse_now.store(os::nanotime(), std::memory_order_relaxed);
     return p;
 }
 
-// If the first P is idle now, somebody has to wake in time; if it becomes so later, it is with t in its heap.
+// If the first P is idle now, a thread has to wake in time for t. If it becomes idle later, t is in its heap by then.
 void add_timer_outside(sched& s, timer* t) {
     const std::int64_t when = t->when;
     P& p = s.procs[0];
@@ -80,20 +80,21 @@ void wakep_any(sched& s) noexcept {
 
 namespace {
 
-// makes_threads: see the head of thread_pool.hpp. m: the calling thread's, or null.
+// makes_threads: see the head of thread_pool.hpp. m: the calling thread's M, or null.
 bool makes_threads(const sched& s, const M* m) noexcept {
     return s.sim || (m && m->s == &s && !m->locked_g && !m->ends_with_its_goroutine);
 }
 
-// put_by: there is no M for p, which becomes idle, and the monitor tries again. Its work goes to the global queue: an M that
-// has a P of its own, or that comes back from a call and takes another, would never look here as long as it finds something
-// to do elsewhere.
+// put_by: no M can be had for p. p becomes idle, and the monitor tries again. Its work goes to the global queue: an M that has
+// a P of its own, or that comes back from a call and takes another P, would never look into p's queue as long as it finds work
+// elsewhere.
 void put_by(sched& s, held_p p, bool spinning, deferred_wake& wake) noexcept HANDOFF_REQUIRES(s.idle.lock) {
     if (spinning) s.idle.remove_spinner();
     while (G* g = p->runq.take_next()) s.globq.push(g);
     while (G* g = p->runq.pop()) s.globq.push(g);
     put_idle_p(s, std::move(p), wake);
-    // Not before p is idle: the monitor would look for it in vain, and only once. It takes the lock before it looks.
+    // Not before p is idle: otherwise the monitor might look too early, and it looks only once. It takes the lock before it
+    // looks.
     s.idle.starved.fetch_add(1, std::memory_order_relaxed);
     s.idle.wake_deep_monitor(wake);   // else it looks in its next round
 }
@@ -115,9 +116,9 @@ void thread_main(void* arg) {
     }
     set_current_m(nullptr);
     s.pool.ends(m);
-    deferred_wake wake;   // we are joined before the runtime goes
+    deferred_wake wake;   // this thread is joined before the runtime is destroyed
     base::lock_guard hold(s.idle.lock);
-    s.idle.wake_deep_monitor(wake);   // it joins us, soon: a thread that was not joined keeps its stack
+    s.idle.wake_deep_monitor(wake);   // it joins this thread soon: until then the thread keeps its stack
 }
 
 }  // namespace
@@ -136,7 +137,7 @@ void startm(sched& s, held_p p, bool spinning) noexcept {
         if (newm(s, p, spinning, m_role::worker)) return;
         deferred_wake wake;
         base::lock_guard hold(s.idle.lock);
-        // One may have gone to sleep since, having found no idle P while this one was in our hands.
+        // An M may have gone to sleep since, having found no idle P while this one was held here.
         m = s.idle.take_m(wake);
         if (!m) return put_by(s, std::move(p), spinning, wake);
     }
@@ -161,7 +162,7 @@ void handoffp(sched& s, held_p p) noexcept {
         put_idle_p(s, std::move(p), wake);
         s.idle.cover_timer(first, wake);
     }
-    wake_if_work(s);   // gave up a P
+    wake_if_work(s);   // it gave up a P
 }
 
 bool ours_leave_a_core(const sched& s) noexcept {
@@ -169,12 +170,13 @@ bool ours_leave_a_core(const sched& s) noexcept {
     return procs - std::min(procs, idle) + s.limit.computing() < s.cores;
 }
 
-// PostgreSQL on the same two cores took 1.3 s beside spinners, 0.85 without.
+// Why other processes count: PostgreSQL on the same two cores took 1.3 s beside spinners, 0.85 without.
 bool a_core_is_free(const sched& s) noexcept { return ours_leave_a_core(s) && s.load.has_room(); }
 
 namespace {
 
-// How long an idle M waits for orders; until then it sleeps, but for the first `spin`. And what it does that woke by itself.
+// idle_wait: until when an idle M waits for orders; it spins for `spin` first, and then sleeps. idle_end: what an M does that
+// woke by itself.
 struct idle_wait {
     std::int64_t until, spin;
 };
@@ -183,8 +185,9 @@ enum class idle_end : std::uint8_t { waits_on, works, exits };
 // next_wait: the idle m waits until it is to retire, or for the timer that it keeps (wake_ahead.hpp).
 idle_wait next_wait(sched& s, const M* m, std::int64_t retire_at) noexcept HANDOFF_REQUIRES(s.idle.lock) {
     if (s.idle.timekeeper != m || s.idle.timekeeper_until >= retire_at) return {retire_at, 0};
-    const std::int64_t due = std::max<std::int64_t>(s.idle.timekeeper_until, 0);   // from a time long past nothing can be taken
-    // Who wants a core now tells nothing of then; and the time that goes into it has its own bound.
+    const std::int64_t due = std::max<std::int64_t>(s.idle.timekeeper_until, 0);   // the length below must not overflow
+    // The load of the machine now says nothing about then, so it is not asked; and wake_ahead bounds the time spent on
+    // spinning.
     if (s.opts.spin_before_sleep.count() == 0 || !ours_leave_a_core(s)) return {due, 0};
     const std::int64_t now = os::nanotime(), length = due - now, early = s.idle.ahead.of(length, now);
     if (early < length) return {due - early, 0};
@@ -192,13 +195,12 @@ idle_wait next_wait(sched& s, const M* m, std::int64_t retire_at) noexcept HANDO
     return {due, length};
 }
 
-// woke_up: it is time for the idle m to see to a timer, or to retire, or neither.
+// woke_up: the idle m woke by itself, at `now`: to see to a timer, to retire, or neither.
 idle_end woke_up(sched& s, M* m, std::int64_t now, std::int64_t& retire_at, deferred_wake& wake) noexcept
     HANDOFF_REQUIRES(s.idle.lock) {
     if (s.idle.timekeeper == m && now >= s.idle.timekeeper_until) {
         s.idle.keeps_no_time();
-        // Its own timers, and those of the other Ps, are run by find_runnable. Without an idle P all of them
-        // belong to Ps that run.
+        // find_runnable runs that P's timers, and those of the other Ps. Without an idle P all timers belong to Ps that run.
         P* with_timer = nullptr;
         s.idle.for_each_p([&](P& p) {
             if (p.timers.first() <= now) with_timer = &p;
@@ -231,7 +233,7 @@ bool stopm(M* m) noexcept {
         deferred_wake wake;
         base::lock_guard hold(s.idle.lock);
         if (s.life.stopping) return false;
-        // Its goroutine may have ended without a P, the last that ran.
+        // m's goroutine may have ended without a P, as the last that ran: the monitor has to check for a standstill.
         if (s.opts.deadlock_after.count() != 0) s.idle.wake_deep_monitor(wake);
         if (s.pool.has_more_than(s.procs.wanted() + 1)) retire_at = os::nanotime() + s.opts.idle_thread_timeout.count();
         const std::int64_t first = s.idle.first_timer();
@@ -253,7 +255,7 @@ bool stopm(M* m) noexcept {
         base::lock_guard hold(s.idle.lock);
         if (sleeps) s.idle.ahead.learn(now - w.until);
         if (!s.idle.has(*m)) {
-            w = {os::never, 0};   // taken: the wake-up is on its way
+            w = {os::never, 0};   // m was taken from the idle set: the wake-up is on its way
             continue;
         }
         const idle_end end = woke_up(s, m, now, retire_at, wake);
@@ -264,7 +266,7 @@ bool stopm(M* m) noexcept {
     }
     if (keeps_time) os::set_timer_slack(s.pool.inherited.timer_slack_ns);
     s.idle.learn_spin_time(os::nanotime() - began, s.opts.spin_before_sleep.count());
-    // Without orders it was woken to exit: it will see `stopping`.
+    // If it was woken without orders, it looks again at what to do: it may have to exit, and will see `stopping`.
     put_on_ordered(m);
     return true;
 }

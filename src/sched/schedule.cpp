@@ -1,5 +1,5 @@
-// A goroutine that parks or ends switches straight to the next one of its P; only when the P's own queues are empty,
-// or a tied thread is in play, does the switch go through g0, the context in which find_runnable searches the rest.
+// A goroutine that parks or ends switches straight to the next one of its P. Only if the P's own queues are empty, or a tied
+// thread is involved, does the switch go through g0, the context in which find_runnable searches further.
 #include "sched/schedule.hpp"
 
 #include "base/prefetch.hpp"
@@ -17,22 +17,23 @@ namespace handoff::detail {
 
 namespace {
 
-// How often a P looks further than its own `next` and ring: prime, as in Go, so that no loop of the program's stays in
-// step with it. In between, goroutines that wake each other through `next` go before the ring, at most for a time slice.
+// How often a P looks further than its own `next` and ring: each 61st pick. A prime, as in Go, so that no loop of the program
+// stays in step with it. In between, goroutines that wake each other through `next` run before the ring, for a time slice at
+// most.
 constexpr std::uint32_t global_every = base::sized(61, 5);
 
-// And how often while goroutines that come back from calls wait in the global queue: where the others yield to each other
-// the P's own queue never runs dry.
+// And how often while goroutines that come back from calls wait in the global queue: where the others yield to each other, the
+// P's own queue never runs dry.
 constexpr std::uint32_t global_every_if_used = base::sized(7, 3);
 
-// To how many it fills the ring then.
+// Up to how many goroutines such a look fills the ring.
 constexpr std::uint32_t topped_up_to = base::sized(64, 2);
 
 constexpr unsigned timers_at_once = base::sized(64, 2);
 
 void commit_yield(M* m, G* g, void*) noexcept {
     if (!m->p.load(std::memory_order_relaxed)->runq.push(g)) put_global(*m->s, g);
-    // Another P may have looked while g was in no queue, and may have gone idle since.
+    // Another P may have looked for work while g was in no queue, and may have gone idle since.
     wakep(*m->s);
 }
 
@@ -43,7 +44,7 @@ void commit_spent(M* m, G* g, void*) noexcept {
 
 }  // namespace
 
-// finish_switch does on the side that was reached what the side that was left could not do itself.
+// finish_switch does, on the context that was switched to, what the context that was left could not do itself.
 static inline M* finish_switch_inline(context::switcher* s) noexcept {
     M* m = static_cast<M*>(s);
     if (spin_lock* held = m->held) {
@@ -59,10 +60,10 @@ static inline M* finish_switch_inline(context::switcher* s) noexcept {
 
 M* finish_switch(context::switcher* s) noexcept { return finish_switch_inline(s); }
 
-// run_due runs the timer objects that run_timers has found. Not while a goroutine parks: it holds locks until its commit.
+// run_due runs the timer objects that run_timers has found. Not while a goroutine parks, which holds locks until its commit.
 void run_due(M* m) noexcept {
     while (timer* t = m->due) {
-        m->due = t->next_due;   // t may be gone once it has run
+        m->due = t->next_due;   // t may be destroyed once it has run
         t->run(t, m);
     }
 }
@@ -104,13 +105,13 @@ void put_global(sched& s, g_queue all) noexcept {
     wakep_any(s);
 }
 
-// take_global takes p's share of the global queue, at most `most`: returns one, queues the others locally.
+// take_global takes p's share of the global queue, at most `most`. It returns one goroutine, and queues the others in p's ring.
 static G* take_global(sched& s, P* p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_REQUIRES(s.idle.lock) {
     const std::uint32_t size = s.globq.size();
     if (size == 0) return nullptr;
     if (!s.globq.has_unspent()) p->begin_turn_of_spent();
     const std::uint32_t share = size / std::max(s.procs.wanted(), 1u) + 1;
-    // One runs at once, so one more than has room: nobody goes back.
+    // One of them runs at once, so take one more than the ring has room for: none has to be put back.
     G* taken[run_queue::capacity / 2];
     const std::uint32_t n =
         s.globq.take(taken, std::min({share, most, p->runq.room() + 1, run_queue::capacity / 2}), oldest_batch);
@@ -131,24 +132,25 @@ unsigned run_timers(M* m, P* p, std::int64_t now) noexcept {
     while (*end) end = &(*end)->next_due;
     *end = objects;
     for (unsigned i = 0; i < n; ++i) {
-        base::prefetch_lines<8>(woken[i]->exec.sp);   // the frames of its wait; it is ours
+        base::prefetch_lines<8>(woken[i]->exec.sp);   // the frames of its wait; no other thread has it
         ready(m, woken[i]);
     }
     for (; objects; objects = objects->next_due) ++n;
     return n;
 }
 
-// pick_rarely is every 61st pick, and any that has to look at the clock.
+// pick_rarely is every 61st pick, and any pick that has to look at the clock.
 static G* pick_rarely(M* m, P* p) noexcept {
     sched& s = *m->s;
     const bool look_further = p->until_global == 0;
-    if (look_further && s.sim) [[unlikely]] return s.sim->pick();   // each time: it keeps until_global at 1
+    if (look_further && s.sim) [[unlikely]] return s.sim->pick();   // at each pick: it keeps until_global at 1
     if (look_further)
         p->until_global = s.globq.has_singles() ? global_every_if_used : global_every;
     if (p->id >= s.procs.wanted()) return nullptr;
-    // Behind a long queue those that are due wait as well in their heap, until it is shorter or one looks further: who is
-    // woken then runs soon, while what its timer's end has brought into the caches is still there, and in order of time.
-    // (Taken as soon as due, a hundred thousand went from the ring to the global queue, to come back cold.)
+    // Behind a long queue, timers that are due might as well wait in their heap, until the queue is shorter or this pick looks
+    // further. A goroutine that is woken then runs soon, while what its timer's end has brought into the caches is still there,
+    // and in order of time. (Taken as soon as they were due, a hundred thousand went from the ring to the global queue, and
+    // came back cold.)
     const std::uint32_t queued = run_queue::capacity - p->runq.room();
     if (p->timers.first() != os::never && (look_further || queued < topped_up_to)) {
         const std::int64_t now = os::nanotime();
@@ -162,10 +164,10 @@ static G* pick_rarely(M* m, P* p) noexcept {
     if (p->timers_first || p->spent_next) [[unlikely]]
         if (G* g = pick_after_slice(s, p)) return g;
     if (s.globq.has_unspent()) {
-        // What a fuller ring took would only be in the way of those that are spawned next.
+        // What a fuller ring took would only be in the way of goroutines that are spawned next.
         const std::uint32_t with_woken = run_queue::capacity - p->runq.room();
         if (G* g = take_global_locked(s, p, with_woken < topped_up_to ? topped_up_to - with_woken : 1, ++p->looks % 4 == 0)) {
-            // Between goroutines that wake each other it begins no slice: theirs has to end.
+            // Between goroutines that wake each other it begins no slice: their slice has to end at some time.
             if (!p->runq.has_next()) p->begin_slice();
             return g;
         }
@@ -196,8 +198,8 @@ static inline G* pick_inline(M* m, P* p) noexcept {
 
 G* pick(M* m) noexcept { return pick_inline(m, m->p.load(std::memory_order_relaxed)); }
 
-// steal_work visits each P once a pass, from a random one on in a stride that is coprime to their number. Only the
-// last pass takes timers and `next`.
+// steal_work visits each P once a pass, from a random one on, in a stride that is coprime to their number. Only the last pass
+// takes timers and `next`.
 static G* steal_work(M* m) noexcept {
     sched& s = *m->s;
     P* p = m->p.load(std::memory_order_relaxed);
@@ -245,7 +247,7 @@ static G* find_runnable(M* m) noexcept {
         if (!m->spinning && 2 * s.idle.spinning() < procs - std::min(idle, procs)) s.idle.begin_spinning(m);
         if (m->spinning)
             if (G* g = steal_work(m)) return g;
-        if (m->due) {   // found on the way; one who got a goroutine runs them once he has switched to it
+        if (m->due) {   // found in passing; with a goroutine to run, the switch to it would run them
             run_due(m);
             continue;
         }
@@ -253,7 +255,7 @@ static G* find_runnable(M* m) noexcept {
             deferred_wake wake;
             base::lock_guard hold(s.idle.lock);
             if (G* g = take_global(s, p, run_queue::capacity / 2)) return g;
-            if (s.idle.ps() != 0 && s.limit.kept_back() != 0)   // another stays free
+            if (s.idle.ps() != 0 && s.limit.kept_back() != 0)   // another P stays free
                 if (G* g = s.limit.let_through()) return g;
             put_idle_p(s, take_off(m), wake);
         }
@@ -270,7 +272,8 @@ static G* find_runnable(M* m) noexcept {
     }
 }
 
-// note_rarely records how long p was without a goroutine, if it changed hands, and tells who watches held mutexes.
+// note_rarely records how long p was without a goroutine, if it changed hands, and tells the check of held mutexes, if that is
+// on.
 static void note_rarely(M* m, P* p, const G* g) noexcept {
     if (p->handoff != handoff_cause::watched) {
         const std::int64_t took = os::nanotime() - p->handoff_began;
@@ -292,8 +295,8 @@ static inline void note_start(M* m, P* p, G* g) noexcept {
     if (p->handoff != handoff_cause::none) [[unlikely]] note_rarely(m, p, g);
 }
 
-// wait_as_one_too_many keeps the fresh g back, if it is likely to compute, and enough do. Not with a single P: that would stand idle
-// while there is work.
+// wait_as_one_too_many keeps the fresh g back if it is likely to compute, and enough goroutines do (compute_limit.hpp). Not
+// with a single P, which would stand idle while there is work.
 static bool wait_as_one_too_many(sched& s, G* g) noexcept {
     if (s.idle.ps() != 0 || s.procs.wanted() == 1) return false;
     G* also;
@@ -319,7 +322,8 @@ static bool give_it_a_stack(M* m, G* g) noexcept {
     return false;
 }
 
-// ready_to_run makes g, just taken from a queue, the one that m is about to switch to; false if it could get no stack.
+// ready_to_run prepares g, just taken from a queue, for m's switch to it. False if g can't run now: it got no stack, or was
+// kept back.
 static inline bool ready_to_run(M* m, P* p, G* g) noexcept {
     if (g->fresh() && !give_it_a_stack(m, g)) [[unlikely]] return false;
     note_start(m, p, g);
@@ -333,22 +337,23 @@ void start_here(M* m, G* g) noexcept {
 
 void execute(M* m, G* g) noexcept {
     sched& s = *m->s;
-    if (s.idle.end_spinning(m)) wake_if_work(s);   // submitters may have relied on us
+    if (s.idle.end_spinning(m)) wake_if_work(s);   // submitters may have relied on this M
     if (g->locked.load(std::memory_order_relaxed) && m->locked_g != g) {
-        run_due(m);   // while it has its P
+        run_due(m);   // while m has its P
         start_locked_m(m, g);
         return;
     }
     if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), g)) return;
     m->curg.store(g, std::memory_order_relaxed);
     context::switcher* back = context::jump(m->g0, g->exec, m);
-    if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);   // before who was left can be found
+    if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);   // before others can find the goroutine that was left
     finish_switch(back);
     m->curg.store(nullptr, std::memory_order_relaxed);
 }
 
-// wait_on_thread_stack is the switch to g0 and back of g, which is tied to m's thread, and stands on the stack where g0 would go
-// on: it does itself what g0 would, in execute and thread_loop. The argument is at the head of thread_stack.cpp.
+// wait_on_thread_stack takes the place of the switch to g0 and back, for a g that is tied to m's thread and runs on that
+// thread's own stack, on which g0 would go on. It does itself what g0 would do in execute and thread_loop. The argument is at
+// the head of goroutine/thread_stack.cpp.
 static M* wait_on_thread_stack(M* m, G* g) noexcept {
     m->curg.store(nullptr, std::memory_order_relaxed);
     if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);
@@ -359,8 +364,8 @@ static M* wait_on_thread_stack(M* m, G* g) noexcept {
     return m;
 }
 
-// switch_inline leaves `from` for `next`, or for g0 if next is null or can't run here. Returns when `from` is resumed. An M
-// with a tied goroutine has no `next`: its P must go to another M first.
+// switch_inline switches from `from` to `next`, or to g0 if next is null or can't run here. It returns when `from` is resumed.
+// An M with a tied goroutine passes no `next`: its P must go to another M first.
 static inline M* switch_inline(M* m, context::execution& from, G* next, context::leaving how) noexcept {
     if (next) {
         if (next->locked.load(std::memory_order_relaxed)) [[unlikely]] {
@@ -441,27 +446,28 @@ M* park_holding(M* m, wait_reason why, spin_lock& held) noexcept {
 
 void ready_outside(G* g) noexcept {
     sched* s = g->s;
-    // g may end its runtime as soon as it is in the queue; we are none of that runtime's threads, so it has to be told to
-    // wait for us.
+    // g may end its runtime as soon as it is in the queue. The calling thread is none of that runtime's, so the runtime has to
+    // be told to wait for it.
     s->life.outsiders.fetch_add(1, std::memory_order_relaxed);
     put_global(*s, g);
     wakep_any(*s);
-    s->life.outsiders.fetch_sub(1, std::memory_order_release);   // with the acquire in drain_and_stop
+    s->life.outsiders.fetch_sub(1, std::memory_order_release);   // pairs with the acquire in drain_and_stop
 }
 
-// yield_inline puts the current goroutine behind the others of its P, if there are any; among the spent if it is `spent`.
+// yield_inline puts the current goroutine behind the others of its P, if there are any; if it is `spent`, among the spent.
 static inline M* yield_inline(M* m, bool spent) noexcept {
     sched& s = *m->s;
     P* p = m->p.load(std::memory_order_relaxed);
     G* next = nullptr;
-    bool leaves;   // for g0, if there is no `next`
+    bool leaves;   // it leaves even without a `next`, for g0
     if (m->locked_g) [[unlikely]] {
-        if (m->locked_g->pinned != 0) return m;   // it stays; the retaker asks again
+        if (m->locked_g->pinned != 0) return m;   // it stays on its thread; the retaker asks again
         leaves = p->runq.owner_sees_work() || !s.globq.empty() ||
                  p->timers.first() != os::never;
     } else {
         next = pick_inline(m, p);
-        // Those who came back from calls wait there, and would wait for as long as one that is alone here yields to itself.
+        // Goroutines that came back from calls wait there, and would wait for as long as one that is alone on this P yields to
+        // itself.
         if (!next && !s.globq.empty() && !s.sim) next = take_global_locked(s, p, run_queue::capacity / 2);
         leaves = p->id >= s.procs.wanted();
     }

@@ -1,5 +1,5 @@
-// Which goroutine runs next, and how one leaves its processor and comes back. All of it on an M, in a runtime section, with a P,
-// unless it is said otherwise.
+// Which goroutine runs next, and how a goroutine leaves its processor and comes back. All of this is called on an M, in a
+// runtime section, with a P, unless said otherwise.
 #pragma once
 
 #include "context/context.hpp"
@@ -10,21 +10,23 @@
 
 namespace handoff::detail {
 
-// park takes the current goroutine off its processor and runs the next one. `commit(m, g, arg)` is called on the
-// context that is switched to, once g's is saved: only there may g be shown to those who could ready it. Returns on
-// the M that runs the goroutine then.
+// park takes the current goroutine g off its processor and runs the next one. `commit(m, g, arg)` is called on the context that
+// is switched to, once g's context is saved: only there may g become visible to threads that could ready it. Returns the M that
+// runs the goroutine when it goes on.
 M* park(M* m, wait_reason why, void (*commit)(M*, G*, void*), void* arg) noexcept;
 
-// park_holding is park for who holds a spin lock under which it can be found; the lock is released in place of a commit.
+// park_holding is park for a goroutine that holds the spin lock under which it can be found. The lock is released in place of a
+// commit.
 M* park_holding(M* m, wait_reason why, spin_lock& held) noexcept;
 
-// put_local queues g to run next on m's P; put_in_ring behind all who wait there; put_behind is put_in_ring for what was in
-// `next`: in between it is in neither place, so somebody is woken. put_global: for whoever comes first; by any thread.
+// put_local queues g to run next on m's P. put_in_ring queues g behind all that wait in p's ring. put_behind is put_in_ring for
+// a goroutine that was in `next`: in between it is in neither place, so an M is woken. put_global queues g in the global queue,
+// for the first P that comes; any thread may call it.
 void put_local(M* m, G* g) noexcept;
 void put_in_ring(sched& s, P* p, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_behind(sched& s, P* p, G* next) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_global(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
-void put_global(sched& s, g_queue all) noexcept HANDOFF_EXCLUDES(s.idle.lock);   // and wakes somebody, if there are any
+void put_global(sched& s, g_queue all) noexcept HANDOFF_EXCLUDES(s.idle.lock);   // and wakes an M, if there are any
 
 // ready makes a waiting goroutine runnable. `m`: the calling thread's M in a runtime section, or null.
 void ready_outside(G* g) noexcept;
@@ -39,18 +41,18 @@ inline void ready(M* m, G* g) noexcept {
 
 G* pick(M* m) noexcept;            // the next G of m's P, from its own queues; null if there is none
 void yield(M* m) noexcept;         // and leaves the section
-M* give_way(M* m) noexcept;        // m's goroutine was asked to yield (slice.cpp)
-void start_here(M* m, G* g) noexcept;   // makes the fresh g, whose stack the caller stands on, m's current goroutine
+M* give_way(M* m) noexcept;        // for m's goroutine, which was asked to yield (slice.cpp)
+void start_here(M* m, G* g) noexcept;   // makes the fresh g m's current goroutine; the caller runs on g's stack
 M* switch_for_good(M* m, context::execution& from, G* next) noexcept;
 M* switch_to_g0(M* m, context::execution& from) noexcept;
 
-// g0: what an M does between goroutines, with a P or without. On return the thread exits. execute runs g until something comes
-// back to g0.
+// thread_loop is what an M does on g0, between goroutines, with a P or without. When it returns, the thread exits. execute runs
+// g until control comes back to g0.
 void thread_loop(M* m) noexcept;
 void execute(M* m, G* g) noexcept;
 
-// run_timers fires what is due in p's heap; p may be another's. The goroutines become runnable on m's P; timer objects
-// wait in m->due for run_due, which has to follow. Returns how many there were.
+// run_timers fires the timers that are due in p's heap; p need not be m's. The goroutines become runnable on m's P. Timer
+// objects wait in m->due for run_due, which has to follow. Returns how many timers were due.
 unsigned run_timers(M* m, P* p, std::int64_t now) noexcept;
 void run_due(M* m) noexcept;
 
