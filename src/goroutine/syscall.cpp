@@ -1,48 +1,51 @@
-// The brackets around calls that may block, and the way back for a goroutine whose P is gone. The protocol is at the
-// head of sched/section.hpp.
+// The brackets around calls that may block (a guarded call), and how a goroutine whose P is gone comes back. The protocol is at
+// the head of sched/section.hpp, the states of `taken` are in sched/retake_word.hpp.
 //
-// A pair in which nothing blocks is: call = odd; the call; call = even; a look at `taken`. It does not enter a runtime
+// A pair of brackets in which nothing blocks is: call = odd; the call; call = even; a look at `taken`. It enters no runtime
 // section, since it touches no P.
 //
-// Coming back without a P. A P is needed to touch the runtime, and user code touches none of it: everything of the library
-// that does so enters a section first, and takes a P there if it has none (`settle`). So a goroutine whose P is gone when its
-// call ends goes on at once, on its thread, in the state `away`: no lock, no queue, no futex. It takes a P when it next
-// enters the library (its old one if that is idle, any idle one, else it waits in the global queue, and may go on on another
-// thread); if it goes into its next call first, it never needed one. Only the owner leaves `away`, and the retaker, whose CAS
-// wants `none`, keeps off; that a P has two owners can't come of it, since the goroutine has none to touch.
+// Coming back without a P. A P is needed to touch the runtime, and user code touches nothing of it: everything in the library
+// that does enters a section first, and gets a P there if it has none (`settle`). So a goroutine whose P is gone when its call
+// ends goes on at once, on its thread, in the state `away`: no lock, no queue, no futex. It gets a P when it next enters the
+// library: its old one if that is idle, any idle one, else it waits in the global queue, and may go on on another thread. If it
+// begins its next call first, it never needed a P. Only the owner leaves `away`; the retaker's CAS expects `none`, and so
+// fails. A P can't get two owners by this, since the goroutine has none to touch.
 //
 //     taken_call, taken_slice, given   the call ends: away.   the library is entered, in the call: settle, none
-//     taken_unguarded, taken_computing a call begins, or ends: what was to be said of it is said, away.   entered: settle
+//     taken_unguarded, taken_computing a call begins, or ends: the loss is accounted for, away.   entered: settle
 //     away                             calls begin and end: away.   entered: settle, none
 //
-// What bounds them: nothing, as with threads. They hold no P, so those who do run beside them, with the share of the cores
-// that the kernel gives to each thread; a bound would have to stop a goroutine that may have a C library's lock. One thing
-// is looked after: where no thread can be had for a P (`starved`), one that makes call after call would keep its thread for
-// itself. It then settles at the beginning of its next call, behind all who wait: there it may change threads.
+// Nothing bounds their number, as with threads. They hold no P, so the goroutines that do run beside them, with the share of
+// the cores that the kernel gives to each thread. A bound would have to stop a goroutine that may hold a C library's lock.
+// There is one exception: where no thread can be had for a P (idle_set::starved), a goroutine that makes call after call would
+// keep its thread for itself. It then settles at the beginning of its next call, behind all that wait: there it may change
+// threads.
 //
-// So is a time slice that is over. The end of a call leaves `asked_to_yield` as it is, and the goroutine gives way at the
-// beginning of its next one, or where it enters the library. (If the retaker comes before that, it finds it outside.)
+// The same holds for a time slice that is over. The end of a call leaves `asked_to_yield` as it is, and the goroutine gives way
+// at the beginning of its next call, or where it enters the library. (If the retaker comes before that, it finds the goroutine
+// outside of the library.)
 //
-// What follows for the user: from the beginning of a guard to the goroutine's next call of the library after its end it
-// stays on its thread, and all that is per thread (errno, OpenSSL's errors) is right there. For that, code under a guard that
-// enters the library, a callback, ties the goroutine to its thread as lock_os_thread does, until the outermost bracket ends
-// (G::tied_by_call): who parks there wakes on the thread that has the C library's lock. Cancellation is held back meanwhile
-// (wait/cancel.hpp). In a simulation there is one thread, and nothing to be tied.
+// What follows for the user: from the beginning of a guard to its first use of the library after the guard's end, a goroutine
+// stays on its thread, and all per-thread state (errno, OpenSSL's errors) is right there. To keep that true, code under a guard
+// that enters the library (a callback) ties the goroutine to its thread, as lock_os_thread does, until the outermost bracket
+// ends (G::tied_by_call): a goroutine that parks there wakes on the thread that has the C library's lock. Cancellation is held
+// back meanwhile (wait/cancel.hpp). A simulation has one thread, so it ties nothing.
 //
-// Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P
-// was retaken raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Then a
-// call raises it if the thread slept in it: a read from a pipe may be over in 3 us because the next goroutine writes, and
-// by the clock alone that is a quick call. The kernel's count of the thread's sleeps costs 0.2 us at each end, next to a
-// handoff. A call that was awake computed; only if it did so for several times the grace is it better to do that without
-// the P. (It may have lasted for the grace because there are more threads than cores, just since calls are handed off.)
+// Prediction. G::predict is a two-bit saturating counter, as in a branch predictor (J. Smith, 1981): a call whose P was retaken
+// raises it, one that kept its P lowers it. At 2 and 3 the adaptive bracket hands the P off at once. Then a call raises the
+// counter if the thread slept in it. The clock alone does not tell: a read from a pipe may be over in 3 us because the next
+// goroutine writes, which looks like a quick call. Reading the kernel's count of the thread's sleeps costs 0.2 us at each end,
+// beside a handoff. A call in which the thread stayed awake computed. Only if it did so for several times the grace is it
+// better done without the P. (It may have lasted for the grace only because there are more threads than cores, which is so
+// because calls are handed off.)
 //
-// A handed-off call that was quick, while another goroutine ran on the P, tells less: what it waited for may have come
-// from that goroutine, which the handoff let run. (A wake-up by a thread that spins takes 0.4 us, a system call as long.)
-// It takes several in a row, `quick_calls_count_as_one`, to lower the counter by one. One that was awake for longer than
-// such calls are did not wait for anybody.
+// A handed-off call that was quick, while another goroutine ran on the P, tells less: what it waited for may have come from
+// that goroutine, which the handoff let run. (A wake-up by a thread that spins takes 0.4 us, a system call as long.) It takes
+// several such calls in a row, `quick_calls_count_as_one`, to lower the counter by one. A call that was awake for longer than
+// such calls last did not wait for another goroutine, and counts fully.
 //
-// A goroutine that makes its first call has learnt nothing. It starts with what was learnt last by goroutines of its kind
-// (closure type and place of spawn), so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
+// A goroutine that makes its first call has learnt nothing. It starts with what goroutines of its kind (closure type and place
+// of spawn) have learnt last, so that a thousand goroutines of one call each do not wait for the monitor a thousand times.
 #include "os/clock.hpp"
 #include "os/errno.hpp"
 #include "sched/pinned.hpp"
@@ -59,8 +62,8 @@ namespace handoff::detail {
 namespace {
 
 constexpr std::uint8_t quick_calls_count_as_one = 64;
-constexpr std::int64_t long_computation = 10;   // times the grace
-constexpr std::int64_t quick_call = 4;          // that part of the grace
+constexpr std::int64_t long_computation = 10;   // times the grace: from there on a call counts as one that blocked
+constexpr std::int64_t quick_call = 4;          // a quick call is shorter than this part of the grace
 
 // learn_from_handoff judges a call that was handed off because it was predicted to block.
 void learn_from_handoff(M* m, G* g) noexcept {
@@ -78,15 +81,15 @@ void learn_from_handoff(M* m, G* g) noexcept {
 
 inline void open_bracket(M* m, G* g) noexcept {
     g->syscall_depth = 1;
-    // release: with the retaker's acquire loads, so that it sees what this goroutine wrote to its P.
+    // release: pairs with the retaker's acquire loads, so that the retaker sees what this goroutine wrote to its P.
     m->call.store(begin_call(m), std::memory_order_release);
 }
 
-// open_slowly: the bracket was opened, and `taken` is not none: the P went before, or just now (nobody but the owner leaves
-// these states); or it is to be given up for a moment, as the end of the call before did not.
+// open_slowly: the bracket was opened, and `taken` is not none. Either the P was lost before, or just now (only the owner
+// leaves these states). Or the goroutine was asked to yield, which the end of the previous call left to this one.
 HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
     const retake how = m->taken.learn();   
-    // One call after the other without a P would keep this thread from those who wait for one.
+    // One call after the other without a P would keep this thread from the goroutines that wait for a thread.
     const bool gives_way = how == retake::asked_to_yield ||
                            (is_without_p(how) && m->s->idle.is_starved());
     if (how == retake::taken_computing) {
@@ -94,7 +97,7 @@ HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
         m->taken.go_on_without();
     }
     if (!gives_way && how != retake::taken_unguarded) return;
-    // What follows is done before the call.
+    // The rest has to be done before the call: close the bracket, and open it again afterwards.
     const int e = os::get_errno();
     G* g = m->curg.load(std::memory_order_relaxed);
     g->syscall_depth = 0;
@@ -114,20 +117,21 @@ HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
     os::set_errno(e);
 }
 
-// Hands the P off before a call. In the bracket, call already odd.
+// hand_off_before_call hands the P off before a call. The bracket is open: call is odd already.
 void hand_off_before_call(M* m, bool predicted) noexcept {
     const retake before = m->taken.seen();
     if (is_without_p(before)) return open_slowly(m);
-    // Threads without a P start what would run on it; if that is not enough, the monitor takes it.
+    // Keep the P if threads without a P can start what would run on it (sched/without.cpp); if that is not enough, the monitor
+    // takes the P.
     if (predicted && can_wait_for_workers(*m->s, m->p.load(std::memory_order_relaxed))) {
         if (before != retake::none) open_slowly(m);
         return;
     }
-    // seq_cst: enough for both variants of the protocol, and nothing beside what follows.
+    // seq_cst: enough for both variants of the protocol, and cheap beside what follows.
     m->section.exchange(one_more(m->section), std::memory_order_seq_cst);
     retake how = m->taken.seen_in_order();
     if (how != retake::none) how = m->taken.answer();
-    if (how >= retake::simulated) {   // never; or gone already
+    if (how >= retake::simulated) {   // simulated: nothing is handed off; else the P is gone already
         m->section.store(one_more(m->section), std::memory_order_release);
         if (how != retake::simulated) open_slowly(m);
         return;
@@ -140,7 +144,7 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     p->handoff_began = os::nanotime();
     s->count.handoffs_immediate.add();
     held_p given = held_p::off_its_thread(*p);
-    m->taken.give();   // M::p stays, as the old one to come back to
+    m->taken.give();   // M::p stays, as the old P to come back to
     handoffp(*s, std::move(given));
     if (predicted) {   // not before: the handoff itself may wait for a lock
         m->sleeps_before = os::voluntary_switches();
@@ -149,8 +153,9 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     m->section.store(one_more(m->section), std::memory_order_release);
 }
 
-// back_without: the bracket ends, and the P is gone. The goroutine goes on without one: it takes no lock and stays on its
-// thread. What is to be said of an unguarded stay, by a callback that may use the library, waits until it enters that.
+// back_without: the bracket ends, and the P is gone. The goroutine goes on without a P: it takes no lock and stays on its
+// thread. An unguarded stay is reported by a callback that may use the library, so the report waits until the goroutine enters
+// the library.
 void back_without(M* m, G* g, retake how) noexcept {
     m->calls_not_own.add();
     m->calls_without.add();
@@ -163,30 +168,31 @@ void back_without(M* m, G* g, retake how) noexcept {
         return os::set_errno(e);
     }
     slice_was_over(m, g, how);
-    if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when it was taken
+    if (how == retake::taken_call) g->predict = predict_after(g->predict, true);   // its kind learnt when the P was taken
     else if (how == retake::given && m->call_predicted) learn_from_handoff(m, g);
     m->taken.go_on_without();
     os::set_errno(e);
 }
 
-// exit_slow: the bracket ends, and `taken` was not none. call is even already. It does not switch: who is asked to yield
-// stays on its thread, too, and leaves the question for its next call, or entry of the library.
+// exit_slow: the bracket ends, and `taken` was not none. call is even already. It does not switch: a goroutine that was asked
+// to yield stays on its thread, too, and leaves the question for its next call or entry into the library.
 HANDOFF_OPAQUE void exit_slow(M* m) noexcept {
     G* g = m->curg.load(std::memory_order_relaxed);
-    const retake how = m->taken.answer_asked();   // no section is needed, since nothing is touched
+    const retake how = m->taken.answer_asked();   // no section is needed: no P is touched
     if (is_without_p(how)) return back_without(m, g, how);
     count_call(m);
     if (g->predict != 0) --g->predict;
     g->syscall_depth = 0;
     if (how != retake::simulated) return;
     const int e = os::get_errno();
-    m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes
+    m->section.store(one_more(m->section), std::memory_order_relaxed);   // no retaker in a simulation
     m->s->sim->point(m);
     leave(m);
     os::set_errno(e);
 }
 
-// outermost_ends: true if the bracket that ends is the outermost one, which the caller has to end.
+// outermost_ends is for a bracket that ends at a depth other than 1. True if it is the outermost one, which the caller has to
+// end.
 bool outermost_ends(M* m, G* g) noexcept {
     const std::uint16_t depth = g->syscall_depth & G::most_brackets;
     if (depth > 1) {
@@ -198,7 +204,7 @@ bool outermost_ends(M* m, G* g) noexcept {
                    static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
         return false;
     }
-    // It has used the library meanwhile, and was tied to its thread.
+    // The goroutine has entered the library meanwhile, and was tied to its thread.
     g->syscall_depth = 1;
     untie_if_free(m, g);
     return true;

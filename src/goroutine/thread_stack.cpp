@@ -1,22 +1,23 @@
-// call_on_thread_stack: deep code on the stack that the thread itself has.
+// call_on_thread_stack: runs deep code on the stack that the thread itself has.
 //
-// g0 waits there, in its switch to the goroutine (schedule.cpp, execute), and what lies below its frames is free for as long as it
-// does not go on. So f runs below them. The goroutine is tied to its thread meanwhile, as by lock_os_thread: nobody else runs
-// there, and the only one who would let g0 go on is the goroutine itself, where it parks, yields, or waits for a P. It does
-// not switch to g0 then, but does on the spot what g0 would do (sched::wait_on_thread_stack): it publishes itself, gives its P
-// away, and its thread sleeps until somebody has a P for it.
+// g0 waits on that stack, in its switch to the goroutine (schedule.cpp, execute). What lies below its frames is free for as
+// long as g0 does not go on, so f runs there. Meanwhile the goroutine is tied to its thread, as by lock_os_thread. So no other
+// goroutine runs on the thread, and only the goroutine itself could let g0 go on: where it parks, yields, or waits for a P. It
+// does not switch to g0 then, but does on the spot what g0 would do (wait_on_thread_stack in schedule.cpp): it publishes itself
+// and gives its P away, and its thread sleeps until it is given a P again.
 //
-// Others may find it as soon as it has published itself (its commit, or the lock that it releases), before its thread sleeps,
-// and although no context of it was saved. That is right, since nobody switches to it: who takes it out of a queue finds
-// G::locked, and hands his P to its thread through M::nextp and M::park (start_locked_m), as for any tied goroutine.
+// Others may find the goroutine as soon as it has published itself (by its commit, or by the lock that it releases): before its
+// thread sleeps, and although no context of it was saved. That is right, since no thread switches to it: an M that takes it out
+// of a queue finds G::locked, and hands its P to the goroutine's thread through M::orders and M::park (start_locked_m), as for
+// any tied goroutine.
 //
-// Both ends are as those of a guard: they enter nothing, touch no P, and can't switch. What the code leaves behind for its thread
-// is right after it.
+// The beginning and the end of the call are like those of a guard: they enter no section, touch no P, and can't switch.
+// Per-thread state that the code leaves behind is right after the call.
 //
 // In a simulation all goroutines have one thread, g0 is on the stack of the caller of run(), and a goroutine that waits must
-// let the others run: f gets a stack of its own, as large, for the time of the call.
+// let the others run. There f gets a stack of its own, as large, for the time of the call.
 //
-// Rejected: to switch to a copy of g0 below f's frames: f may return, go deeper, and wait again, over the copy's frames.
+// Rejected: to switch to a copy of g0 below f's frames. f may return, go deeper, and wait again, over the copy's frames.
 #include "goroutine/unhandled.hpp"
 #include "os/thread.hpp"
 #include "sched/sched.hpp"
@@ -44,7 +45,7 @@ void run(void* p) noexcept {
     }
 }
 
-// Ties g, the goroutine of m, for as long as it lives; where `there` lies.
+// While it lives, it ties g, the goroutine of m, to its thread, and G::deep points to `there`.
 class tied_to_stack {
 public:
     tied_to_stack(M* m, G* g, const deep_stack& there) noexcept : m_(m), g_(g) {
@@ -67,7 +68,7 @@ private:
     G* const g_;
 };
 
-// Asked for once a thread.
+// Found out once per thread.
 os::thread_stack own_stack() noexcept {
     static constinit thread_local os::thread_stack s __attribute__((tls_model("initial-exec")));
     if (!s.lo) s = os::thread_stack::of_this_thread();
