@@ -1,17 +1,17 @@
-// Values of goroutines and of threads, and their ends.
+// Values of goroutines and of threads, and how they end.
 //
-// A thread's values end with it, but others that end with it use values, too, and make new ones: thread_locals' destructors,
-// then those of pthread keys, in rounds; on the main thread the destructors of static objects. Where a list of values is made,
-// its end is therefore arranged for in each phase that is still to come:
+// A thread's values end with the thread. But other objects that end with it use values, too, and make new ones: destructors of
+// thread_locals, then those of pthread keys, in rounds; on the main thread the destructors of static objects. So when a list of
+// values is made, its end is arranged for in each phase that is still to come:
 //
 //     thread_local    ends_with_thread, in the order of thread_locals: one that was made before the first value outlives it
 //     pthread key     set anew for each list, so that a further round follows; not on a main thread that leaves by exit()
 //     atexit          for lists that the main thread makes after its thread_locals are gone
 //
-// What is left: a value that is made in the last of PTHREAD_DESTRUCTOR_ITERATIONS rounds, which the C library ends after. And
-// 32 bytes of the C library's own for a thread whose first use of all is in a key's destructor: nobody can tell that its
-// thread_locals are gone, and the record of ours is made, and not looked at any more.
-// The pointer and the flag are trivial, so they can be used until the thread is gone.
+// Two leaks remain. A value that is made in the last of PTHREAD_DESTRUCTOR_ITERATIONS rounds, after which the C library stops.
+// And 32 bytes of the C library's own, for a thread whose very first use is in a key's destructor: we can't tell that its
+// thread_locals are gone, so the record for ours is made, and never looked at again. The pointer and the flag are trivial, so
+// they can be used until the thread is gone.
 #include "goroutine/goroutine_local.hpp"
 
 #include "os/thread.hpp"
@@ -30,7 +30,7 @@
 
 namespace handoff::detail {
 
-// Few, and looked at in the order of their first use.
+// A goroutine has few values; they are searched in the order of their first use.
 struct local_values {
     struct entry {
         std::uint64_t key;
@@ -42,7 +42,7 @@ struct local_values {
 
 namespace {
 
-// Those of a thread that runs no goroutine.
+// The values of a thread that runs no goroutine.
 constinit thread_local local_values* of_thread = nullptr;
 constinit thread_local bool thread_locals_are_gone = false;
 
@@ -65,7 +65,7 @@ bool find_key(pthread_key_t& key) noexcept {
     struct made {
         pthread_key_t key{};
         const bool is_there = ::pthread_key_create(&key, [](void*) {
-            thread_locals_are_gone = true;   // they go before
+            thread_locals_are_gone = true;   // they end before the keys
             destroy_those_of_thread();
         }) == 0;
     };
@@ -74,7 +74,8 @@ bool find_key(pthread_key_t& key) noexcept {
     return the.is_there;
 }
 
-// see_to_their_end: the calling thread, which runs no goroutine, has been given a list. Throws std::bad_alloc.
+// see_to_their_end arranges for the end of a list that the calling thread, which runs no goroutine, has just been given. Throws
+// std::bad_alloc.
 void see_to_their_end() {
     if (pthread_key_t key; find_key(key) && ::pthread_setspecific(key, of_thread) != 0) throw std::bad_alloc();
     if (!thread_locals_are_gone) {
@@ -85,7 +86,7 @@ void see_to_their_end() {
     }
 }
 
-// Where the caller's values are. To be asked again after anything that may switch.
+// current_values is where the caller's values are. It has to be called again after anything that may switch.
 local_values*& current_values() noexcept {
     M* m = current_m();
     return m ? m->curg.load(std::memory_order_relaxed)->locals : values_of_thread();
@@ -95,7 +96,7 @@ local_values*& current_values() noexcept {
 
 std::uint64_t new_local_key() noexcept {
     static base::atomic<std::uint64_t> next{1};
-    return next.fetch_add(1, std::memory_order_relaxed);   // uniqueness is all
+    return next.fetch_add(1, std::memory_order_relaxed);   // relaxed: the value need only be unique
 }
 
 void* local_value(std::uint64_t key) noexcept {

@@ -5,7 +5,7 @@ namespace handoff::detail {
 
 struct local_values;
 
-// destroy_locals destroys the values of a goroutine that ends; its destructors are user code.
+// destroy_locals destroys the values of a goroutine that ends. Their destructors are user code.
 void destroy_locals(local_values*& l) noexcept;
 
 }  // namespace handoff::detail

@@ -1,4 +1,4 @@
-// What runs at the bottom of every stack: a goroutine's task and its end, then the next goroutine's.
+// What runs at the bottom of every goroutine's stack: the task and the end of a goroutine, then those of the next one.
 #include "goroutine/goroutine_main.hpp"
 
 #include "goroutine/goroutine_local.hpp"
@@ -14,8 +14,8 @@ namespace handoff::detail {
 
 namespace {
 
-// drop_own_outcome is drop_outcome as the last code of the goroutine g, which may make new locals: the next goroutine in this
-// G must not find them.
+// drop_own_outcome is drop_outcome as the last code of the goroutine g. That code may make new goroutine-local values, which
+// the next goroutine in this G must not find.
 inline void drop_own_outcome(G* g) noexcept {
     drop_outcome(g, *g->s->store);
     if (g->locals) [[unlikely]] destroy_locals(g->locals);
@@ -35,7 +35,7 @@ void run_task(G* g) noexcept {
     if (g->locals) destroy_locals(g->locals);
 }
 
-// untie ends g's hold on the thread of m, on which it runs; true if it had locked it: then the thread goes with g.
+// untie unties g from the thread of m, on which it runs. True if g had locked it (lock_os_thread): then the thread ends with g.
 bool untie(M* m, G* g) noexcept {
     g->syscall_depth = 0;   // it may have ended inside a bracket
     const bool had_locked = std::exchange(g->lock_depth, 0) != 0;
@@ -46,19 +46,19 @@ bool untie(M* m, G* g) noexcept {
     return had_locked;
 }
 
-// enter_to_end begins the section in which g, the current goroutine, ends: with a P, unless it has none and can do without.
+// enter_to_end begins the section in which g, the current goroutine, ends: with a P, unless it has none and can end without.
 M* enter_to_end(G* g) noexcept {
     bool without = false;
     M* m = still_without(current_m(), without);
     if (!without || !may_end_without(m, g)) return enter(m);
-    m->section.store(one_more(m->section), std::memory_order_relaxed);   // nobody retakes what is not there
+    m->section.store(one_more(m->section), std::memory_order_relaxed);   // no P to retake, so no protocol
     return m;
 }
 
 bool has_p(const M* m) noexcept { return !is_without_p(m->taken.seen()); }
 
-// end_goroutine publishes the end of g, the current goroutine, and frees it if nobody needs it any more. Called in
-// user code, returns in a runtime section, with a P or without.
+// end_goroutine publishes the end of g, the current goroutine, and frees it if it is no longer needed. Called in user code,
+// returns in a runtime section, with a P or without.
 M* end_goroutine(G* g) noexcept {
     bool ours = g->join_word.is_detached();
     if (ours) drop_own_outcome(g);
@@ -68,7 +68,7 @@ M* end_goroutine(G* g) noexcept {
     if (!ours) {
         const std::uintptr_t was = g->join_word.end();
         if (was == join_word::detached) {
-            // Dropped just now, so g is ours again; its outcome is destroyed as a goroutine's code.
+            // The handle was dropped just now, so g is this function's again. Its outcome is destroyed by code that runs as g.
             g->state.revive();
             if (tied) {
                 g->lock_depth = 1;
@@ -107,8 +107,8 @@ void commit_free_stack(M* m, G*, void* arg) noexcept {
 
 }  // namespace
 
-// goroutine_main is the bottom of every stack: it runs the goroutine that the stack was taken for, then the next one
-// if that is fresh too, without a switch; else it leaves the stack, to go on here when it is taken again.
+// goroutine_main is the bottom of every stack. It runs the goroutine that the stack was taken for, then the next one, if that
+// is fresh too, without a switch. Else it leaves the stack, and goes on here when the stack is taken again.
 void goroutine_main(context::switcher* arrived) noexcept {
     M* m = finish_switch(arrived);
     for (;;) {

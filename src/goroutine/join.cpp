@@ -14,7 +14,7 @@
 
 namespace handoff::detail {
 
-// On the stack of who waits; G::join_word points to it.
+// On the waiting goroutine's or thread's stack; G::join_word points to it.
 struct join_waiter {
     explicit join_waiter(M* m) noexcept : w(m, true) {}
     waiter w;
@@ -23,7 +23,7 @@ struct join_waiter {
 
 namespace {
 
-// What a goroutine threw and nobody will ever see.
+// Reports what a goroutine threw and no join will ever see.
 void report_unhandled(G* g, g_store& store) noexcept {
     report_exception(store.describe_briefly(g), std::exchange(g->exception, nullptr), store.on_unhandled_exception);
 }
@@ -32,7 +32,7 @@ void report_unhandled(G* g, g_store& store) noexcept {
 
 void wake_joiner(M* m, join_waiter& j) noexcept {
     wake_list won;
-    // If it has given up it is on its way to take its pointer back, and waits until we have done with it.
+    // If the waiter has given up, it is about to take its pointer back, and waits until this function has done with it.
     if (!won.claim(j.w, wait_end::woken)) j.forgotten.store(true, std::memory_order_release);
     won.wake(m);
 }
@@ -78,7 +78,7 @@ bool join(G* g, std::int64_t deadline) {
     bool is_over = end == wait_end::woken;
     if (!is_over) {
         is_over = !g->join_word.give_up(j);
-        // It ended just now, and has our pointer: a matter of instructions.
+        // The goroutine has ended just now, and its end has the pointer to j: it sets `forgotten` within a few instructions.
         os::backoff a_moment;
         while (is_over && !j.forgotten.load(std::memory_order_acquire)) a_moment.pause();
     }
@@ -99,7 +99,7 @@ void release(G* g) noexcept {
     sched* s = g->s;
     drop_outcome(g, *s->store);
     M* m = current_m();
-    if (m && m->s == s && enter_staying(m)) {   // as all of go(), whose handle may be dropped at once, it does not switch
+    if (m && m->s == s && enter_staying(m)) {   // no switch: go() must not, whose handle may be dropped at once
         free_g(*s, *m->p.load(std::memory_order_relaxed), g);
         leave(m);
     } else {

@@ -21,10 +21,10 @@ constexpr goroutine_id ids_at_once = base::sized(1024, 4);   // the counter is t
 
 goroutine_id reserve_ids(goroutine_id n) noexcept {
     static base::atomic<goroutine_id> next{1};
-    return next.fetch_add(n, std::memory_order_relaxed);   // uniqueness is all
+    return next.fetch_add(n, std::memory_order_relaxed);   // relaxed: the value need only be unique
 }
 
-// The rest of a section.
+// Ends a runtime section that has been entered, when it goes out of scope.
 class section {
 public:
     explicit section(M* m) noexcept : m_(m) {}
@@ -36,8 +36,8 @@ private:
     M* const m_;
 };
 
-// kind_of says which goroutines are alike: 64 bits that different ones share as good as never. Scattered, so that the upper
-// ones do where a hint is enough.
+// kind_of says which goroutines are alike: 64 bits that are practically never the same for different kinds. They are scattered,
+// so that the upper bits do where a hint is enough.
 inline std::uint64_t kind_of(const task_ops& ops, std::uintptr_t asked, const void* site, std::uint32_t line) noexcept {
     // Addresses differ in their lower half; an odd multiple keeps different ones different.
     const std::uint64_t what = asked != 0 ? asked
@@ -46,12 +46,13 @@ inline std::uint64_t kind_of(const task_ops& ops, std::uintptr_t asked, const vo
     return what * 0x9E3779B97F4A7C15u;
 }
 
-// move_in moves the task into g, which is nobody else's yet. Not in a section unless ops.quiet: that may be the program's code.
+// move_in moves the task into g, which no other thread has yet. Not in a section unless ops.quiet: the move may be the
+// program's code.
 [[gnu::always_inline]] inline void move_in(G* g, const task_ops& ops, void* task) noexcept {
     if (ops.relocate) {
         ops.relocate(g->storage, task);
     } else {
-        // In whole chunks, which the spawner's buffer has: cheaper than a copy of any length.
+        // In whole chunks, for which the spawner's buffer is large enough: cheaper than a copy of arbitrary length.
         for (unsigned i = 0; i < ops.size; i += task_inline_align)
             std::memcpy(g->storage + i, static_cast<const std::byte*>(task) + i, task_inline_align);
     }
@@ -63,7 +64,7 @@ inline std::uint64_t kind_of(const task_ops& ops, std::uintptr_t asked, const vo
     g->s = s;
     g->ops = &ops;
     g->join_word.begin(true);
-    // Relaxed: the G is nobody else's before it is queued; a snapshot may see a mixture.
+    // Relaxed: no other thread has the G before it is queued; a snapshot may see old and new values mixed.
     g->site.store(site.where.file ? site.where.file : site.caller, std::memory_order_relaxed);
     g->site_line.store(site.where.line, std::memory_order_relaxed);
     g->kind.store(kind_of(ops, asked_kind, g->site.load(std::memory_order_relaxed), site.where.line), std::memory_order_relaxed);
@@ -79,7 +80,7 @@ std::uint32_t checked_stack_pages(std::size_t bytes) {
     return static_cast<std::uint32_t>((bytes + context::page_size() - 1) / context::page_size());
 }
 
-// g has its id. Throws before anything else has changed.
+// g must have its id. Throws before anything else has changed.
 inline void apply(sched* s, G* g, const spawn_options* opts) {
     g->stack_pages.store(0, std::memory_order_relaxed);
     if (!opts) return;
@@ -87,7 +88,7 @@ inline void apply(sched* s, G* g, const spawn_options* opts) {
     if (!opts->name.empty()) s->store->name(g, opts->name);
 }
 
-// launch_outside queues g, which is filled, for whoever comes first.
+// launch_outside queues g, which is filled in, in the global queue.
 void launch_outside(sched* s, G* g) noexcept {
     {
         base::lock_guard hold(s->idle.lock);
@@ -97,7 +98,7 @@ void launch_outside(sched* s, G* g) noexcept {
     wakep_any(*s);
 }
 
-// spawn_outside is spawn without a P of s: by other threads, and by goroutines that have none and must not switch.
+// spawn_outside is spawn without a P of s: by other threads, and by goroutines that have no P and must not switch.
 G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
     G* g;
     {
@@ -137,15 +138,15 @@ inline G* prepare_here(sched* s, P* p, const spawn_options* o) {
     return g;
 }
 
-// launch_here queues g, which is filled, on m's P.
+// launch_here queues g, which is filled in, on m's P.
 inline void launch_here(M* m, P* p, G* g) noexcept {
     p->spawned.add();
     put_local(m, g);
     wakep(*m->s);
 }
 
-// spawn_here is spawn in m's runtime section, of a task that is quiet, or by run() of a simulation, which runs nothing yet. A
-// detached goroutine has no handle.
+// spawn_here is spawn in m's runtime section, of a task that is quiet; or spawn by run() of a simulation, which runs nothing
+// yet. A detached goroutine has no handle.
 inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site, bool detached) {
     P* p = m->p.load(std::memory_order_relaxed);
     G* g = prepare_here(m->s, p, o);
@@ -156,7 +157,8 @@ inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options*
     return g;
 }
 
-// spawn_moving is spawn, not in a section, of a task whose move may be the program's code: that runs between two sections.
+// spawn_moving is spawn, called outside a section, of a task whose move may be the program's code. The move runs between two
+// sections.
 [[gnu::noinline]] G* spawn_moving(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site) {
     sched* s = m->s;
     if (!enter_staying(m)) return spawn_outside(s, ops, task, o, site);

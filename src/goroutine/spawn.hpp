@@ -7,7 +7,7 @@
 
 namespace handoff::detail {
 
-// spawn_detached starts a goroutine that nobody has a handle on, in m's section. The task is quiet. Throws as spawn does.
+// spawn_detached starts a goroutine without a handle, in m's section. The task must be quiet (task_ops). Throws as spawn does.
 void spawn_detached(M* m, const task_ops& ops, void* task, const spawn_site& site);
 
 }  // namespace handoff::detail

@@ -1,4 +1,4 @@
-// What a goroutine can do with itself: yield, tell its number, tie itself to its thread.
+// What a goroutine can do with itself: yield, get its id, tie itself to its thread.
 #include "os/thread.hpp"
 #include "sched/pinned.hpp"
 #include "sched/schedule.hpp"
@@ -14,9 +14,9 @@ namespace handoff::this_goroutine {
 
 namespace {
 
-// yields_nothing: m's goroutine has no P that others could have instead. As long as it blocks between its yields, as one that
-// walks through a file in memory does in page faults, it goes on without one; else it would wait in the queue each time, and
-// take a P that others need for computing. In a section, which it leaves if so.
+// yields_nothing: true if m's goroutine has no P to give up, and goes on without one. It does so as long as it blocks between
+// its yields, like one that walks through a mapped file and blocks in page faults. Otherwise it would wait in the queue each
+// time, and take a P that others need for computing. Called in a section, which it leaves if it returns true.
 bool yields_nothing(detail::M* m) noexcept {
     using namespace detail;
     const retake how = m->taken.seen();
@@ -29,7 +29,7 @@ bool yields_nothing(detail::M* m) noexcept {
     return true;
 }
 
-// yield_slowly: enter_slow is still to be called.
+// yield_slowly: the section was begun, and enter_slow is still to be called.
 [[gnu::cold, gnu::noinline]] void yield_slowly(detail::M* m) {
     if (m->s->sim) return m->s->sim->yield(m);
     if (yields_nothing(m)) return;
@@ -78,7 +78,7 @@ void unlock_os_thread() {
     if (!m) throw usage_error("handoff: unlock_os_thread off a goroutine");
     m = enter(m);
     G* g = m->curg.load(std::memory_order_relaxed);
-    const bool was_locked = g->lock_depth > (g->deep ? 1u : 0u);   // one is call_on_thread_stack's
+    const bool was_locked = g->lock_depth > (g->deep ? 1u : 0u);   // one level is call_on_thread_stack's
     if (was_locked && --g->lock_depth == 0) untie_if_free(m, g);
     leave(m);
     if (!was_locked) throw usage_error("handoff: unlock_os_thread without lock_os_thread");
