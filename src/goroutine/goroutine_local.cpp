@@ -9,9 +9,10 @@
 //     atexit          for lists that the main thread makes after its thread_locals are gone
 //
 // Two leaks remain. A value that is made in the last of PTHREAD_DESTRUCTOR_ITERATIONS rounds, after which the C library stops.
-// And 32 bytes of the C library's own, for a thread whose very first use is in a key's destructor: we can't tell that its
-// thread_locals are gone, so the record for ours is made, and never looked at again. The pointer and the flag are trivial, so
-// they can be used until the thread is gone.
+// And 32 bytes of the C library's own, for a thread whose very first use of a value is in a key's destructor: we can't tell
+// that its thread_locals are gone, so the record for ours is made, and never looked at again.
+//
+// The pointer and the flag are trivial, so they can be used until the thread is gone.
 #include "goroutine/goroutine_local.hpp"
 
 #include "os/thread.hpp"

@@ -1,4 +1,4 @@
-// G: a goroutine, its closure, its saved context, and who waits for its end.
+// G: a goroutine, its closure, its saved context, and the waiter for its end.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -36,7 +36,7 @@ inline std::uint8_t predict_after(std::uint8_t predict, bool blocked) noexcept {
     return predict > 0 ? predict - 1 : 0;
 }
 
-// The stack that a goroutine has gone to by call_on_thread_stack, for as long as it is there.
+// The stack that a goroutine uses during call_on_thread_stack.
 struct deep_stack {
     const char* guard_lo;
     const char* guard_hi;
@@ -45,53 +45,53 @@ struct deep_stack {
 };
 
 struct alignas(16) G {
-    // Owner: the M that runs it; else whoever took it out of a queue.
+    // For the owner only: the M that runs the goroutine; else whoever took it out of a queue.
     context::execution exec;
     context::stack* stk = nullptr;           // null: fresh, or ended
     G* next = nullptr;                       // link in the one queue that it is in
-    g_store* store = nullptr;                // that it is part of; constant while its chunk does not rest (g_store.hpp)
+    g_store* store = nullptr;                // the store that made it; constant while its chunk does not rest (g_store.hpp)
     const task_ops* ops = nullptr;
     sched* s = nullptr;                      // constant while not idle
     detail::join_word join_word;
-    std::exception_ptr exception;            // written before `ended`, read after
+    std::exception_ptr exception;            // written before join_word::end, read after it
     cancel_scope* scope = nullptr;           // if it belongs to a task group; wait/cancel.hpp
     local_values* locals = nullptr;          // of its goroutine_local variables
 
-    // Relaxed: written by the owner, read by snapshots, which want a value and no order.
+    // Written by the owner, read by snapshots. Relaxed: snapshots want a value, and no ordering.
     g_state_word state;
     base::atomic<wait_reason> reason{wait_reason::none};
-    base::atomic<const void*> waits_on{nullptr};   // the object, while it waits; only to be shown
-    base::atomic<bool> locked{false};        // it is tied(): M::locked_g points back
-    bool named = false;                      // in sched's name table
-    std::uint8_t predict = 0;                // that its next call blocks, 0 to 3; goroutine/syscall.cpp
-    std::uint8_t quick_calls = 0;            // one after the other, while another goroutine ran on its P
+    base::atomic<const void*> waits_on{nullptr};   // the object that it waits on; only to be shown
+    base::atomic<bool> locked{false};        // it is tied to its thread (tied()); M::locked_g points back
+    bool named = false;                      // it has an entry in g_store::names
+    std::uint8_t predict = 0;                // whether its next call will block, 0 to 3; goroutine/syscall.cpp, Prediction
+    std::uint8_t quick_calls = 0;            // how many in a row, beside which another goroutine ran on its P
     bool spent = false;                      // it lost its P at the end of a slice, and has not been queued since; slice.cpp
     std::uint16_t pinned = 0;                // nesting of pinned_goroutine (pinned.hpp)
     base::atomic<std::uint64_t> kind{0};     // which goroutines are alike: spawn_options::kind
-    bool let_through = false;                // a hog that has waited long enough
-    bool has_result = false;                 // run() returned
-    std::uint16_t syscall_depth = 0;         // nesting of brackets, and, above most_brackets, tied_by_call
+    bool let_through = false;                // it was kept back, and has waited long enough (compute_limit.hpp)
+    bool has_result = false;                 // task_ops::run returned
+    std::uint16_t syscall_depth = 0;         // nesting of brackets; the bit above most_brackets is tied_by_call
     std::uint32_t lock_depth = 0;            // nesting of lock_os_thread
-    base::atomic<std::uint32_t> stack_pages{0};   // asked for by spawn_options; 0: the runtime's size
+    base::atomic<std::uint32_t> stack_pages{0};   // stack size that spawn_options asked for; 0: the runtime's
     base::atomic<goroutine_id> id{0};
     base::atomic<std::int64_t> since{0};     // when the wait began, by the monitor's coarse clock
-    base::atomic<M*> m{nullptr};             // that runs it
+    base::atomic<M*> m{nullptr};             // the M that runs it
     base::atomic<const void*> site{nullptr}; // file name, or, if site_line is 0, the address of go()'s caller
     base::atomic<std::uint32_t> site_line{0};
     const deep_stack* deep = nullptr;        // owner only; thread_stack.cpp
-    std::uint32_t chunk = 0;                 // that it is part of, as `store`
+    std::uint32_t chunk = 0;                 // index of the chunk that it is part of; like `store`
     alignas(16) std::byte storage[task_inline_size];
 
     bool fresh() const noexcept { return stk == nullptr; }
 
-    // In syscall_depth: it has entered the library under a guard, and is tied to its thread until the outermost one ends.
+    // In syscall_depth: it has entered the library under a guard, and is tied to its thread until the outermost guard ends.
     static constexpr std::uint16_t tied_by_call = 0x8000, most_brackets = 0x7fff;
 
-    // It stays on its thread, where nothing else runs meanwhile: for lock_os_thread, a guard, or a pinned_goroutine.
+    // Tied: it stays on its thread, and nothing else runs there: because of lock_os_thread, a guard, or a pinned_goroutine.
     bool tied() const noexcept { return lock_depth != 0 || pinned != 0 || (syscall_depth & tied_by_call) != 0; }
 };
 
-// A first-in first-out list of goroutines through G::next. Not thread-safe.
+// A FIFO list of goroutines, linked through G::next. Not thread-safe.
 class g_queue {
 public:
     bool empty() const noexcept { return head_ == nullptr; }

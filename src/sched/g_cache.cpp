@@ -13,7 +13,7 @@ namespace handoff::detail {
 
 namespace {
 
-// The bottom of a stack: no more than a jump to what stands above this layer.
+// The bottom of a stack: only a call of goroutine_main, which is in a layer above this one.
 void enter_goroutine_main(context::switcher* arrived) noexcept { hooks.goroutine_main(arrived); }
 
 }  // namespace
@@ -26,7 +26,7 @@ void enter_goroutine_main(context::switcher* arrived) noexcept { hooks.goroutine
 
 void free_g_late(sched& s, G* g) noexcept {
     if (g->named) s.store->name(g, {});
-    // The end of the runtime waits for `idle`, then for the lock.
+    // The end of the runtime waits until the G is idle, and then for the lock (drain_and_stop).
     base::lock_guard hold(s.idle.lock);
     give_g(s, g);
 }
@@ -38,7 +38,7 @@ void give_g(sched& s, G* g) noexcept {
     s.store->give(g);
 }
 
-// Gives some of p's free Gs to the others.
+// spill_gs gives some of p's free Gs back to the store, for other Ps.
 [[gnu::cold]] void spill_gs(sched& s, P& p) noexcept {
     G* rest = p.free_gs;
     for (unsigned i = 1; i < cache_batch; ++i) rest = rest->next;
@@ -88,7 +88,7 @@ void give_stack(sched& s, P& p, context::stack* st) noexcept {
     st->next = p.free_stacks;
     p.free_stacks = st;
     if (++p.free_stack_count <= most_free_stacks) return;
-    // The hottest stay.
+    // Those used last stay: they are the hottest in the caches.
     context::stack* last = p.free_stacks;
     for (unsigned i = 1; i < most_free_stacks - cache_batch; ++i) last = last->next;
     context::stack* given = std::exchange(last->next, nullptr);
@@ -96,7 +96,7 @@ void give_stack(sched& s, P& p, context::stack* st) noexcept {
     s.stacks.give(given);
 }
 
-// ---- Memory that goes back when the runtime is idle ----
+// ---- Memory that goes back to the kernel when the runtime is idle ----
 
 namespace {
 
@@ -104,12 +104,12 @@ void drop_pages(G* gs) noexcept {
     if (g_store::chunk_bytes % context::page_size() == 0) ::madvise(gs, g_store::chunk_bytes, MADV_DONTNEED);
 }
 
-// Frees what `lent` has of whole chunks, and gives the others back, whatever memory there is for it.
+// Puts the chunks to rest whose Gs are all in `lent`, and gives the other Gs back to the store, even if memory is short.
 void look_for_whole_chunks(sched& s, std::vector<G*>& lent) noexcept {
     std::vector<std::uint32_t> whole;
     try {
         whole = g_store::drop_whole_chunks(lent);
-    } catch (const std::bad_alloc&) {   // another time
+    } catch (const std::bad_alloc&) {   // it is tried again another time
     }
     {
         base::lock_guard hold(s.idle.lock);
@@ -123,8 +123,8 @@ void look_for_whole_chunks(sched& s, std::vector<G*>& lent) noexcept {
     s.store->looked();
 }
 
-// gather_free_gs gives those that idle Ps have in stock back to the store, if all Ps are idle and it is worth a look, and returns
-// how many free ones there are then; 0: it is not. `idle`: whether all are.
+// gather_free_gs gives the free Gs that Ps have in stock back to the store, if all Ps are idle and a look is worth it. It
+// returns how many free Gs the store has then; 0: no look. `idle`: whether all Ps are idle.
 std::size_t gather_free_gs(sched& s, bool& idle) noexcept {
     base::lock_guard hold(s.idle.lock);
     idle = s.idle.all_ps();

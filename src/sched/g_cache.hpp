@@ -1,4 +1,4 @@
-// What a P keeps of free Gs and stacks, so that a wave of short goroutines comes and goes without the scheduler's lock.
+// What a P keeps in stock of free Gs and stacks, so that short goroutines come and go without the scheduler's lock.
 #pragma once
 
 #include "base/sizes.hpp"
@@ -6,7 +6,7 @@
 
 namespace handoff::detail {
 
-// How many free Gs and stacks a P keeps before it gives some to the others, and how many it takes or gives at once.
+// How many free Gs and stacks a P keeps before it gives some to other Ps, and how many it takes or gives at once.
 inline constexpr unsigned most_free_gs = base::sized(512, 4);
 inline constexpr unsigned most_free_stacks = base::sized(64, 4);
 inline constexpr unsigned cache_batch = base::sized(32, 2);
@@ -23,7 +23,7 @@ inline G* new_g(sched& s, P& p) {
     return g;
 }
 
-// free_g takes back a G that nobody refers to; its task and exception are gone.
+// free_g takes back a G that is no longer referred to; its task and exception are destroyed already.
 inline void free_g(sched& s, P& p, G* g) noexcept {
     if (g->named) [[unlikely]] s.store->name(g, {});
     g->stk = nullptr;
@@ -39,12 +39,12 @@ void free_g_late(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 // give_g gives a dead G back to the store.
 void give_g(sched& s, G* g) noexcept HANDOFF_REQUIRES(s.idle.lock);
 
-// take_stack returns a stack for g, ready to be jumped to; null if memory is short. m has a P.
+// take_stack returns a stack for g, ready for a jump to it; null if memory is short. m must have a P.
 context::stack* take_stack(M* m, const G* g) noexcept;
 void give_stack(sched& s, P& p, context::stack* st) noexcept;
 
-// give_gs_back puts chunks of free Gs to rest, if the runtime is idle, and gives the pages of some that rest back; true if
-// there may be more. For the monitor.
+// give_gs_back puts chunks of free Gs to rest (g_store.hpp) if the runtime is idle, and gives the pages of some resting chunks
+// back to the kernel. True if there may be more. For the monitor.
 bool give_gs_back(sched& s) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 
 }  // namespace handoff::detail

@@ -41,7 +41,7 @@ void g_store::add_chunk() {
     wake_chunk(static_cast<std::uint32_t>(n - 1));
 }
 
-// wake_chunk gives out the Gs of a chunk that is in no list.
+// wake_chunk makes the Gs of a chunk available, which is in none of the lists of resting chunks.
 void g_store::wake_chunk(std::uint32_t which) noexcept {
     chunk& c = chunks_[which];
     c.rests = false;

@@ -8,7 +8,7 @@ namespace handoff::detail {
 void held_p::put_on(M* m) noexcept {
     P& p = *std::exchange(p_, nullptr);
     p.transition(p_status::idle, p_status::running);
-    p.m.store(m, std::memory_order_release);   // with the monitor's acquire: M::thread
+    p.m.store(m, std::memory_order_release);   // pairs with the monitor's acquire: M::tid
     m->p.store(&p, std::memory_order_relaxed);
 }
 

@@ -1,6 +1,7 @@
-// A processor in somebody's hands: idle, on no thread, in no list, and the holder's alone. Whoever takes one from a thread or out
-// of a list gets it as a held_p, and has to give it away: to a thread (put_on), to the idle ones, to whoever finds a thread for it.
-// One that is dropped would be missing for good; it ends the process by name.
+// held_p: a processor that is held: its status is idle, it is on no thread and in no list, and it is the holder's alone. Code
+// that takes a P from a thread or out of a list gets it as a held_p, and has to give it away: to a thread (put_on), to the idle
+// Ps, or to code that finds a thread for it. A P that is dropped would be missing for good, so a held_p that is destroyed with
+// one ends the process, and names it.
 #pragma once
 
 #include "sched/p.hpp"
@@ -26,20 +27,20 @@ public:
     P& operator*() const noexcept { return *p_; }
     P* operator->() const noexcept { return p_; }
 
-    // Off its thread: by that thread itself, or by who has retaken it, before anybody else can see it.
+    // off_its_thread: called by that thread itself, or by the retaker, before any other thread can see the P.
     static held_p off_its_thread(P& p) noexcept {
         p.transition(p_status::running, p_status::idle);
         p.m.store(nullptr, std::memory_order_relaxed);
         return held_p(&p);
     }
-    // Onto m's thread, which the caller is, or which is to see it before it goes on.
+    // put_on puts it on m's thread, which is the calling thread, or one that will see it before it goes on.
     void put_on(M* m) noexcept;
 
-    // Out of a list of idle ones and into one, under the lock of that list.
+    // Out of a list of idle Ps, and into one, under the lock of that list.
     static held_p out_of_list(P& p) noexcept { return held_p(&p); }
     P& into_list() noexcept { return *std::exchange(p_, nullptr); }
 
-    // From its making, or from its end, and to its end.
+    // made: from dead (newly made, or wanted again) to held. retire: from held to dead.
     static held_p made(P& p) noexcept {
         p.transition(p_status::dead, p_status::idle);
         return held_p(&p);

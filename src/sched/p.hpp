@@ -18,13 +18,13 @@ namespace handoff::detail {
 
 struct M;
 
-// Written by the P's present owner alone: the M that holds it, the monitor that retook it, or, for idle ones, whoever
-// holds the scheduler's lock. A P whose M is in a guarded call is `running` here; M::call tells (section.hpp).
+// Written only by the P's present owner: the M that has it, the monitor that retook it, or, for an idle P, whoever holds the
+// scheduler's lock. A P whose M is in a guarded call is `running` here; M::call tells (section.hpp).
 enum class p_status : std::uint8_t { idle, running, dead };
 
 const char* name_of(p_status s) noexcept;
 
-// A histogram that one thread at a time writes and any reads.
+// A histogram that one thread at a time writes, and any thread reads.
 struct owned_histogram {
     std::array<base::counter, std::tuple_size_v<decltype(histogram::buckets)>> buckets;
     void record(std::int64_t ns) noexcept {
@@ -35,7 +35,8 @@ struct owned_histogram {
     }
 };
 
-// watched: none, but whoever watches held mutexes is told of each goroutine that starts (debug/held_mutexes.hpp).
+// Why the P changed hands. watched: it did not, but the check of held mutexes is to be told of each goroutine that starts
+// (debug/held_mutexes.hpp).
 enum class handoff_cause : std::uint8_t { none, sysmon, immediate, unguarded, watched };
 
 using pidle_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
@@ -45,78 +46,78 @@ struct alignas(64) P {
 
     const unsigned id;
     base::atomic<p_status> status{p_status::idle};
-    base::atomic<M*> m{nullptr};                    // that holds it; owner writes, monitor and snapshots read
+    base::atomic<M*> m{nullptr};                    // the M that has it; owner writes, monitor and snapshots read
 
-    // On a line apart from what others look at: it is written at each switch.
-    // Goroutines put on it, and, in the upper 16 bits, time slices begun (slice.cpp). Owner writes, the monitor reads.
+    // The number of goroutines put on the P, and, in the upper 16 bits, of time slices begun (slice.cpp). Owner writes, the
+    // monitor reads. On a cache line apart from what other threads read, since it is written at each switch.
     static constexpr std::uint64_t new_slice = std::uint64_t{1} << 48;
     alignas(64) base::atomic<std::uint64_t> schedtick{0};
 
-    // Owner only from here on, unless said otherwise.
-    std::uint32_t until_global = 1;                 // picks until the next that looks further than its own front
-    std::uint32_t looks = 0;                        // that found something in the global queue
+    // From here on for the owner only, unless said otherwise.
+    std::uint32_t until_global = 1;                 // picks until the next that looks further than `next` and ring
+    std::uint32_t looks = 0;                        // such picks that looked into the global queue
     std::uint64_t rng;
     G* free_gs = nullptr;
     unsigned free_g_count = 0;
     context::stack* free_stacks = nullptr;
     unsigned free_stack_count = 0;
-    goroutine_id next_id = 0, end_id = 0;           // ids in stock
+    goroutine_id next_id = 0, end_id = 0;           // reserved ids
 
-    bool timers_first = false, spent_next = false;  // of the picks after the end of a slice
-    struct chain {                                  // what goes on through `next` (slice.cpp)
-        std::int64_t until = 0;                     // then it gives way; 0: not known yet
-        std::int64_t let_on = 0;                    // when another was let on before it; 0: it has gone on since
-        std::int64_t goes_on_until = 0;             // until then nobody is
+    bool timers_first = false, spent_next = false;  // for the picks after the end of a slice
+    struct chain {                                  // the goroutines that go on through `next` (slice.cpp)
+        std::int64_t until = 0;                     // when the chain gives way; 0: not known yet
+        std::int64_t let_on = 0;                    // when another was let run before it; 0: no look since
+        std::int64_t goes_on_until = 0;             // until then no other is
     } chain;
-    base::atomic<std::uint64_t> spent_slice{~std::uint64_t{0}};   // slice() of the last that was a spent one's; the monitor reads
-    base::atomic<std::uint32_t> spent_turns{0};     // counts when the spent have had their turn here; the monitor reads
+    base::atomic<std::uint64_t> spent_slice{~std::uint64_t{0}};   // slice() of the last turn of the spent; the monitor reads
+    base::atomic<std::uint32_t> spent_turns{0};     // counts the turns of the spent on this P (slice.cpp); the monitor reads
 
-    // When the call began on whose account the P changed hands; the next goroutine to run records the time since.
+    // When the call began because of which the P changed hands; the next goroutine to run records the time since.
     std::int64_t handoff_began = 0;
     handoff_cause handoff = handoff_cause::none;
 
-    run_queue runq;        // its own rules
-    timer_heap timers;     // its own lock
+    run_queue runq;        // with rules of its own
+    timer_heap timers;     // with a lock of its own
 
     // Owner writes, anyone reads.
     base::counter spawned, finished, steals, stolen;
     owned_histogram latency_sysmon, latency_immediate, latency_unguarded;
 
-    // schedtick as the monitor saw it all through a slice that is over: one goroutine alone has used it up. Another value, if
-    // several have. Monitor writes, owner reads when it is asked to yield; a hint.
+    // The value of schedtick that the monitor saw all through a slice that is over: a single goroutine has used that up. If
+    // several have, a value that schedtick does not have. Monitor writes, owner reads when it is asked to yield; a hint.
     base::atomic<std::uint64_t> spent_at{0};
     base::atomic<bool> spent_due{false};            // likewise: it is the turn of the spent
-    // slice() that the monitor saw to be over while no M had the P, which was on its way to one: that one ends it. Monitor
-    // writes, who gets the P reads.
+    // slice() of a slice that the monitor saw to be over while the P was on its way to an M: that M ends it. Monitor writes,
+    // the thread that gets the P reads.
     base::atomic<std::uint64_t> over_on_its_way{~std::uint64_t{0}};
 
     // The monitor's own notes on this P.
     struct watch {
         M* m = nullptr;
         std::uint32_t call = 0, section = 0, spent_turns = 0;
-        std::uint64_t schedtick = 0;                // at the first sight of the present slice
-        std::int64_t last_look = 0;                 // when it was looked at last
-        std::int64_t call_seen = 0;                 // first sight of the present call
-        std::int64_t call_began = 0;                // last look before that
-        std::int64_t section_seen = 0;                 // first sight of the present stay in user code
-        std::int64_t slice_seen = 0;                // first sight of the present time slice
-        std::int64_t turn_seen = 0;                 // first sight of what spent_turns is
-        std::int64_t next_probe = 0;                  // when to ask what the thread does in the present stay
-        std::int64_t cpu = -1, cpu_at = 0;            // its CPU time, and when; where the kernel does not tell more
-        bool asked = false;                           // to yield, in the present stay
-        bool fast_paths_closed = false;                // for its answer
+        std::uint64_t schedtick = 0;                // its value when the present slice was first seen
+        std::int64_t last_look = 0;                 // when the P was last looked at
+        std::int64_t call_seen = 0;                 // when the present call was first seen
+        std::int64_t call_began = 0;                // the last look before that
+        std::int64_t section_seen = 0;                 // when the present stay in user code was first seen
+        std::int64_t slice_seen = 0;                // when the present time slice was first seen
+        std::int64_t turn_seen = 0;                 // when the present value of spent_turns was first seen
+        std::int64_t next_probe = 0;                  // when to ask next what the thread does in the present stay
+        std::int64_t cpu = -1, cpu_at = 0;            // its CPU time, and when that was; used if the kernel tells no more
+        bool asked = false;                           // it was asked to yield, in the present stay
+        bool fast_paths_closed = false;                // they are closed to get its answer
         std::uint32_t declined = 0;                   // M::declined when the slice began
-        std::int64_t cpu_when_asked = 0;              // what its thread had used of a processor then
+        std::int64_t cpu_when_asked = 0;              // its thread's CPU time then
     } watch;
 
     // In idle_set, under its lock.
     pidle_hook idle_link;
-    P* next_left = nullptr;                         // among those that are left to the monitor
-    bool left_spinning = false;                     // counted as spinning for the M that it will have
+    P* next_left = nullptr;                         // in the list of Ps that are left to the monitor
+    bool left_spinning = false;                     // a spinner is counted for the M that will get it
 
     std::uint64_t put_on() const noexcept { return schedtick.load(std::memory_order_relaxed) % new_slice; }   // so far
 
-    // Owner only; the monitor reads both, relaxed: it only wants to see that they change.
+    // Owner only. The monitor reads both, relaxed: it only needs to see that they change.
     void begin_slice() noexcept {
         schedtick.store(schedtick.load(std::memory_order_relaxed) + new_slice, std::memory_order_relaxed);
     }
@@ -125,13 +126,13 @@ struct alignas(64) P {
     void begin_turn_of_spent() noexcept {
         begin_slice();
         spent_slice.store(slice(), std::memory_order_relaxed);
-        end_turn_of_spent();   // so that it is also over if it is short
+        end_turn_of_spent();   // counted here already, so that a short turn is counted, too
     }
-    void end_turn_of_spent() noexcept {   // others have p for a slice from now on
+    void end_turn_of_spent() noexcept {   // from now on others have the P for a slice
         spent_turns.store(spent_turns.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
 
-    // transition: as G::transition.
+    // transition checks the state that it leaves, as the steps of g_state_word do.
     void transition(p_status from, p_status to) noexcept {
         const p_status now = status.load(std::memory_order_relaxed);
         if (now != from) [[unlikely]] bad_transition(now, from, to);
