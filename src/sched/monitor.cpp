@@ -21,13 +21,13 @@ namespace handoff::detail {
 namespace {
 
 constexpr std::int64_t longest_pause_ns = 10'000'000;
-constexpr std::int64_t pauses_in_quiet_time = 32;      // see Rounds
-constexpr std::int64_t doubles_after_ns = 1'000'000;   // where nothing runs
+constexpr std::int64_t pauses_in_quiet_time = 32;      // see Rounds, monitor.hpp
+constexpr std::int64_t doubles_after_ns = 1'000'000;   // in that quiet time, where nothing runs, pauses begin to double
 constexpr std::int64_t longest_busy_pause_ns = 1'000'000;   // where an unguarded call would keep others waiting
 
 }  // namespace
 
-// pass_on makes another M the monitor; false if there is none to be had.
+// pass_on makes another M the monitor; false if no M can be had.
 bool monitor::pass_on() noexcept {
     M* m;
     {
@@ -64,7 +64,7 @@ held_p monitor::play(M* m) noexcept {
         }
         if (r.count != 0) mine = r.take();
         start_left_ps(s);
-        if (r.timers_wait) wakep_any(s);   // who looks for work takes them; as Go's sysmon
+        if (r.timers_wait) wakep_any(s);   // an M that looks for work takes them; as Go's sysmon
         if (notes.last_find == r.now) {
             notes.pause = std::min(s.opts.syscall_grace.count(), longest_pause_ns);
             notes.busy_since = r.now;
@@ -74,10 +74,10 @@ held_p monitor::play(M* m) noexcept {
             notes.polling_since = 0;
         }
         if (!mine) continue;
-        open_what_is_closed();   // the next monitor may come late; and the notes are its from then on
+        open_what_is_closed();   // the next monitor may start late; and the notes belong to it from then on
         if (!pass_on()) {
             notes.short_of_threads_until = r.now + notes.pause;
-            fire_timers(m, mine);   // who could take it instead may be busy with other Ps for ever
+            fire_timers(m, mine);   // threads that could take it may be busy with other Ps for ever
             handoffp(s, std::move(mine));
         }
     }
@@ -101,7 +101,7 @@ void monitor::wakes_up() noexcept {
     notes.polling_since = 0;
 }
 
-// do_chores is what each round ends with.
+// do_chores does what each round ends with, apart from the pause.
 void monitor::do_chores(std::int64_t now) noexcept {
     if (s.pool.join_gone()) notes.join_pause = longest_pause_ns;
     retry_starved();
@@ -117,7 +117,7 @@ void monitor::do_chores(std::int64_t now) noexcept {
     put_global(s, s.limit.judge(now, procs, activities));
 }
 
-// next_stall_report is when to tell of a standstill, if there is one; `deep`: the monitor has nothing else to do. Under the
+// next_stall_report is when to report a standstill, if there is one. `deep`: the monitor has nothing else to do. Under the
 // scheduler's lock.
 std::int64_t monitor::next_stall_report(bool deep, std::int64_t now) noexcept {
     if (!deep || s.opts.deadlock_after.count() == 0 || !all_wait()) {
@@ -129,11 +129,11 @@ std::int64_t monitor::next_stall_report(bool deep, std::int64_t now) noexcept {
     return notes.stalled_since != 0 && !notes.stall_reported ? notes.stalled_since + s.opts.deadlock_after.count() : os::never;
 }
 
-// sleep ends a round: chores, then the pause, or a deep sleep if all is idle. A P whose timers are due while
-// nobody else waits for them comes back in `due`. False: the runtime stops.
+// sleep ends a round: chores, then the pause, or a deep sleep if all Ps are idle. If an idle P has timers that are due, and no
+// timekeeper waits for them, it returns that P in `due`. False: the runtime stops.
 bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexcept {
     do_chores(now);
-    // Once it has looked at its longest pause, and found nothing, it gives memory back; then it may sleep for good.
+    // Once the pause is at its longest, and nothing was found, the monitor gives memory back; then it may sleep deep.
     const bool rests = notes.pause >= longest_pause_ns;
     if (rests && now - notes.last_find >= longest_pause_ns * pauses_in_quiet_time) activities.close_all();
     const bool has_memory = rests && give_memory_back();
@@ -154,13 +154,13 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
         if (first < s.idle.timekeeper_until) {
             if (first <= now && now >= notes.short_of_threads_until) {
                 due = s.idle.take_p_if([](const P& p, std::int64_t at) noexcept { return p.timers.first() <= at; }, first);
-                if (due) return true;   // else somebody is about to run it
+                if (due) return true;   // else another thread is about to run it
             }
             until = std::min(until, std::max(first, notes.short_of_threads_until));
         }
         deep = all_idle && rests && !notes.surplus && !has_memory && !work_anywhere(s) && s.stackless.empty() &&
                s.limit.kept_back() == 0 && !s.idle.is_starved();
-        // Where a thread is wanted it looks again soon, however long the grace is.
+        // Where threads are short it looks again soon, however long the grace is.
         if (s.idle.is_starved()) until = std::min(until, now + longest_pause_ns);
         if (deep) until = first < s.idle.timekeeper_until ? std::max(first, notes.short_of_threads_until) : os::never;
         if (deep && s.pool.some_exit()) {
@@ -184,8 +184,8 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
     return true;
 }
 
-// all_wait says whether nothing in this runtime can go on by itself: all Ps are idle, no timer is set, no M has a
-// goroutine (which would be in a call, or compute), and there are some. Under the scheduler's lock.
+// all_wait says whether there are goroutines, and none can go on by itself: all Ps are idle (the caller has checked that), no
+// timer is set, and no M has a goroutine (which would be in a call, or compute). Under the scheduler's lock.
 bool monitor::all_wait() const noexcept HANDOFF_NO_TSA {
     if (s.life.outsiders.load(std::memory_order_relaxed) != 0 || all_ended(s)) return false;
     bool can_go_on = false;
@@ -195,7 +195,7 @@ bool monitor::all_wait() const noexcept HANDOFF_NO_TSA {
     return !can_go_on;
 }
 
-// report_stall tells of a standstill that has lasted for long enough; once.
+// report_stall reports a standstill that has lasted long enough; once.
 void monitor::report_stall() noexcept {
     if (notes.stall_reported || os::nanotime() < notes.stalled_since + s.opts.deadlock_after.count()) return;
     {
@@ -211,7 +211,7 @@ void monitor::report_stall() noexcept {
         return;
     }
     if (s.opts.on_deadlock) {
-        // To the library it is a thread like any other: this M has no goroutine for which it could do anything.
+        // During the callback this is a foreign thread to the library: the M has no goroutine for which the library could act.
         M* m = current_m();
         set_current_m(nullptr);
         s.opts.on_deadlock(report);
@@ -221,7 +221,8 @@ void monitor::report_stall() noexcept {
     [[maybe_unused]] const auto written = ::write(2, report.data(), report.size());
 }
 
-// give_memory_back trims the stacks and Gs of an idle runtime, some at a time; true if there may be more.
+// give_memory_back gives memory of stacks and Gs of an idle runtime back to the kernel, some at a time; true if there may be
+// more.
 bool monitor::give_memory_back() noexcept {
     constexpr unsigned at_a_time = 1024;   // a millisecond's work
     {
@@ -246,7 +247,7 @@ void monitor::retry_starved() noexcept {
     }
     if (!again || !work_anywhere(s)) return;
     wakep_any(s);
-    // If it could not, startm has said so again; if somebody spins, it looks for it.
+    // If no M could be had, startm has counted that in `starved` again. If an M spins, that one finds the work.
 }
 
 }  // namespace handoff::detail

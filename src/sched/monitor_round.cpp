@@ -13,27 +13,29 @@ namespace handoff::detail {
 
 namespace {
 
-// For how long a thread has to use less than an eighth of a core to count as asleep, where the kernel does not tell.
+// Where the kernel does not tell what a thread does, it counts as asleep if it has used less than an eighth of a core for so
+// long.
 constexpr std::int64_t asleep_by_clock_ns = 200'000;
 
-// The processor time in which one has to answer that was asked to yield. Loops of fast paths do so within a microsecond.
-constexpr std::int64_t time_to_answer_ns = base::sized(100'000, 0);   // explored computations last for 1,600
+// The processor time within which a goroutine that was asked to yield has to answer. A loop of fast paths does so within a
+// microsecond.
+constexpr std::int64_t time_to_answer_ns = base::sized(100'000, 0);   // computations in the explorer's tests last for 1,600
 
-// How long it looks without sleeping, at a stretch and after a find: several times what one round of a loop of
-// blocking calls takes. If nothing is found the pauses in between grow to 10 ms, so that it costs two percent of a
-// core that nobody uses.
+// For how long the monitor polls (looks again without sleeping), at a stretch and after a find: several times what one round of
+// a loop of blocking calls takes. If it finds nothing, the pauses in between grow to 10 ms. So polling costs two percent of a
+// core that is otherwise unused.
 constexpr std::int64_t polling_ns = 200'000;
 
 constexpr std::int64_t looks_at_load_every_ns = 20'000;
 
 }  // namespace
 
-// note_slice looks whether a slice has begun on p, which m runs (null: nobody), since the last look, and a turn of the spent.
+// note_slice notes whether a slice, or a turn of the spent, has begun on p since the last look. m runs p; null: no M does.
 void monitor_round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
     auto& w = p.watch;
     const std::uint64_t tick = p.schedtick.load(std::memory_order_relaxed);
     const std::uint32_t turns = p.spent_turns.load(std::memory_order_relaxed);
-    const std::uint32_t declined = m ? m->declined.load(std::memory_order_relaxed) : 0;   // set when one has it
+    const std::uint32_t declined = m ? m->declined.load(std::memory_order_relaxed) : 0;   // p gets an M: noted below
     if (w.schedtick / P::new_slice != tick / P::new_slice) {
         w.schedtick = tick;
         w.slice_seen = seen;
@@ -47,10 +49,12 @@ void monitor_round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
     if (p.is_turn_of_spent()) ++spent_running;
 }
 
-// expect_answer: p's M is to be asked to yield, and to know by then what is over. Another slice begins with its answer.
+// expect_answer: p's M is about to be asked to yield. When it answers, it has to know what is over: the slice, or also the turn
+// of the others. Another slice begins with its answer.
 void monitor_round::expect_answer(P& p) noexcept {
-    // If other goroutines had a part of the slice, its schedtick is none that p has, or will have. Half of one is enough: where it
-    // is the turn of the spent, who had begun his slice a little after it would come back before the others each time.
+    // If several goroutines had a part of the slice, watch.schedtick is a value that p no longer has, so none is taken for
+    // spent. Half of a slice is enough: where it is the turn of the spent, a goroutine that began its slice a little later
+    // would otherwise come back before the others each time.
     const bool used_up = now - p.watch.slice_seen >= s.opts.retake_running_after.count() / 2;
     p.spent_at.store(used_up ? p.watch.schedtick : 0, std::memory_order_relaxed);
     say_whether_spent_are_due(p);
@@ -66,14 +70,14 @@ void monitor_round::ask(P& p, M* m) noexcept {
 
 void monitor_round::look_at(P& p) noexcept {
     auto& w = p.watch;
-    // Relaxed: what is seen here is only a reason to try; retake_ps looks again.
-    M* m = p.m.load(std::memory_order_acquire);   // with acquirep: M::thread
+    // Relaxed: what is seen here is only a reason to try; retake_ps checks again.
+    M* m = p.m.load(std::memory_order_acquire);   // pairs with held_p::put_on: M::tid
     if (p.status.load(std::memory_order_relaxed) != p_status::running || !m) return look_at_one_without_m(p);
     const std::uint32_t call = m->call.load(std::memory_order_relaxed), section = m->section.load(std::memory_order_relaxed);
     const bool new_stay = w.m != m || w.call != call || w.section != section;
-    // By the clock after the look: `now` may be long past, if something else ran on the monitor's core.
+    // Read the clock after the look: `now` may be long past, if something else ran on the monitor's core.
     const std::int64_t seen = new_stay ? os::nanotime() : now;
-    note_slice(p, m, seen);   // what is put on enters the library first, so that a slice begins with a stay
+    note_slice(p, m, seen);   // an M that is put on a P is in the library first, so a slice begins with a new stay
     if (new_stay) {
         w.asked = w.fast_paths_closed = false;
         w.call_began = w.m == m ? w.last_look : seen;
@@ -83,15 +87,15 @@ void monitor_round::look_at(P& p) noexcept {
         w.cpu = -1;
         w.m = m;
     } else {
-        soon(p.timers.first());   // it may still be away then
+        soon(p.timers.first());   // m may still be away then
     }
     w.last_look = now;
     ++(call % 2 != 0 ? in_call : busy);
     if (p.id >= s.procs.wanted()) {
-        // Surplus: to be taken as soon as its goroutine is away, whatever it does.
+        // A surplus P: to be taken as soon as its M is away, whatever its goroutine does.
         add(p, m, call, section, retake::taken_slice, true);
     } else if (section % 2 != 0) {
-        // In the library. If its goroutine is one that comes back all the time, it is to yield when its slice is over.
+        // In the library. The goroutine may be one that enters all the time: it has to yield when its slice is over.
         if (!turn_is_over(p)) soon(turn_ends(p));
         else if (work_waits_for(p)) ask(p, m);
     } else if (call % 2 != 0) {
@@ -101,8 +105,8 @@ void monitor_round::look_at(P& p) noexcept {
     }
 }
 
-// p is idle, or on its way to an M, whose thread may have to wait for a core. Where processors are handed off all the time, as
-// by a chain of goroutines of which each starts the next and blocks, that may be what most looks see.
+// p is idle, or on its way to an M, whose thread may have to wait for a core. Where Ps are handed off all the time, as by a
+// chain of goroutines of which each starts the next and blocks, most looks may find it so.
 void monitor_round::look_at_one_without_m(P& p) noexcept {
     note_slice(p, nullptr, now);
     ++without_m;
@@ -110,10 +114,10 @@ void monitor_round::look_at_one_without_m(P& p) noexcept {
     p.watch.last_look = now;
     if (!turn_is_over(p) || !work_waits_for(p)) return;
     say_whether_spent_are_due(p);
-    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);   // if it is idle, another begins when it is taken
+    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);   // harmless if p is idle: a new slice begins when it is taken
 }
 
-// Who gets a P that is on its way may block at once, or go on in a slice that is nearly over.
+// The goroutine that runs on a P that is on its way may block at once, or go on in a slice that is nearly over.
 void monitor_round::expect_those_on_their_way() noexcept {
     const std::uint32_t idle = s.idle.ps();
     if (without_m <= idle) return;
@@ -126,7 +130,7 @@ void monitor_round::look_at_call(P& p, M* m, std::uint32_t call, std::uint32_t s
     const bool waits = work_waits_for(p);
     const std::int64_t lasted = now - w.call_seen;
     const std::int64_t grace = s.opts.syscall_grace.count();
-    // A loop of short calls never shows the same one twice for long: it may keep its P for a time slice.
+    // A loop of short calls never shows the same call for as long as the grace: it may keep its P for a time slice.
     if ((waits && (lasted >= grace || slice_is_over(p))) || lasted >= s.opts.syscall_retake_after.count()) {
         const bool slice = lasted < grace;
         add(p, m, call, section, slice ? retake::taken_slice : retake::taken_call, slice);
@@ -180,17 +184,18 @@ void monitor_round::look_at_user_code(P& p, M* m, std::uint32_t call, std::uint3
     else soon(std::min(w.section_seen + limit, turn_ends(p)));
 }
 
-// It is awake, and its slice, or the turn of those that are not spent, may be over.
+// The goroutine is awake, and its slice, or the turn of those that are not spent, may be over.
 void monitor_round::look_at_computation(P& p, M* m, std::uint32_t call, std::uint32_t section) noexcept {
     auto& w = p.watch;
     const std::int64_t limit = s.opts.retake_running_after.count();
-    if (!turn_is_over(p) || !work_waits_for(p)) return;   // nobody minds
+    if (!turn_is_over(p) || !work_waits_for(p)) return;   // it keeps nothing waiting
     if (m->declined.load(std::memory_order_relaxed) != w.declined) return look_at_long_slice(p, m, call, section, true);
     const std::int64_t cpu = os::thread_cpu_time(m->tid.load(std::memory_order_relaxed));
-    // By the processor's clock: it may wait for a core.
+    // By its CPU time: it may have waited for a core.
     const bool had_time = cpu < 0 || cpu - w.cpu_when_asked >= time_to_answer_ns;
     if (!w.asked || (!w.fast_paths_closed && had_time)) {
-        // Not closed at once for one that was here a moment ago: it may well answer, and others' ways are closed with its.
+        // Do not close the fast paths at once for a goroutine that was in the library a moment ago: it may well answer, and
+        // they are closed for all others, too.
         w.fast_paths_closed = w.asked || now - w.section_seen >= limit;
         ask(p, m);
         w.asked = true;
@@ -202,11 +207,11 @@ void monitor_round::look_at_computation(P& p, M* m, std::uint32_t call, std::uin
     soon(now + time_to_answer_ns);
 }
 
-// It was asked to yield, and computes; or it `declines`, as one does that only spawns: it comes by all the time, and its P is
-// taken wherever in user code it is.
+// The goroutine was asked to yield, and computes. Or it `declines`, like one that only spawns: it enters the library all the
+// time where it can't yield, and its P is taken wherever in user code it is.
 void monitor_round::look_at_long_slice(P& p, M* m, std::uint32_t call, std::uint32_t section, bool declines) noexcept {
     const auto& w = p.watch;
-    if (!slice_is_over(p)) return soon(slice_ends(p));   // only the turn is over
+    if (!slice_is_over(p)) return soon(slice_ends(p));   // only the turn of the others is over
     const std::int64_t slice = now - w.slice_seen;
     const std::uint32_t procs = s.procs.wanted();
     std::uint32_t without_p = s.limit.computing();
@@ -227,13 +232,14 @@ bool monitor_round::worth_polling() noexcept {
     if (!w.machine_has_room) return false;
     if (w.polling_since == 0) w.polling_since = now;
     if (now - w.polling_since >= polling_ns && now - w.last_find >= polling_ns) return false;
-    for (int i = 0; i < 8; ++i) base::cpu_relax();   // leave the owners their cache lines
+    for (int i = 0; i < 8; ++i) base::cpu_relax();   // let the owners have their cache lines
     return true;
 }
 
-// take tries the round's candidates. The Ps that were taken are handed on, but for one that the caller shall run.
+// take tries to take the round's candidates. It hands off the Ps that it got, except for one that has work, which the caller is
+// to run.
 held_p monitor_round::take() noexcept {
-    M* computes[most_candidates] = {};   // retake_ps forgets those that it can't have
+    M* computes[most_candidates] = {};   // retake_ps resets c.m where it can't take the P
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (c.as != retake::taken_computing) continue;
@@ -258,11 +264,11 @@ held_p monitor_round::take() noexcept {
         const bool work = p.runq.owner_sees_work() || p.timers.first() <= now ||
                           !s.globq.empty();
         if (c.as == retake::taken_slice) {
-            // It may have left the call in which it was seen.
+            // It may have left the call in which it was seen; c.call is what it was when the P was taken.
             (c.call % 2 != 0 ? s.count.handoffs_sysmon : s.count.handoffs_computing).add();
         } else if (c.as == retake::taken_call) {
             s.count.handoffs_sysmon.add();
-            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);   // those that follow need not wait for its end
+            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);   // so that goroutines that follow need not wait for the end of this call
             if (work) p.handoff = handoff_cause::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
             s.count.handoffs_unguarded.add();

@@ -1,4 +1,5 @@
-// One look of the monitor at all Ps (monitor.hpp): what it wants to take, who is to yield, when the next look could find something.
+// One look of the monitor at all Ps (monitor.hpp): which Ps it wants to take, which goroutines it asks to yield, and when the
+// next look could find something.
 #pragma once
 
 #include "sched/handover.hpp"
@@ -10,7 +11,7 @@
 
 namespace handoff::detail {
 
-inline constexpr unsigned most_candidates = 64;   // a round; the others have their turn in the next
+inline constexpr unsigned most_candidates = 64;   // in one round; others get their turn in the next
 
 struct monitor_round {
     monitor_round(sched& owner, std::int64_t time) noexcept : s(owner), now(time) {}
@@ -18,14 +19,14 @@ struct monitor_round {
     sched& s;
     const std::int64_t now;
     std::int64_t next_look = os::never;   // the first time at which a look could find something
-    bool poll = false;                    // worth looking again without sleeping
-    bool timers_wait = false;             // those of a P whose goroutine computes are due
-    bool unguarded_matters = false;       // a goroutine in user code keeps others waiting if it blocks
-    bool asks = false;                    // somebody to yield, who may be in a loop of fast paths
+    bool poll = false;                    // it is worth looking again without sleeping
+    bool timers_wait = false;             // timers are due of a P whose goroutine is in user code
+    bool unguarded_matters = false;       // if a goroutine in user code blocks, it keeps others waiting
+    bool asks = false;                    // fast paths are to be closed: a goroutine was asked to yield, and may be in a loop of them
     unsigned busy = 0;                    // Ps whose goroutines are not in a guarded call
     unsigned in_call = 0;
-    unsigned without_m = 0;               // idle, or on their way to an M
-    unsigned spent_running = 0;           // Ps on which the spent have their turn
+    unsigned without_m = 0;               // Ps that are idle, or on their way to an M
+    unsigned spent_running = 0;           // Ps on which the spent have their turn (slice.cpp)
     retake_candidate candidates[most_candidates];
     unsigned count = 0;
 
@@ -33,11 +34,11 @@ struct monitor_round {
         if (!p.runq.empty() || p.timers.first() <= now) return true;
         const bool idle = s.idle.ps() != 0 && !s.idle.is_starved();
         if (idle || s.idle.spinning() != 0)
-            return false;   // somebody is free to do what waits elsewhere
+            return false;   // an M is free, or can be had, for what waits elsewhere
         return work_anywhere(s);
     }
 
-    // add: p is to be taken from m; `wherever` in user code that is by then, or in a call.
+    // add: p is to be taken from m. `wherever`: also if m has entered and left the library meanwhile, or is in another call.
     retake_candidate* add(P& p, M* m, std::uint32_t call, std::uint32_t section, retake as, bool wherever = false) noexcept {
         if (count == most_candidates) return nullptr;
         retake_candidate& c = candidates[count++];
@@ -52,7 +53,8 @@ struct monitor_round {
         return &c;
     }
 
-    // When the slice on p is over, when it is the turn of the spent, and when either: slice.cpp.
+    // slice_ends: when the slice on p is over. spent_come: when it is the turn of the spent. turn_ends: the earlier of the two.
+    // See slice.cpp.
     std::int64_t slice_ends(const P& p) const noexcept { return p.watch.slice_seen + s.opts.retake_running_after.count(); }
     std::int64_t spent_come(const P& p) const noexcept {
         const std::int64_t wait = s.globq.spent(), run = s.monitor.notes.spent_running;
@@ -62,7 +64,7 @@ struct monitor_round {
     std::int64_t turn_ends(const P& p) const noexcept { return std::min(slice_ends(p), spent_come(p)); }
     bool slice_is_over(const P& p) const noexcept { return now >= slice_ends(p); }
     bool turn_is_over(const P& p) const noexcept { return now >= turn_ends(p); }
-    // For sched::end_slice, on whatever thread it comes.
+    // For end_slice (slice.hpp), on whatever thread that is called.
     void say_whether_spent_are_due(P& p) const noexcept { p.spent_due.store(now >= spent_come(p), std::memory_order_relaxed); }
 
     void soon(std::int64_t when) noexcept { next_look = std::min(next_look, when); }
