@@ -1,5 +1,5 @@
-// The set of Ps of a runtime. They are made, and never freed before it ends; `wanted` of them are to run, the others are surplus,
-// and go to their end as they are met (sched.cpp, set_procs).
+// The set of Ps of a runtime. Ps are made, and never freed before the runtime ends. `wanted` of them are to run. The others are
+// surplus: each is retired when an M or the monitor comes across it (sched.cpp, set_procs).
 #pragma once
 
 #include "base/atomic.hpp"
@@ -20,15 +20,15 @@ public:
     processors& operator=(const processors&) = delete;
     ~processors();
 
-    // Relaxed: a stale value delays what surplus ones and new ones do by a look.
+    // Relaxed: a stale value delays the end of surplus Ps, and the start of new ones, by one look.
     std::uint32_t wanted() const noexcept { return wanted_.load(std::memory_order_relaxed); }
     void want(std::uint32_t n) noexcept { wanted_.store(n, std::memory_order_relaxed); }
     bool is_surplus(const P& p) const noexcept { return p.id >= wanted(); }
 
-    // How many were ever made, and each of them. acquire: with add().
+    // How many Ps were ever made, and each of them. acquire: pairs with add().
     std::uint32_t count() const noexcept { return count_.load(std::memory_order_acquire); }
     P& operator[](std::uint32_t i) const noexcept { return *all_[i].load(std::memory_order_acquire); }
-    // Whether there is more than one. Relaxed: who asks has a P of the set; a second one has nothing to tell it yet.
+    // Whether there is more than one P. Relaxed: the caller has a P of the set, and reads nothing of a second one by this.
     bool several() const noexcept { return count_.load(std::memory_order_relaxed) != 1; }
 
     template <class F>
@@ -37,7 +37,7 @@ public:
         for (std::uint32_t i = 0; i < n; ++i) f((*this)[i]);
     }
 
-    // add makes p, which is dead, one of the set. One thread at a time.
+    // add puts p, which is dead, into the set. One thread at a time.
     void add(P* p) noexcept {
         all_[p->id].store(p, std::memory_order_release);
         count_.store(p->id + 1, std::memory_order_release);

@@ -11,16 +11,16 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
         c.asked = c.slice_is_over ? retake::asked_to_yield : retake::asked;
         retake found;
         if (c.m->taken.ask(c.asked, found)) continue;
-        if (found == retake::asked_to_yield) c.asked = found;   // by an earlier round
-        else c.m = nullptr;                                     // it has no P any more
+        if (found == retake::asked_to_yield) c.asked = found;   // asked by an earlier round
+        else c.m = nullptr;                                     // it no longer has a P, or is a simulation's
     }
     if (os::membarrier_in_use.load(std::memory_order_relaxed)) os::membarrier_all();
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (!c.m) continue;
         M& m = *c.m;
-        // seq_cst: acquire, for the old owner's writes, and in one order with its exchange. `taken` is still what it was
-        // if take() succeeds; then nothing read here has changed in between.
+        // seq_cst: acquire, for the old owner's writes; and in one total order with the owner's exchange. If take() succeeds,
+        // `taken` has stayed the same, and then nothing that is read here has changed in between.
         const std::uint32_t section = m.section.load(std::memory_order_seq_cst);
         const std::uint32_t call = m.call.load(std::memory_order_seq_cst);
         const bool away = section % 2 == 0 && m.p.load(std::memory_order_relaxed) == c.p &&
