@@ -1,4 +1,4 @@
-// What happens in a runtime, counted: struct stats (handoff/stats.hpp) says what each is.
+// The event counters of a runtime. struct stats (handoff/stats.hpp) says what each of them counts.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -10,7 +10,7 @@ struct counters {
     base::shared_counter exits_old_idle, exits_any_idle, exits_queued, regains, started_without;
     base::shared_counter threads_created, threads_retired, thread_cap_hits, thread_create_failures, stack_failures;
     base::atomic<int> thread_create_errno{0};
-    base::atomic<bool> warned_no_stack{false};   // of stack_failures
+    base::atomic<bool> warned_no_stack{false};   // the first of stack_failures was reported
 };
 
 }  // namespace handoff::detail

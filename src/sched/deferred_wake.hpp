@@ -1,4 +1,4 @@
-// Wakes a note when it goes out of scope: declared before a lock_guard, it wakes outside the lock.
+// deferred_wake wakes a note when it goes out of scope. Declared before a lock_guard, it wakes after the lock was released.
 #pragma once
 
 #include "os/note.hpp"

@@ -34,7 +34,7 @@ void open_fast_paths() noexcept {
     if (--closed_by == 0) set_fast_paths(0);
 }
 
-// Of a simulation it may be preempted there, and of another runtime it gives way if it was asked to.
+// A goroutine of a simulation may be preempted here; one of another runtime gives way, if it was asked to yield.
 void interleave_point_slow() noexcept {
     M* m = current_m();
     if (!m || (!m->s->sim && m->taken.seen() != retake::asked_to_yield)) return;

@@ -3,7 +3,8 @@
 
 namespace handoff::detail {
 
-// As often opened as closed. Any thread; each time for all threads of the process.
+// Calls nest: the fast paths are open when they were opened as often as closed. Any thread may call this; it applies to all
+// threads of the process.
 void close_fast_paths() noexcept;
 void open_fast_paths() noexcept;
 

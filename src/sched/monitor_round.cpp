@@ -114,7 +114,7 @@ void monitor_round::look_at_one_without_m(P& p) noexcept {
     p.watch.last_look = now;
     if (!turn_is_over(p) || !work_waits_for(p)) return;
     say_whether_spent_are_due(p);
-    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);   // harmless if p is idle: a new slice begins when it is taken
+    p.over_on_its_way.store(p.slice(), std::memory_order_relaxed);   // if p is idle, a new slice begins when it is taken
 }
 
 // The goroutine that runs on a P that is on its way may block at once, or go on in a slice that is nearly over.
@@ -239,7 +239,7 @@ bool monitor_round::worth_polling() noexcept {
 // take tries to take the round's candidates. It hands off the Ps that it got, except for one that has work, which the caller is
 // to run.
 held_p monitor_round::take() noexcept {
-    M* computes[most_candidates] = {};   // retake_ps resets c.m where it can't take the P
+    M* computes[most_candidates] = {};   // retake_ps may reset c.m
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (c.as != retake::taken_computing) continue;
@@ -268,7 +268,7 @@ held_p monitor_round::take() noexcept {
             (c.call % 2 != 0 ? s.count.handoffs_sysmon : s.count.handoffs_computing).add();
         } else if (c.as == retake::taken_call) {
             s.count.handoffs_sysmon.add();
-            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);   // so that goroutines that follow need not wait for the end of this call
+            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);   // so that others need not wait for its end
             if (work) p.handoff = handoff_cause::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
             s.count.handoffs_unguarded.add();

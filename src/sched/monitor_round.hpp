@@ -22,7 +22,7 @@ struct monitor_round {
     bool poll = false;                    // it is worth looking again without sleeping
     bool timers_wait = false;             // timers are due of a P whose goroutine is in user code
     bool unguarded_matters = false;       // if a goroutine in user code blocks, it keeps others waiting
-    bool asks = false;                    // fast paths are to be closed: a goroutine was asked to yield, and may be in a loop of them
+    bool asks = false;                    // to close the fast paths: a goroutine that was asked to yield may loop in them
     unsigned busy = 0;                    // Ps whose goroutines are not in a guarded call
     unsigned in_call = 0;
     unsigned without_m = 0;               // Ps that are idle, or on their way to an M

@@ -1,4 +1,4 @@
-// Names of states, and what is said when a state is not the expected one.
+// Names of states, and the messages when a state is not the expected one.
 #include "base/check.hpp"
 #include "sched/sched.hpp"
 

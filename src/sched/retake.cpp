@@ -12,7 +12,7 @@ void retake_ps(sched& s, retake_candidate* candidates, unsigned count) noexcept 
         retake found;
         if (c.m->taken.ask(c.asked, found)) continue;
         if (found == retake::asked_to_yield) c.asked = found;   // asked by an earlier round
-        else c.m = nullptr;                                     // it no longer has a P, or is a simulation's
+        else c.m = nullptr;                                     // it no longer has a P
     }
     if (os::membarrier_in_use.load(std::memory_order_relaxed)) os::membarrier_all();
     for (unsigned i = 0; i < count; ++i) {

@@ -115,7 +115,7 @@ sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), floats(context::float_mode::of_this_thread()),
       cores(os::affinity_cpus()), started(os::nanotime()), link(std::make_shared<sched_link>(this, opts.on_unhandled_exception)),
       store(new_store(opts)), pool(opts.max_threads, count), limit(opts.retake_running_after, cores), monitor(*this),
-      stacks(opts.stack_size) {   // nothing throws any more: the store would stay
+      stacks(opts.stack_size) {   // from here on nothing throws: the store would leak
     const bool membarrier = os::membarrier_available();   // the same answer each time
     os::membarrier_in_use.store(membarrier, std::memory_order_relaxed);
     coarse_now.store(started, std::memory_order_relaxed);
@@ -132,7 +132,7 @@ sched::~sched() {
         link->s = nullptr;
     }
     procs.for_each([](P& p) {
-        // What is left are timer objects.
+        // Only timer objects are left.
         G* none;
         unsigned no_goroutines;
         while (timer* t = p.timers.take_due(os::never - 1, 1, &none, no_goroutines)) t->run(t, nullptr);
@@ -184,14 +184,14 @@ void drain_and_stop(sched& s) noexcept {
     }
     if (wait) s.life.drained.wait();
     os::backoff until_they_left;
-    while (s.life.outsiders.load(std::memory_order_acquire) != 0) until_they_left.pause();   // they may start threads
+    while (s.life.outsiders.load(std::memory_order_acquire) != 0) until_they_left.pause();   // outsiders may start threads
     stop_threads(s);
-    // Handles that are left keep the store, and must not come to us.
+    // Handles that are left keep the store alive, and must not use this runtime any more.
     s.store->for_each([&](G& g) {
         if (g.state.seen(std::memory_order_acquire) != g_state::dead) return;
         s.store->owners.fetch_add(1, std::memory_order_relaxed);
         if (g.join_word.orphan()) return;
-        // Its handle is on the way to free it: it needs us for a moment.
+        // Its handle is about to free it, and needs the runtime for a moment longer.
         s.store->owners.fetch_sub(1, std::memory_order_relaxed);
         os::backoff a_moment;
         while (g.state.seen(std::memory_order_acquire) != g_state::idle) a_moment.pause();
@@ -218,7 +218,7 @@ void stop_threads(sched& s) noexcept {
     }
     for (os::backoff a_moment;; a_moment.give_up_core()) {
         s.pool.join_gone();
-        s.idle.monitor_note.wake();   // it may have been passed on meanwhile
+        s.idle.monitor_note.wake();   // the role may have been passed on meanwhile
         if (s.pool.all_ended()) break;
     }
     s.pool.join_all();
@@ -226,7 +226,7 @@ void stop_threads(sched& s) noexcept {
 
 }  // namespace
 
-// set_procs makes Ps, or marks those that are too many: pick() ends at a surplus P, and its M brings it to retire_p.
+// set_procs makes Ps, or marks surplus ones: pick() finds nothing on a surplus P, and find_runnable then calls retire_p.
 void set_procs(sched& s, unsigned n) {
     if (n == 0 || n > max_procs)
         throw std::invalid_argument("handoff: set_procs(" + std::to_string(n) + ") is not between 1 and " +
@@ -251,14 +251,14 @@ void set_procs(sched& s, unsigned n) {
             s.idle.begins_to_live();
             put_idle_p(s, held_p::made(p), wake);
         }
-        s.idle.wake_monitor(wake);   // to take surplus ones from goroutines that are away
+        s.idle.wake_monitor(wake);   // it takes surplus Ps from Ms that are away
     }
     empty_idle_surplus(s);
     release_idle_ms(s);
 }
 
-// empty_idle_surplus brings idle Ps that are too many to their end. set_procs calls it, and the monitor for those that
-// become idle at that moment: their Ms had looked at nprocs before.
+// empty_idle_surplus retires idle Ps that are surplus. set_procs calls it. So does the monitor, for Ps that became idle at the
+// same time: their Ms had read procs.wanted() before.
 void empty_idle_surplus(sched& s) noexcept {
     for (;;) {
         held_p surplus;
@@ -274,7 +274,7 @@ void empty_idle_surplus(sched& s) noexcept {
 
 namespace {
 
-// release_idle_ms lets each idle M look anew whether there are too many of them.
+// release_idle_ms wakes each idle M, so that it checks again whether there are too many.
 void release_idle_ms(sched& s) noexcept {
     std::size_t n;
     {
@@ -286,7 +286,7 @@ void release_idle_ms(sched& s) noexcept {
         {
             deferred_wake wake;
             base::lock_guard hold(s.idle.lock);
-            m = s.idle.take_longest_idle_m(wake);   // those that come back do so to the front
+            m = s.idle.take_longest_idle_m(wake);   // Ms that go idle again do so at the front
         }
         if (!m) return;
         m->wake_as(m_role::worker, {}, false);
@@ -297,7 +297,7 @@ void release_idle_ms(sched& s) noexcept {
 
 namespace {
 
-// empty_p ends p, which is in the caller's hands: its goroutines go to the global queue, its timers to the first P.
+// empty_p retires p, which the caller holds: its goroutines go to the global queue, its timers to the first P.
 void empty_p(sched& s, held_p p) noexcept {
     deferred_wake wake;
     base::lock_guard hold(s.idle.lock);
@@ -309,7 +309,7 @@ void empty_p(sched& s, held_p p) noexcept {
     P& first = s.procs[0];
     p->timers.move_all(first.timers);
     if (first.status.load(std::memory_order_relaxed) == p_status::idle) s.idle.cover_timer(first.timers.first(), wake);
-    if (!s.procs.is_surplus(*p)) return put_idle_p(s, std::move(p), wake);   // wanted again meanwhile
+    if (!s.procs.is_surplus(*p)) return put_idle_p(s, std::move(p), wake);   // it is wanted again
     p.retire();
     s.idle.ends();
     check_drained(s, wake);
@@ -321,7 +321,7 @@ void retire_p(M* m) noexcept {
     sched& s = *m->s;
     s.idle.end_spinning(m);
     empty_p(s, take_off(m));
-    wake_if_work(s);   // gave up a P
+    wake_if_work(s);   // m gave up a P
 }
 
 sched* sched_of_maker(const char* what) {

@@ -1,17 +1,17 @@
-// sched: what the Ps and Ms of one runtime share. It puts parts together, each of which has its own invariants:
+// sched: what the Ps and Ms of one runtime share. It puts together these parts, each of which has its own invariants:
 //
-//     idle_set        idle Ps and Ms, spinners, who wakes for timers; the argument against lost wake-ups
+//     idle_set        idle Ps and Ms, spinners, which thread wakes for timers; the argument against lost wake-ups
 //     processors      the set of Ps
 //     thread_pool     threads: made, ended, joined
 //     compute_limit   goroutines that compute without a P
 //     prediction      whether calls of a kind block
-//     monitor         looks after those that are away, and takes their Ps
+//     monitor         watches the Ms that are away from the library, and takes their Ps
 //     global_queue, g_store, stack_pool
 //
-// What moves Gs, Ms and Ps between states is in functions: schedule.hpp (which G runs next, park and ready), slice.hpp (whose time
-// is over), handover.hpp (a P that is in somebody's hands finds a thread; idle threads), section.hpp (entering and leaving the
-// library), retake.hpp (taking Ps from those who left), without.hpp (ends and beginnings without a P), g_cache.hpp (free Gs and
-// stacks of a P). Here: birth and death of the whole.
+// Functions move Gs, Ms and Ps between their states: schedule.hpp (which G runs next, park and ready), slice.hpp (time slices),
+// handover.hpp (a held P gets a thread; idle threads), section.hpp (entering and leaving the library), retake.hpp (taking Ps
+// from Ms that are away), without.hpp (ends and beginnings without a P), g_cache.hpp (free Gs and stacks of a P). In this file:
+// how the whole is started and stopped.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -48,10 +48,11 @@ namespace handoff::detail {
 
 class simulation_hooks;
 
-// sched_link is how objects that may outlive their runtime find it. A mutex: memory is allocated under it, and locks taken.
+// sched_link is how objects that may outlive their runtime find it. Its lock is a mutex, no spin lock: memory is allocated, and
+// other locks are taken, under it.
 struct sched_link {
     sched_link(sched* of, exception_handler h) : on_unhandled_exception(std::move(h)), s(of) {}
-    const exception_handler on_unhandled_exception;   // options', for what outlives the runtime
+    const exception_handler on_unhandled_exception;   // that of the options, for what outlives the runtime
     base::mutex lock;
     sched* s;   // under the lock: null once the runtime has ended
 };
@@ -62,17 +63,17 @@ struct debug_options {
     bool unguarded = false;
 };
 
-// How a runtime comes to its end. All but `outsiders` under the scheduler's lock.
+// How a runtime ends. All but `outsiders` under the scheduler's lock.
 struct lifetime {
-    bool stopping = false;                 // threads shall exit
-    bool draining = false;                 // somebody waits for `drained`: until all goroutines have ended
+    bool stopping = false;                 // threads have to exit
+    bool draining = false;                 // a thread waits on `drained` until all goroutines have ended
     std::uint64_t spawned_outside = 0;     // goroutines that were spawned without a P
-    std::uint64_t finished_without = 0;    // that ended without one
+    std::uint64_t finished_without = 0;    // goroutines that ended without a P
     os::note drained;
-    alignas(64) base::atomic<std::uint32_t> outsiders{0};   // threads that work on this runtime without being its own
+    alignas(64) base::atomic<std::uint32_t> outsiders{0};   // threads that use this runtime without being its own
 };
 
-// Unguarded calls that were found, by where their goroutines were spawned, and which call it was.
+// The unguarded calls that were found, by the place where their goroutines were spawned, and by the call.
 struct unguarded_calls {
     base::mutex lock;
     std::map<std::pair<std::string, std::string>, unguarded_site> sites HANDOFF_GUARDED_BY(lock);
@@ -89,16 +90,17 @@ struct sched {
     const unsigned cores;
     const std::int64_t started;
     const std::shared_ptr<sched_link> link;
-    g_store* const store;               // what it holds is guarded by the lock, until the threads are gone
+    g_store* const store;               // its contents are guarded by idle.lock until the threads are gone
     simulation_hooks* sim = nullptr;    // set before its only M and P run anything; null: an ordinary runtime
 
-    // Lines of their own for what is written at different times: what every M reads now and then (above), the lock.
+    // Cache lines of their own for members that are written at different times: apart from what every M reads now and then
+    // (above), apart from the lock.
     alignas(64) idle_set idle;
     global_queue globq;                 // changed under idle.lock
-    g_queue stackless HANDOFF_GUARDED_BY(idle.lock);   // fresh Gs that no stack could be had for
+    g_queue stackless HANDOFF_GUARDED_BY(idle.lock);   // fresh Gs for which no stack could be had
     alignas(64) processors procs;
     prediction predict;
-    base::atomic<std::uint32_t> workers{0};            // Ms that start goroutines without a P
+    base::atomic<std::uint32_t> workers{0};            // Ms that start goroutines without a P (without.cpp)
     alignas(64) base::atomic<std::int64_t> coarse_now{0};   // the monitor's clock
     alignas(64) lifetime life;
     counters count;
@@ -116,22 +118,22 @@ void start(sched& s);
 // drain_and_stop waits for the goroutines, then ends the threads.
 void drain_and_stop(sched& s) noexcept;
 
-// set_procs makes Ps, or marks those that are too many. Throws std::invalid_argument and std::bad_alloc.
+// set_procs makes Ps, or marks surplus ones. Throws std::invalid_argument and std::bad_alloc.
 void set_procs(sched& s, unsigned n);
 void empty_idle_surplus(sched& s) noexcept HANDOFF_EXCLUDES(s.idle.lock);
-void retire_p(M* m) noexcept;   // m's P is surplus: empties it; m is left without
+void retire_p(M* m) noexcept;   // m's P is surplus: takes it from m, and empties it
 
-// check_drained wakes who waits for the end of all goroutines, if they have ended. When the last one ends its P runs out of work,
-// and all Ps come by here; their counters are then behind the lock.
+// check_drained wakes the thread that waits for the end of all goroutines, if they have ended. When the last one ends, its P
+// runs out of work. Each P that becomes idle passes through here, so the lock orders its counters before the check.
 void check_drained(sched& s, deferred_wake& wake) noexcept HANDOFF_REQUIRES(s.idle.lock);
 bool all_ended(const sched& s) noexcept HANDOFF_REQUIRES(s.idle.lock);
 
-// What default_runtime() has started; null before. release, acquire.
+// The runtime that default_runtime() has started; null before. Stored with release, loaded with acquire.
 extern base::atomic<sched*> of_default_runtime;
 
-// sched_of_maker is the runtime of what is made without naming one: the calling goroutine's; off a goroutine the default one,
-// if the program has asked for that. Else it throws usage_error, which says that `what` needs one: a second runtime beside
-// the program's own, with all its threads, is not to come into being unasked.
+// sched_of_maker is the runtime for an object that is made without naming one: the calling goroutine's; outside of a goroutine
+// the default one, if the program has asked for that. Else it throws usage_error, which says that `what` needs a runtime: a
+// second runtime beside the program's own, with all its threads, must not be created unasked.
 sched* sched_of_maker(const char* what);
 
 bool in_forked_child() noexcept;

@@ -1,4 +1,4 @@
-// What a simulation decides in the scheduler's place, and what it does where goroutines of a failed run are ended
+// What a simulation decides in the scheduler's place, and what it does where the goroutines of a failed run are ended
 // (sim/simulator.hpp). sched::sim points to it; in an ordinary runtime that is null.
 #pragma once
 
@@ -10,7 +10,7 @@ struct M;
 class simulation_hooks {
 public:
     // In a runtime section.
-    virtual G* pick() noexcept = 0;             // who runs next; null: nobody can run
+    virtual G* pick() noexcept = 0;             // the goroutine to run next; null: none can run
     virtual void point(M* m) noexcept = 0;      // an entry into the library: the current goroutine may be preempted
     virtual void yield(M* m) = 0;               // as this_goroutine::yield; leaves the section
 
@@ -38,7 +38,7 @@ bool in_simulation() noexcept;
 // refuse_in_simulation throws usage_error: "not possible in a simulation: `what`".
 [[noreturn]] void refuse_in_simulation(const char* what);
 
-// await_turn_to_throw is called where the current goroutine is about to get an exception of another's doing.
+// await_turn_to_throw is called where the current goroutine is about to get an exception that another goroutine caused.
 void await_turn_to_throw();
 
 }  // namespace handoff::detail

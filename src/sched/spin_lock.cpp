@@ -6,7 +6,7 @@
 namespace handoff::detail {
 
 void spin_lock::lock_slow() noexcept {
-    // Its holder runs, or has lost its core, or is ourselves.
+    // The holder runs, or has lost its core, or is the calling thread itself (which refuse_in_move detects).
     os::backoff wait;
     for (unsigned looks = 1;; ++looks, wait.pause()) {
         if (word_.load(std::memory_order_relaxed) == 0 && word_.exchange(1, std::memory_order_acquire) == 0) return;
