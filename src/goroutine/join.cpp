@@ -99,7 +99,7 @@ void release(G* g) noexcept {
     sched* s = g->s;
     drop_outcome(g, *s->store);
     M* m = current_m();
-    if (m && m->s == s && enter_staying(m)) {   // no switch: go() must not, whose handle may be dropped at once
+    if (m && m->s == s && enter_staying(m)) {   // no switch: go() must not switch, and its handle may be dropped at once
         free_g(*s, *m->p.load(std::memory_order_relaxed), g);
         leave(m);
     } else {

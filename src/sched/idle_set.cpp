@@ -72,7 +72,7 @@ void idle_set::leave_to_monitor(held_p held, bool spinning, deferred_wake& wake)
     P& p = held.into_list();
     p.left_spinning = spinning;
     p.next_left = left_.load(std::memory_order_relaxed);
-    left_.store(&p, std::memory_order_relaxed);   // read without the lock only as a hint: the wake-up makes sure that it is seen
+    left_.store(&p, std::memory_order_relaxed);   // take_left reads it without the lock as a hint: the note publishes it
     wake_monitor(wake);
 }
 

@@ -1,12 +1,14 @@
-// join_word: who still needs a goroutine's G.
+// join_word: which side still needs a goroutine's G: its handle, a waiter, or its own end.
 //
-//     state          means                                                     left by
-//     running        runs; a handle exists, no waiter                          handle: wait_with -> the waiter, detach -> detached
-//                                                                              its end: end -> ended
-//     a pointer      runs; that waiter (goroutine/join.cpp) waits              waiter: give_up -> running;   its end: end -> ended
-//     detached       runs; no handle: the end of the goroutine frees the G     its end, which frees it
-//     ended          ended; the handle's release frees the G                   handle: free -> detached;   runtime: orphan -> orphaned
-//     orphaned       ended, and so did its runtime: the handle's release frees the store, if it is the last
+//     state        means                                                left by
+//     running      runs; a handle exists, no waiter                     handle: wait_with -> the waiter, drop_handle -> detached
+//                                                                       its end: end -> ended
+//     a pointer    runs; that waiter (goroutine/join.cpp) waits         waiter: give_up -> running;   its end: end -> ended
+//     detached     runs; no handle: the end of the goroutine frees      its end, which frees the G
+//                  the G
+//     ended        ended; drop_handle's caller frees the G              handle: drop_handle -> detached
+//                                                                       runtime: orphan -> orphaned
+//     orphaned     ended, and so did its runtime: drop_handle's caller frees the store, if it is the last owner
 //
 // Every step that leaves a state stores with release. The side that then frees the G or reads its result loads with acquire.
 #pragma once
@@ -46,7 +48,7 @@ public:
     // give_up: false if the goroutine has ended just now, and has the pointer to w.
     bool give_up(join_waiter& w) noexcept { return step(reinterpret_cast<std::uintptr_t>(&w), running); }
 
-    // drop_handle: the handle is dropped. The result says who frees what.
+    // drop_handle: the handle is dropped. The result says which side frees what.
     enum class release { goroutine_frees, handle_frees, handle_frees_store };
     release drop_handle() noexcept {
         std::uintptr_t now = running;

@@ -43,8 +43,8 @@ enum class retake : std::uint32_t {
     taken_unguarded,   // by the monitor, out of an unguarded call
     taken_computing,   // by the monitor, from user code that computes
     given,             // by the M itself, before a call that will block
-    away,              // lost in one of these ways, and accounted for: the goroutine is back from its call, and goes on without a
-                       // P until it enters the library
+    away,              // lost in one of these ways, and accounted for: the goroutine is back from its call, and goes on without
+                       // a P until it enters the library
 };
 
 constexpr bool is_without_p(retake r) noexcept { return r >= retake::taken_call; }

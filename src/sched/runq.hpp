@@ -35,7 +35,7 @@ public:
 
     // push appends g; false if the ring is full.
     bool push(G* g) noexcept {
-        const std::uint32_t t = tail_.load(std::memory_order_relaxed);   // ours
+        const std::uint32_t t = tail_.load(std::memory_order_relaxed);   // only the owner writes it
         const std::uint32_t h = head_.load(std::memory_order_acquire);   // pairs with the consumers' CAS: slots are free
         if (t - h >= capacity) [[unlikely]] return false;
         ring_[t % capacity].store(g, std::memory_order_relaxed);

@@ -31,7 +31,8 @@ constexpr unsigned enough_workers = 16;
 
 }  // namespace
 
-// g must neither be tied to its thread, nor be in a call: what the loss of a P means for a call, settle() has to work out.
+// g must neither be tied to its thread, nor be in a call: a P that was lost in a call that has not ended is settle()'s to
+// account for.
 bool may_end_without(const M* m, const G* g) noexcept {
     sched& s = *m->s;
     return !s.sim && !m->locked_g && g->syscall_depth == 0 && !s.idle.is_starved();

@@ -11,7 +11,7 @@ namespace handoff::detail {
 // may_end_without: true if g, m's goroutine, which has no P, can end without one.
 bool may_end_without(const M* m, const G* g) noexcept;
 
-// finish_without counts the end of g, and frees it if nobody needs it.
+// finish_without counts the end of g, and frees the G if `frees`.
 void finish_without(M* m, G* g, bool frees) noexcept;
 
 // next_without takes a goroutine that m may start without a P; null if there is none at hand. start_without makes it m's
