@@ -12,14 +12,15 @@
 // fails. A P can't get two owners by this, since the goroutine has none to touch.
 //
 //     taken_call, taken_slice, given   the call ends: away.   the library is entered, in the call: settle, none
-//     taken_unguarded, taken_computing a call begins, or ends: the loss is accounted for, away.   entered: settle
+//     taken_computing                  a call begins, or ends: the loss is accounted for, away.   entered: settle, none
+//     taken_unguarded                  a call begins: reported, away.   a call ends: it stays.    entered: settle, none
 //     away                             calls begin and end: away.   entered: settle, none
 //
-// Nothing bounds their number, as with threads. They hold no P, so the goroutines that do run beside them, with the share of
-// the cores that the kernel gives to each thread. A bound would have to stop a goroutine that may hold a C library's lock.
-// There is one exception: where no thread can be had for a P (idle_set::starved), a goroutine that makes call after call would
-// keep its thread for itself. It then settles at the beginning of its next call, behind all that wait: there it may change
-// threads.
+// Nothing bounds how many goroutines go on without a P, as with threads. The goroutines that have a P run beside them, with the
+// share of the cores that the kernel gives to each thread. A bound would have to stop a goroutine that may hold a C library's
+// lock. There is one exception: where no thread can be had for a P (idle_set::starved), a goroutine that makes call after call
+// would keep its thread for itself. It then settles at the beginning of its next call, behind all that wait: there it may
+// change threads.
 //
 // The same holds for a time slice that is over. The end of a call leaves `asked_to_yield` as it is, and the goroutine gives way
 // at the beginning of its next call, or where it enters the library. (If the retaker comes before that, it finds the goroutine

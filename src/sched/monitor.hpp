@@ -17,9 +17,9 @@
 //   a computation        one time slice (slice.cpp) for `retake_running_after`, if work waits, while fewer than `procs`
 //                        goroutines compute without a P; beyond that only after wait_over_limit() (compute_limit.hpp)
 //
-// Unguarded calls. While work waits, the monitor asks the kernel what the thread of a P does whose goroutine is in user code.
-// It asks when it first sees the goroutine there, since a thread that sleeps then is worth another look after the grace, and
-// from the grace on at doubling intervals. (Where no work waits it asks only from `retake_running_after` on.) That costs a
+// Unguarded calls. While work waits, and the goroutine of a P is in user code, the monitor asks the kernel what its thread
+// does. It asks when it first sees the goroutine there, since a thread that sleeps then is worth another look after the grace,
+// and from the grace on at doubling intervals. (Where no work waits it asks only from `retake_running_after` on.) That costs a
 // descriptor, and a microsecond a look (os/thread_activity.hpp). Its pauses last 1 ms at most while work waits, or while no P
 // is idle that could take the work that comes. All of it together stays below a percent of a core. After a recent find the
 // monitor looks much sooner. Where the kernel does not tell, a thread that has used nearly no processor time for a while counts

@@ -20,8 +20,8 @@
 // Values. A channel moves them under its spin lock, and, except in its inline fast paths, in a section. The move, and the
 // destructor of the object that was moved from, may be the program's code. If that called the library it would break both:
 // others would spin for a lock whose owner was switched away, and the section would end inside of itself. So the move is marked
-// (move_mark, quiet_move.hpp): the goroutine looks as if it were in a guarded call. Code that enters the library there comes
-// through suspend_call, off the fast path, which ends the process and names the value's type. A guard in a move only nests,
+// (move_mark, quiet_move.hpp): the goroutine looks as if it were in a guarded call. Code that enters the library there comes,
+// off the fast path, through suspend_call; that ends the process and names the value's type. A guard in a move only nests,
 // which is allowed. On a thread that runs no goroutine, the places that block make this check. A mark outside of a section may
 // cost the P, as a call may; that is all right wherever a call may end.
 #pragma once
