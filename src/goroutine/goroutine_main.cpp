@@ -90,16 +90,16 @@ M* end_goroutine(G* g) noexcept {
         finish_without(m, g, ours);
         return m;
     }
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     p->finished.add();
-    if (ours) free_g(*m->s, *p, g);
+    if (ours) free_g(*m->s, p, g);
     return m;
 }
 
 void commit_free_stack(M* m, G*, void* arg) noexcept {
     auto* st = static_cast<context::stack*>(arg);
     if (context::left_for_good_is_lost) st->idle.sp = nullptr;
-    if (P* p = m->p.load(std::memory_order_relaxed)) return give_stack(*m->s, *p, st);
+    if (const own_p p(m); p) return give_stack(*m->s, p, st);
     st->next = nullptr;
     if (st->own_mapping) m->s->stacks.give_sized(st);
     else m->s->stacks.give(st);

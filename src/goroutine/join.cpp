@@ -100,7 +100,7 @@ void release(G* g) noexcept {
     drop_outcome(g, *s->store);
     M* m = current_m();
     if (m && m->s == s && enter_staying(m)) {   // no switch: go() must not switch, and its handle may be dropped at once
-        free_g(*s, *m->p.load(std::memory_order_relaxed), g);
+        free_g(*s, own_p(m), g);
         leave(m);
     } else {
         free_g_late(*s, g);

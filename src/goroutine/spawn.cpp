@@ -120,8 +120,8 @@ G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options*
 }
 
 // prepare_here takes a G for spawn_here. Throws as spawn does.
-inline G* prepare_here(sched* s, P* p, const spawn_options* o) {
-    G* g = new_g(*s, *p);
+inline G* prepare_here(sched* s, own_p p, const spawn_options* o) {
+    G* g = new_g(*s, p);
     if (p->next_id == p->end_id) {
         p->next_id = reserve_ids(ids_at_once);
         p->end_id = p->next_id + ids_at_once;
@@ -139,7 +139,7 @@ inline G* prepare_here(sched* s, P* p, const spawn_options* o) {
 }
 
 // launch_here queues g, which is filled in, on m's P.
-inline void launch_here(M* m, P* p, G* g) noexcept {
+inline void launch_here(M* m, own_p p, G* g) noexcept {
     p->spawned.add();
     put_local(m, g);
     wakep(*m->s);
@@ -148,7 +148,7 @@ inline void launch_here(M* m, P* p, G* g) noexcept {
 // spawn_here is spawn in m's runtime section, of a task that is quiet; or spawn by run() of a simulation, which runs nothing
 // yet. A detached goroutine has no handle.
 inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site, bool detached) {
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     G* g = prepare_here(m->s, p, o);
     move_in(g, ops, task);
     fill(g, m->s, ops, site, o);
@@ -165,7 +165,7 @@ inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options*
     G* g;
     {
         const section here(m);
-        g = prepare_here(s, m->p.load(std::memory_order_relaxed), o);
+        g = prepare_here(s, own_p(m), o);
     }
     move_in(g, ops, task);
     fill(g, s, ops, site, o);
@@ -175,7 +175,7 @@ inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options*
         return g;
     }
     const section here(m);
-    launch_here(m, m->p.load(std::memory_order_relaxed), g);
+    launch_here(m, own_p(m), g);
     return g;
 }
 

@@ -124,7 +124,7 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     if (is_without_p(before)) return open_slowly(m);
     // Keep the P if threads without a P can start what would run on it (sched/without.cpp); if that is not enough, the monitor
     // takes the P.
-    if (predicted && can_wait_for_workers(*m->s, m->p.load(std::memory_order_relaxed))) {
+    if (predicted && can_wait_for_workers(*m->s, own_p(m))) {
         if (before != retake::none) open_slowly(m);
         return;
     }

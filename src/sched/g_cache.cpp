@@ -18,10 +18,10 @@ void enter_goroutine_main(context::switcher* arrived) noexcept { hooks.goroutine
 
 }  // namespace
 
-[[gnu::cold]] void refill_gs(sched& s, P& p) {
+[[gnu::cold]] void refill_gs(sched& s, own_p p) {
     base::lock_guard hold(s.idle.lock);
-    p.free_gs = s.store->take(cache_batch);
-    for (G* g = p.free_gs; g; g = g->next) ++p.free_g_count;
+    p->free_gs = s.store->take(cache_batch);
+    for (G* g = p->free_gs; g; g = g->next) ++p->free_g_count;
 }
 
 void free_g_late(sched& s, G* g) noexcept {
@@ -39,19 +39,19 @@ void give_g(sched& s, G* g) noexcept {
 }
 
 // spill_gs gives some of p's free Gs back to the store, for other Ps.
-[[gnu::cold]] void spill_gs(sched& s, P& p) noexcept {
-    G* rest = p.free_gs;
+[[gnu::cold]] void spill_gs(sched& s, own_p p) noexcept {
+    G* rest = p->free_gs;
     for (unsigned i = 1; i < cache_batch; ++i) rest = rest->next;
     G* given = std::exchange(rest->next, nullptr);
-    std::swap(given, p.free_gs);
-    p.free_g_count -= cache_batch;
+    std::swap(given, p->free_gs);
+    p->free_g_count -= cache_batch;
     base::lock_guard hold(s.idle.lock);
     s.store->give(given);
 }
 
 context::stack* take_stack(M* m, const G* g) noexcept {
     sched& s = *m->s;
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     context::stack* st;
     const std::uint32_t pages = g->stack_pages.load(std::memory_order_relaxed);
     if (pages == 0) [[likely]] {
@@ -80,19 +80,19 @@ context::stack* take_stack(M* m, const G* g) noexcept {
     return st;
 }
 
-void give_stack(sched& s, P& p, context::stack* st) noexcept {
+void give_stack(sched& s, own_p p, context::stack* st) noexcept {
     if (st->own_mapping) {
         s.stacks.give_sized(st);
         return;
     }
-    st->next = p.free_stacks;
-    p.free_stacks = st;
-    if (++p.free_stack_count <= most_free_stacks) return;
+    st->next = p->free_stacks;
+    p->free_stacks = st;
+    if (++p->free_stack_count <= most_free_stacks) return;
     // Those used last stay: they are the hottest in the caches.
-    context::stack* last = p.free_stacks;
+    context::stack* last = p->free_stacks;
     for (unsigned i = 1; i < most_free_stacks - cache_batch; ++i) last = last->next;
     context::stack* given = std::exchange(last->next, nullptr);
-    p.free_stack_count = most_free_stacks - cache_batch;
+    p->free_stack_count = most_free_stacks - cache_batch;
     s.stacks.give(given);
 }
 

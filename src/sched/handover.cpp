@@ -12,7 +12,7 @@
 namespace handoff::detail {
 
 void put_on(M* m, held_p p) noexcept {
-    share_if_not_alone(*m->s, &*p);
+    share_if_not_alone(*m->s, own_p(p));
     p.put_on(m);
 }
 
@@ -26,7 +26,7 @@ held_p take_off(M* m) noexcept {
 void put_on_ordered(M* m) noexcept {
     if (!m->orders.p) return;
     put_on(m, std::move(m->orders.p));
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     if (p->over_on_its_way.load(std::memory_order_relaxed) == p->slice()) end_slice(*m->s, p);
 }
 

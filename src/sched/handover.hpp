@@ -2,12 +2,13 @@
 // And what an M does that has no P: it waits until it is woken with one.
 #pragma once
 
+#include "sched/own_p.hpp"
 #include "sched/sched.hpp"
 
 namespace handoff::detail {
 
 // share_if_not_alone: p's owner shares its run queue once there are other Ps (runq.hpp).
-inline void share_if_not_alone(const sched& s, P* p) noexcept {
+inline void share_if_not_alone(const sched& s, own_p p) noexcept {
     if (p->runq.alone() && s.procs.several()) [[unlikely]] p->runq.share();
 }
 

@@ -91,7 +91,7 @@ held_p monitor::play(M* m) noexcept {
 void monitor::fire_timers(M* m, held_p& p) noexcept {
     put_on(m, std::move(p));
     const std::int64_t now = os::nanotime();
-    while (run_timers(m, m->p.load(std::memory_order_relaxed), now) != 0) run_due(m);
+    while (run_timers(m, *own_p(m), now) != 0) run_due(m);
     p = take_off(m);
 }
 

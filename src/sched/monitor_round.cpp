@@ -259,7 +259,7 @@ held_p monitor_round::take() noexcept {
         P& p = *c.taken;
         if (c.as == retake::taken_slice || c.as == retake::taken_computing) {
             say_whether_spent_are_due(p);
-            end_slice(s, &p);
+            end_slice(s, own_p(c.taken));
         }
         const bool work = p.runq.owner_sees_work() || p.timers.first() <= now ||
                           !s.globq.empty();

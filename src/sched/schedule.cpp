@@ -70,11 +70,11 @@ void run_due(M* m) noexcept {
 
 void put_local(M* m, G* g) noexcept {
     sched& s = *m->s;
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     if (!p->runq.set_next(g)) put_in_ring(s, p, g);
 }
 
-void put_in_ring(sched& s, P* p, G* g) noexcept {
+void put_in_ring(sched& s, own_p p, G* g) noexcept {
     while (!p->runq.push(g)) {
         G* batch[global_queue::batch_size];
         if (!p->runq.take_half(batch)) continue;   // thieves made room
@@ -86,7 +86,7 @@ void put_in_ring(sched& s, P* p, G* g) noexcept {
     }
 }
 
-void put_behind(sched& s, P* p, G* next) noexcept {
+void put_behind(sched& s, own_p p, G* next) noexcept {
     put_in_ring(s, p, next);
     wakep(s);
 }
@@ -106,7 +106,7 @@ void put_global(sched& s, g_queue all) noexcept {
 }
 
 // take_global takes p's share of the global queue, at most `most`. It returns one goroutine, and queues the others in p's ring.
-static G* take_global(sched& s, P* p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_REQUIRES(s.idle.lock) {
+static G* take_global(sched& s, own_p p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_REQUIRES(s.idle.lock) {
     const std::uint32_t size = s.globq.size();
     if (size == 0) return nullptr;
     if (!s.globq.has_unspent()) p->begin_turn_of_spent();
@@ -119,15 +119,15 @@ static G* take_global(sched& s, P* p, unsigned most, bool oldest_batch = false) 
     return taken[0];
 }
 
-static G* take_global_locked(sched& s, P* p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_EXCLUDES(s.idle.lock) {
+static G* take_global_locked(sched& s, own_p p, unsigned most, bool oldest_batch = false) noexcept HANDOFF_EXCLUDES(s.idle.lock) {
     base::lock_guard hold(s.idle.lock);
     return take_global(s, p, most, oldest_batch);
 }
 
-unsigned run_timers(M* m, P* p, std::int64_t now) noexcept {
+unsigned run_timers(M* m, P& p, std::int64_t now) noexcept {
     G* woken[timers_at_once];
     unsigned n = 0;
-    timer* objects = p->timers.take_due(now, timers_at_once, woken, n);
+    timer* objects = p.timers.take_due(now, timers_at_once, woken, n);
     timer** end = &m->due;
     while (*end) end = &(*end)->next_due;
     *end = objects;
@@ -140,7 +140,7 @@ unsigned run_timers(M* m, P* p, std::int64_t now) noexcept {
 }
 
 // pick_rarely is every 61st pick, and any pick that has to look at the clock.
-static G* pick_rarely(M* m, P* p) noexcept {
+static G* pick_rarely(M* m, own_p p) noexcept {
     sched& s = *m->s;
     const bool look_further = p->until_global == 0;
     if (look_further && s.sim) [[unlikely]] return s.sim->pick();   // at each pick: it keeps until_global at 1
@@ -154,7 +154,7 @@ static G* pick_rarely(M* m, P* p) noexcept {
     const std::uint32_t queued = run_queue::capacity - p->runq.room();
     if (p->timers.first() != os::never && (look_further || queued < topped_up_to)) {
         const std::int64_t now = os::nanotime();
-        if (p->timers.first() <= now) run_timers(m, p, now);
+        if (p->timers.first() <= now) run_timers(m, *p, now);
     }
     if (!look_further) {
         if (G* g = p->runq.take_next()) return g;
@@ -180,7 +180,7 @@ static G* pick_rarely(M* m, P* p) noexcept {
     return g;
 }
 
-static inline G* pick_inline(M* m, P* p) noexcept {
+static inline G* pick_inline(M* m, own_p p) noexcept {
     sched& s = *m->s;
     const std::uint64_t tick = p->schedtick.load(std::memory_order_relaxed) + 1;
     share_if_not_alone(s, p);
@@ -196,13 +196,13 @@ static inline G* pick_inline(M* m, P* p) noexcept {
     return p->runq.pop();
 }
 
-G* pick(M* m) noexcept { return pick_inline(m, m->p.load(std::memory_order_relaxed)); }
+G* pick(M* m) noexcept { return pick_inline(m, own_p(m)); }
 
 // steal_work visits each P once a pass, from a random one on, in a stride that is coprime to their number. Only the last pass
 // takes timers and `next`.
 static G* steal_work(M* m) noexcept {
     sched& s = *m->s;
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     const std::uint32_t n = s.procs.count();
     if (n == 1) return nullptr;
     std::uint32_t stride = 1 + p->random() % n;
@@ -212,10 +212,10 @@ static G* steal_work(M* m) noexcept {
         std::uint32_t at = p->random() % n;
         for (std::uint32_t i = 0; i < n; ++i, at = (at + stride) % n) {
             P* victim = &s.procs[at];
-            if (victim == p) continue;
+            if (victim == &*p) continue;
             if (last && victim->timers.first() != os::never) {
                 const std::int64_t now = os::nanotime();
-                if (victim->timers.first() <= now && run_timers(m, victim, now) != 0) {
+                if (victim->timers.first() <= now && run_timers(m, *victim, now) != 0) {
                     run_due(m);
                     if (G* g = pick(m)) return g;
                 }
@@ -235,7 +235,7 @@ static G* steal_work(M* m) noexcept {
 static G* find_runnable(M* m) noexcept {
     sched& s = *m->s;
     for (;;) {
-        P* p = m->p.load(std::memory_order_relaxed);
+        const own_p p(m);
         if (p->id >= s.procs.wanted()) [[unlikely]] {
             retire_p(m);
             return nullptr;
@@ -265,7 +265,7 @@ static G* find_runnable(M* m) noexcept {
         if (!work_anywhere(s)) return nullptr;
         deferred_wake wake;
         base::lock_guard hold(s.idle.lock);
-        held_p again = take_idle_p(s, p, wake);
+        held_p again = take_idle_p(s, &*p, wake);
         if (!again) return nullptr;
         put_on(m, std::move(again));
         s.idle.begin_spinning(m);
@@ -274,7 +274,7 @@ static G* find_runnable(M* m) noexcept {
 
 // note_rarely records how long p was without a goroutine, if it changed hands, and tells the check of held mutexes, if that is
 // on.
-static void note_rarely(M* m, P* p, const G* g) noexcept {
+static void note_rarely(M* m, own_p p, const G* g) noexcept {
     if (p->handoff != handoff_cause::watched) {
         const std::int64_t took = os::nanotime() - p->handoff_began;
         (p->handoff == handoff_cause::sysmon      ? p->latency_sysmon
@@ -289,7 +289,7 @@ static void note_rarely(M* m, P* p, const G* g) noexcept {
 }
 
 // note_start: g is about to run on m.
-static inline void note_start(M* m, P* p, G* g) noexcept {
+static inline void note_start(M* m, own_p p, G* g) noexcept {
     g->state.run();
     g->m.store(m, std::memory_order_relaxed);
     if (p->handoff != handoff_cause::none) [[unlikely]] note_rarely(m, p, g);
@@ -324,14 +324,14 @@ static bool give_it_a_stack(M* m, G* g) noexcept {
 
 // ready_to_run prepares g, just taken from a queue, for m's switch to it. False if g can't run now: it got no stack, or was
 // kept back.
-static inline bool ready_to_run(M* m, P* p, G* g) noexcept {
+static inline bool ready_to_run(M* m, own_p p, G* g) noexcept {
     if (g->fresh() && !give_it_a_stack(m, g)) [[unlikely]] return false;
     note_start(m, p, g);
     return true;
 }
 
 void start_here(M* m, G* g) noexcept {
-    note_start(m, m->p.load(std::memory_order_relaxed), g);
+    note_start(m, own_p(m), g);
     m->curg.store(g, std::memory_order_relaxed);
 }
 
@@ -343,7 +343,7 @@ void execute(M* m, G* g) noexcept {
         start_locked_m(m, g);
         return;
     }
-    if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), g)) return;
+    if (!ready_to_run(m, own_p(m), g)) return;
     m->curg.store(g, std::memory_order_relaxed);
     context::switcher* back = context::jump(m->g0, g->exec, m);
     if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);   // before others can find the goroutine that was left
@@ -359,7 +359,7 @@ static M* wait_on_thread_stack(M* m, G* g) noexcept {
     if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);
     finish_switch_inline(m);
     stop_locked_m(m);
-    note_start(m, m->p.load(std::memory_order_relaxed), g);
+    note_start(m, own_p(m), g);
     m->curg.store(g, std::memory_order_relaxed);
     return m;
 }
@@ -371,7 +371,7 @@ static inline M* switch_inline(M* m, context::execution& from, G* next, context:
         if (next->locked.load(std::memory_order_relaxed)) [[unlikely]] {
             m->nextg = next;
             next = nullptr;
-        } else if (!ready_to_run(m, m->p.load(std::memory_order_relaxed), next)) [[unlikely]] {
+        } else if (!ready_to_run(m, own_p(m), next)) [[unlikely]] {
             next = nullptr;
         }
     }
@@ -386,7 +386,7 @@ M* switch_for_good(M* m, context::execution& from, G* next) noexcept {
 }
 
 static M* switch_away(M* m, context::execution& from) noexcept {
-    return switch_inline(m, from, m->locked_g ? nullptr : pick_inline(m, m->p.load(std::memory_order_relaxed)),
+    return switch_inline(m, from, m->locked_g ? nullptr : pick_inline(m, own_p(m)),
                          context::leaving::to_return);
 }
 
@@ -457,7 +457,7 @@ void ready_outside(G* g) noexcept {
 // yield_inline puts the current goroutine behind the others of its P, if there are any; if it is `spent`, among the spent.
 static inline M* yield_inline(M* m, bool spent) noexcept {
     sched& s = *m->s;
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     G* next = nullptr;
     bool leaves;   // it leaves even without a `next`, for g0
     if (m->locked_g) [[unlikely]] {
@@ -487,7 +487,7 @@ void yield(M* m) noexcept { leave(yield_inline(m, false)); }
 
 M* give_way(M* m) noexcept {
     sched& s = *m->s;
-    P* p = m->p.load(std::memory_order_relaxed);
+    const own_p p(m);
     const bool spent = p->spent_at.load(std::memory_order_relaxed) == p->schedtick.load(std::memory_order_relaxed);
     end_slice(s, p);
     return yield_inline(m, spent);

@@ -4,6 +4,7 @@
 
 #include "context/context.hpp"
 #include "sched/handover.hpp"
+#include "sched/own_p.hpp"
 #include "sched/sched.hpp"
 
 #include <handoff/detail/spin_lock.hpp>
@@ -23,8 +24,8 @@ M* park_holding(M* m, wait_reason why, spin_lock& held) noexcept;
 // a goroutine that was in `next`: in between it is in neither place, so an M is woken. put_global queues g in the global queue,
 // for the first P that comes; any thread may call it.
 void put_local(M* m, G* g) noexcept;
-void put_in_ring(sched& s, P* p, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
-void put_behind(sched& s, P* p, G* next) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+void put_in_ring(sched& s, own_p p, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+void put_behind(sched& s, own_p p, G* next) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_global(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_global(sched& s, g_queue all) noexcept HANDOFF_EXCLUDES(s.idle.lock);   // and wakes an M, if there are any
 
@@ -33,7 +34,8 @@ void ready_outside(G* g) noexcept;
 inline void ready(M* m, G* g) noexcept {
     g->state.ready();
     sched* s = g->s;
-    P* p = m && m->s == s ? m->p.load(std::memory_order_relaxed) : nullptr;
+    if (!m || m->s != s) [[unlikely]] return ready_outside(g);
+    const own_p p(m);
     if (!p) [[unlikely]] return ready_outside(g);
     if (!p->runq.set_next(g)) put_in_ring(*s, p, g);
     wakep(*s);
@@ -53,7 +55,7 @@ void execute(M* m, G* g) noexcept;
 
 // run_timers fires the timers that are due in p's heap; p need not be m's. The goroutines become runnable on m's P. Timer
 // objects wait in m->due for run_due, which has to follow. Returns how many timers were due.
-unsigned run_timers(M* m, P* p, std::int64_t now) noexcept;
+unsigned run_timers(M* m, P& p, std::int64_t now) noexcept;
 void run_due(M* m) noexcept;
 
 M* finish_switch(context::switcher* s) noexcept;

@@ -44,7 +44,7 @@
 namespace handoff::detail {
 
 // chain_lets_on: true if a goroutine in p's ring may run before the one in `next`.
-bool chain_lets_on(sched& s, P* p) noexcept {
+bool chain_lets_on(sched& s, own_p p) noexcept {
     auto& c = p->chain;
     if (!p->runq.has_next()) {
         c = {};
@@ -66,7 +66,7 @@ bool chain_lets_on(sched& s, P* p) noexcept {
 
 // end_slice ends the slice on p, which is the caller's: other goroutines come next. Whether it is the turn of the spent is as
 // the monitor has said (P::spent_due).
-void end_slice(sched& s, P* p) noexcept {
+void end_slice(sched& s, own_p p) noexcept {
     const bool was_turn_of_spent = p->is_turn_of_spent();
     if (G* next = p->runq.take_next()) put_behind(s, p, next);
     p->chain = {};
@@ -80,7 +80,7 @@ void end_slice(sched& s, P* p) noexcept {
 
 // pick_after_slice serves the picks after the end of a slice, once timers were looked at: first a goroutine that a timer has
 // woken, then a spent one.
-G* pick_after_slice(sched& s, P* p) noexcept {
+G* pick_after_slice(sched& s, own_p p) noexcept {
     if (std::exchange(p->timers_first, false)) {
         if (G* g = p->runq.take_next()) {
             p->until_global = 1;
