@@ -5,9 +5,11 @@
  * given goes to an idle M, the new owner, or to the idle list. A goroutine whose P is gone goes on without one, through
  * further calls, until it enters the library; one that enters it in a call is tied to its M until the call ends.
  *
+ * Names. nextp is M::orders.p, acquirep put_on, releasep take_off, pidle and npidle the idle Ps and their count.
+ *
  * Simplifications. The monitor tries any M for any P, at any time and for any reason that the state of section and call
  * allows; the code's choice is among these. One candidate a round. Clocks and predictions are choices. What is done
- * under sched::lock is one step; the only run queue is the global one. All that a P holds is one word, DATA, which each
+ * under idle_set::lock is one step; the only run queue is the global one. All that a P holds is one word, DATA, which each
  * owner reads and writes with plain accesses. M::call is counted, as in the code, but without M::calls. Calls do not nest.
  *
  * Checked: whoever touches a P owns it (`owner`) and sees the writes of all owners before; the monitor takes a P only from
@@ -60,9 +62,9 @@
 #define given 7
 #define away 8
 
-/* Under sched::lock: sets, as bits. */
+/* Under idle_set::lock: sets, as bits. */
 byte pidle, midle, globq;
-byte nextp[NM];             /* M::nextp, + 1 */
+byte nextp[NM];             /* M::orders.p, + 1 */
 
 /* Of the goroutines. */
 byte ops[NG];               /* left to do */

@@ -8,7 +8,9 @@
  * one. A look at a queue that finds something and the CAS that takes it are one step, as a CAS that fails looks again.
  * M::park is nextp. There are NM threads and max_threads is NM, so that startm may find none.
  *
- * A section under sched::lock is one step, in which it looks and puts its stores into the buffer, the lock's release
+ * Names. npidle is idle_set::ps(), nmspinning idle_set::spinning(), nextp M::orders.p.
+ *
+ * A section under idle_set::lock is one step, in which it looks and puts its stores into the buffer, the lock's release
  * last; the next one can't begin before that has come to memory. Who reads npidle or the global queue's size without the
  * lock may see them late. A relaxed read-modify-write of nmspinning orders nothing else, as on AArch64: it does not wait
  * for the buffer. The monitor and the submitters have no buffer: they store nothing but under the lock, and after that
