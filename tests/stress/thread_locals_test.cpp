@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <gtest/gtest.h>
 #include <iterator>
+#include <sys/resource.h>
 #include <vector>
 
 namespace {
@@ -27,7 +28,25 @@ struct deep {
 };
 thread_local deep at_end;
 
+// While it lives, the process's limit leaves a thread's stack as small as the library makes it by itself.
+class small_stacks {
+public:
+    small_stacks() {
+        ::getrlimit(RLIMIT_STACK, &before_);
+        rlimit small = before_;
+        small.rlim_cur = 256 * 1024;
+        EXPECT_EQ(::setrlimit(RLIMIT_STACK, &small), 0);
+    }
+    ~small_stacks() { ::setrlimit(RLIMIT_STACK, &before_); }
+    small_stacks(const small_stacks&) = delete;
+    small_stacks& operator=(const small_stacks&) = delete;
+
+private:
+    rlimit before_{};
+};
+
 TEST(ThreadLocals, MayBeLarge) {
+    const small_stacks all_threads;
     handoff::runtime rt({.procs = 2});
     std::vector<handoff::join_handle<bool>> all;
     for (int i = 0; i < 50; ++i)

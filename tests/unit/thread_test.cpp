@@ -122,12 +122,23 @@ TEST_P(inherited, nothing_from_foreign_threads) {
 }
 
 TEST_P(inherited, nothing_from_another_runtimes_goroutine) {
-    runtime rt({.procs = GetParam()}), other({.procs = 1});
-    other.run([&] {
-        handoff::lock_os_thread();
-        change_kernel_state();
-        EXPECT_EQ(states_of_many(rt, 12, right_), std::vector<std::string>{});
+    runtime rt({.procs = GetParam()});
+    std::atomic<bool> inside{false}, over{false};
+    auto away = rt.go([&] {
+        handoff::blocking_call(handoff_policy::immediate, [&] {
+            inside = true;
+            EXPECT_TRUE(block_until([&] { return over.load(); }));
+        });
     });
+    ASSERT_EVENTUALLY(inside && idle_processors(rt) == GetParam() && rt.stats().threads_idle == 0);
+    // The next goroutine needs a new thread.
+    std::thread([&] {
+        change_kernel_state();
+        runtime other({.procs = 1});   // all of its threads have it
+        other.run([&] { EXPECT_EQ(rt.go(kernel_state).join(), right_); });
+    }).join();
+    over = true;
+    away.join();
 }
 
 // But all from the thread that starts the runtime.
