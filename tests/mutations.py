@@ -264,7 +264,7 @@ mutation(
     "src/sched/slice.cpp",
     "    p->timers_first = true;\n",
     "",
-    "spent.take_turns",
+    "slice_end.lets_those_go_first_whose_timers_are_due",
 )
 mutation(
     "spent_stay_in_the_ring",
