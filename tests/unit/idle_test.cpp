@@ -3,14 +3,9 @@
 #include "testing.hpp"
 
 #include <algorithm>
-#include <cstddef>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <map>
 #include <memory>
 #include <set>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -286,20 +281,6 @@ TEST(thread_cap, timers_of_a_processor_without_thread_fire) {
             }).detach();
             this_goroutine::yield();   // until it sleeps
         });
-}
-
-// Every further clone() of the process fails with EAGAIN, as at RLIMIT_NPROC or pids.max.
-bool forbid_threads() noexcept {
-    sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog program{sizeof code / sizeof code[0], code};
-    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
 }
 
 bool work_waits_when_threads_fail() {

@@ -129,6 +129,10 @@ inline bool asleep(pid_t tid) { return thread_letter(tid) == 'S'; }
 
 std::chrono::nanoseconds process_cpu_time() noexcept;
 
+// From now on every clone() of this process fails with EAGAIN, as at RLIMIT_NPROC or pids.max. For good: in a child of its own.
+// False if that could not be had.
+bool forbid_threads() noexcept;
+
 // Sets an environment variable for as long as it lives (null: unsets it).
 class environment_variable {
 public:
