@@ -1,4 +1,4 @@
-// The runtime's threads: what they are made with, and how they end. Heads of src/sched/thread_pool.hpp.
+// The runtime's threads: what they are made with, and how they end. Head of src/sched/thread_pool.hpp.
 #include "testing.hpp"
 
 #include <fcntl.h>
