@@ -123,22 +123,28 @@ TEST_P(inherited, nothing_from_foreign_threads) {
 
 TEST_P(inherited, nothing_from_another_runtimes_goroutine) {
     runtime rt({.procs = GetParam()});
-    std::atomic<bool> inside{false}, over{false};
-    auto away = rt.go([&] {
-        handoff::blocking_call(handoff_policy::immediate, [&] {
-            inside = true;
-            EXPECT_TRUE(block_until([&] { return over.load(); }));
-        });
-    });
-    ASSERT_EVENTUALLY(inside && idle_processors(rt) == GetParam() && rt.stats().threads_idle == 0);
-    // The next goroutine needs a new thread.
+    // Goroutines that are away in calls, until all threads but the monitor are: the next one needs a new thread.
+    std::atomic<unsigned> inside{0};
+    std::atomic<bool> over{false};
+    std::vector<handoff::join_handle<void>> away;
+    const auto one_more = [&] {
+        away.push_back(rt.go([&] {
+            handoff::blocking_call(handoff_policy::immediate, [&] {
+                ++inside;
+                EXPECT_TRUE(block_until([&] { return over.load(); }));
+            });
+        }));
+        return block_until([&] { return inside == away.size(); });
+    };
+    do ASSERT_TRUE(one_more());
+    while (rt.stats().threads != away.size() + 1);
     std::thread([&] {
         change_kernel_state();
         runtime other({.procs = 1});   // all of its threads have it
         other.run([&] { EXPECT_EQ(rt.go(kernel_state).join(), right_); });
     }).join();
     over = true;
-    away.join();
+    for (auto& h : away) h.join();
 }
 
 // But all from the thread that starts the runtime.
