@@ -40,7 +40,7 @@
 // better done without the P. (It may have lasted for the grace only because there are more threads than cores, which is so
 // because calls are handed off.)
 //
-// A handed-off call that was quick, while another goroutine ran on the P, tells less: what it waited for may have come from
+// A handed-off call that was quick, while another goroutine ran on the P, is weak evidence: what it waited for may have come from
 // that goroutine, which the handoff let run. (A wake-up by a thread that spins takes 0.4 us, a system call as long.) It takes
 // several such calls in a row, `quick_calls_count_as_one`, to lower the counter by one. A call that was awake for longer than
 // such calls last did not wait for another goroutine, and counts fully.

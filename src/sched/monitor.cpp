@@ -172,16 +172,22 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
         s.idle.monitor_deep = deep;
         s.idle.monitor_until = until;
     }
+    const bool woken = rest(until);
+    if (deep && woken) wakes_up();
+    else if (notes.stalled_since != 0 && !woken) report_stall();
+    if (s.debug.schedtrace.count() != 0) hooks.trace(s, os::nanotime());
+    return true;
+}
+
+// rest waits until then, or until the monitor is woken; true if it was.
+bool monitor::rest(std::int64_t until) noexcept {
     const bool woken = s.idle.monitor_note.wait_until(until);
     {
         base::lock_guard hold(s.idle.lock);
         s.idle.monitor_deep = false;
         s.idle.monitor_until = os::never;   // awake: it looks again before it sleeps
     }
-    if (deep && woken) wakes_up();
-    else if (notes.stalled_since != 0 && !woken) report_stall();
-    if (s.debug.schedtrace.count() != 0) hooks.trace(s, os::nanotime());
-    return true;
+    return woken;
 }
 
 // all_wait says whether there are goroutines, and none can go on by itself: all Ps are idle (the caller has checked that), no

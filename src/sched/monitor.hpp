@@ -84,6 +84,7 @@ private:
     void do_chores(std::int64_t now) noexcept;
     bool sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexcept;
     bool give_memory_back() noexcept;
+    bool rest(std::int64_t until) noexcept;
     bool all_wait() const noexcept;
     std::int64_t next_stall_report(bool deep, std::int64_t now) noexcept;
     void report_stall() noexcept;
