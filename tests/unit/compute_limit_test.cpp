@@ -275,7 +275,8 @@ public:
     }
     void sleep() {
         sleeps_ = true;
-        EXPECT_EVENTUALLY(asleep(tid()));
+        // Once it sleeps by both accounts: a thread that was preempted on its way to sleep is called asleep, and still runs.
+        EXPECT_EVENTUALLY(asleep(tid()) && files_.of(tid()).what != os::activity::computing);
     }
     void compute() {
         sleeps_ = false;
@@ -300,6 +301,7 @@ private:
             if (sleeps_) pipe_.read();
     }
 
+    os::activity_files files_;
     pipe_pair pipe_;
     std::atomic<pid_t> tid_{0};
     std::atomic<bool> sleeps_{false}, over_{false};
