@@ -1,7 +1,8 @@
 // A lock for short sections inside the library, with the annotations that clang's -Wthread-safety checks.
 //
 // It blocks the thread, never the goroutine. While it is held nothing may park or run user code. Lock order: a runtime's
-// link (sched_link), a timer object, idle_set, a timer_heap. The locks of a stack pool and of the name table are leaves.
+// link (sched_link), a timer object, idle_set, thread_pool or compute_limit, a timer_heap. The locks of a stack pool, of the name
+// table, of the unguarded calls and of the fast paths are leaves.
 #pragma once
 
 #include <handoff/detail/thread_safety.hpp>

@@ -89,7 +89,7 @@ inline void open_bracket(M* m, G* g) noexcept {
 // open_slowly: the bracket was opened, and `taken` is not none. Either the P was lost before, or just now (only the owner
 // leaves these states). Or the goroutine was asked to yield, which the end of the previous call left to this one.
 HANDOFF_OPAQUE void open_slowly(M* m) noexcept {
-    const retake how = m->taken.learn();   
+    const retake how = m->taken.learn();
     // One call after the other without a P would keep this thread from the goroutines that wait for a thread.
     const bool gives_way = how == retake::asked_to_yield ||
                            (is_without_p(how) && m->s->idle.is_starved());
@@ -124,7 +124,7 @@ void hand_off_before_call(M* m, bool predicted) noexcept {
     if (is_without_p(before)) return open_slowly(m);
     // Keep the P if threads without a P can start what would run on it (sched/without.cpp); if that is not enough, the monitor
     // takes the P.
-    if (predicted && can_wait_for_workers(*m->s, own_p(m))) {
+    if (predicted && can_wait_for_workers(*m->s, *m->p.load(std::memory_order_relaxed))) {
         if (before != retake::none) open_slowly(m);
         return;
     }
@@ -228,7 +228,7 @@ HANDOFF_OPAQUE void entersyscall() noexcept {
         return;
     }
     open_bracket(m, g);
-    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);
+    if (g->predict >= prediction::blocks) [[unlikely]] hand_off_before_call(m, true);
     else if (!m->taken.is_none()) [[unlikely]] open_slowly(m);
 }
 

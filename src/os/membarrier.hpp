@@ -13,7 +13,7 @@ bool membarrier_available() noexcept;
 // membarrier_available().
 void membarrier_all() noexcept;
 
-// True once membarrier_available() has returned true. Relaxed: it is constant from the first runtime on.
+// Set by the first runtime, to what membarrier_available() says. Relaxed: it is constant from then on.
 extern base::atomic<bool> membarrier_in_use;
 
 }  // namespace handoff::os

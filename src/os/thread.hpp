@@ -10,7 +10,7 @@
 namespace handoff::os {
 
 // What a new thread starts with, taken from the thread that starts the runtime. Everything else it inherits from the thread
-// that creates it ("Who makes threads" in sched/thread_pool.hpp). These two are set explicitly, since the runtime changes
+// that creates it ("Which threads make threads" in sched/thread_pool.hpp). These two are set explicitly, since the runtime changes
 // them on its own threads, or a goroutine might.
 struct thread_defaults {
     sigset_t mask{};

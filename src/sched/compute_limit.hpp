@@ -89,7 +89,8 @@ private:
     m_list away_ HANDOFF_GUARDED_BY(lock_);         // Ms whose P was taken while their goroutine computed
     std::array<std::uint8_t, 1 << prediction::kind_bits> credit_ HANDOFF_GUARDED_BY(lock_){};   // by kind
     std::int64_t judged_ = 0;                       // the monitor's: when it last judged
-    base::atomic<std::uint32_t> kept_back_count_{0};
+    // A cache line of their own: they are read for each fresh goroutine.
+    alignas(64) base::atomic<std::uint32_t> kept_back_count_{0};
     base::atomic<std::uint32_t> computing_{0};
     base::atomic<std::uint64_t> computing_kinds_{0};   // which kinds compute: a bit for each 64th of all
 };

@@ -1,5 +1,5 @@
-// idle_set: the idle Ps and Ms of a runtime, its spinners (the Ms that look for work), and
-// which thread wakes for the timers of idle Ps.
+// idle_set: the idle Ps and Ms of a runtime, its spinners (the Ms that look for work), and which thread wakes for the timers of
+// idle Ps.
 //
 // No lost wake-up. Submitting work and running out of work are the two sides of a Dekker pair:
 //

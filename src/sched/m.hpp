@@ -67,8 +67,8 @@ struct alignas(64) M : context::switcher {
     const G* switched_to = nullptr;        // at the last switch; only if held mutexes are checked
     bool ends_with_its_goroutine = false;  // its locked goroutine has ended: the thread goes with it
 
-    // An M sleeps on `park`. Its orders are written by the thread that wakes it, before park.wake(), and read after
-    // park.wait().
+    // An M sleeps on `park`. Its orders are written before park.wake() by the thread that wakes it, or by itself, and read
+    // after park.wait().
     os::note park;
     struct {
         held_p p;                          // to run
@@ -85,7 +85,7 @@ struct alignas(64) M : context::switcher {
     }
 
     midle_hook idle_link;                  // in idle_set, under its lock
-    bool retires = false;                  // its thread exits, since there are too many; under the pool's lock
+    bool retires = false;                  // its thread exits, since there are too many; written under the pool's lock
     std::uint64_t own_told = 0;            // most that stats() has said of calls - calls_not_own; under the scheduler's lock
 
     // Under compute_limit's lock.

@@ -114,7 +114,7 @@ void monitor::do_chores(std::int64_t now) noexcept {
             wakep_any(s);
         }
     }
-    put_global(s, s.limit.judge(now, procs, activities));
+    let_go(s, s.limit.judge(now, procs, activities));
 }
 
 // next_stall_report is when to report a standstill, if there is one. `deep`: the monitor has nothing else to do. Under the

@@ -252,7 +252,7 @@ held_p monitor_round::take() noexcept {
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (!c.taken) {
-            if (computes[i]) put_global(s, s.limit.end(computes[i], s.procs.wanted()));
+            if (computes[i]) let_go(s, s.limit.end(computes[i], s.procs.wanted()));
             continue;
         }
         s.monitor.notes.last_find = now;

@@ -10,7 +10,8 @@ namespace handoff::detail {
 
 class own_p {
 public:
-    // m: the caller's M, in a section. It may have no P on g0 and where a goroutine has ended without one: then it converts to false.
+    // m: the caller's M, in a section. On g0, and where a goroutine has ended without a P, it may have none: then this converts to
+    // false. Not while the word says that the P is gone (M::taken): M::p is the old one then.
     explicit own_p(const M* m) noexcept : p_(m->p.load(std::memory_order_relaxed)) {}
     explicit own_p(const held_p& held) noexcept : p_(&*held) {}
 

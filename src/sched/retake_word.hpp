@@ -7,8 +7,10 @@
 //     asked             the M's still       owner: answer               none
 //                                           retaker: withdraw           none
 //                                           retaker: take               taken_*
+//                                           owner: give                 given
 //     asked_to_yield    the M's still       owner: answer               none
 //                                           retaker: take               taken_*
+//                                           owner: give                 given
 //     taken_call, taken_slice, taken_unguarded, taken_computing
 //                       gone, retaken       owner: go_on_without        away
 //                                           owner: settle               none
@@ -21,8 +23,9 @@
 // is marked as spent, the compute limit is told, an unguarded call is reported to the program (what applies depends on the
 // state). In `away` that has been done.
 //
-// There may be any number of retakers: none, asked and asked_to_yield are left by CAS, so exactly one side wins. Once the P is
-// gone, only the owner leaves the state. Two steps are plain stores although others may change the word. give, which an owner
+// There is one retaker at a time, the thread that plays the monitor: the question of another one could be taken for the own, after
+// the owner has answered that. none, asked and asked_to_yield are left by CAS, so exactly one of owner and retaker wins. Once the
+// P is gone, only the owner leaves the state. Two steps are plain stores although others may change the word. give, which an owner
 // does in a section, may overwrite a question; its retaker then fails to take or to withdraw. And a store by which the owner
 // leaves a state without a P overwrites nothing: no retaker's CAS expects such a state.
 #pragma once

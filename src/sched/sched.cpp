@@ -293,10 +293,6 @@ void release_idle_ms(sched& s) noexcept {
     }
 }
 
-}  // namespace
-
-namespace {
-
 // empty_p retires p, which the caller holds: its goroutines go to the global queue, its timers to the first P.
 void empty_p(sched& s, held_p p) noexcept {
     deferred_wake wake;

@@ -63,7 +63,7 @@ struct debug_options {
     bool unguarded = false;
 };
 
-// How a runtime ends. All but `outsiders` under the scheduler's lock.
+// How a runtime ends. All but `drained` and `outsiders` under the scheduler's lock.
 struct lifetime {
     bool stopping = false;                 // threads have to exit
     bool draining = false;                 // a thread waits on `drained` until all goroutines have ended

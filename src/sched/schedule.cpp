@@ -96,13 +96,13 @@ void put_global(sched& s, G* g) noexcept {
     s.globq.push(g);
 }
 
-void put_global(sched& s, g_queue all) noexcept {
-    if (all.empty()) return;
-    {
+void let_go(sched& s, g_queue released) noexcept {
+    const bool none = released.empty();
+    if (!none) {
         base::lock_guard hold(s.idle.lock);
-        while (G* g = all.pop()) s.globq.push(g);
+        while (G* g = released.pop()) s.globq.push(g);
     }
-    wakep_any(s);
+    if (!none || s.limit.kept_back() != 0) wakep_any(s);
 }
 
 // take_global takes p's share of the global queue, at most `most`. It returns one goroutine, and queues the others in p's ring.

@@ -27,7 +27,9 @@ void put_local(M* m, G* g) noexcept;
 void put_in_ring(sched& s, own_p p, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_behind(sched& s, own_p p, G* next) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_global(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
-void put_global(sched& s, g_queue all) noexcept HANDOFF_EXCLUDES(s.idle.lock);   // and wakes an M, if there are any
+// let_go queues what the compute limit has released. It wakes somebody for that, or, if some are still kept back, to look whether
+// another P is idle.
+void let_go(sched& s, g_queue released) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 
 // ready makes a waiting goroutine runnable. `m`: the calling thread's M in a runtime section, or null.
 void ready_outside(G* g) noexcept;

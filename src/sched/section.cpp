@@ -78,7 +78,7 @@ void say_unguarded(M* m, G* g, std::int64_t since, std::int64_t until, long call
 }
 
 void slice_was_over(M* m, G* g, retake how) noexcept {
-    if (how == retake::taken_computing) put_global(*m->s, m->s->limit.end(m, m->s->procs.wanted()));
+    if (how == retake::taken_computing) let_go(*m->s, m->s->limit.end(m, m->s->procs.wanted()));
     else if (how != retake::taken_slice) return;
     g->spent = true;
 }
@@ -140,7 +140,7 @@ bool regain_at_once(M* m, retake how) noexcept {
     }
     if (s->idle.ps() == 0 || s->idle.is_starved()) return false;
     if (how == retake::taken_computing) {
-        put_global(*s, s->limit.end(m, s->procs.wanted()));
+        let_go(*s, s->limit.end(m, s->procs.wanted()));
         m->taken.go_on_without();
     }
     P* old = m->p.load(std::memory_order_relaxed);

@@ -99,9 +99,9 @@ void rest_without(M* m) noexcept {
     m->taken.settle();
 }
 
-bool can_wait_for_workers(sched& s, own_p p) noexcept {
-    if (s.workers.load(std::memory_order_relaxed) < enough_workers || p->runq.alone()) return false;
-    const G* g = p->runq.front();
+bool can_wait_for_workers(sched& s, const P& p) noexcept {
+    if (s.workers.load(std::memory_order_relaxed) < enough_workers || p.runq.alone()) return false;
+    const G* g = p.runq.front();
     if (g && !s.predict.will_block(g)) return false;
     base::lock_guard hold(s.idle.lock);
     g = s.globq.front();

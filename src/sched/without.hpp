@@ -2,7 +2,6 @@
 #pragma once
 
 #include "context/stack.hpp"
-#include "sched/own_p.hpp"
 #include "sched/sched.hpp"
 
 #include <utility>
@@ -28,6 +27,6 @@ inline void end_of_work(M* m) noexcept {
 
 // can_wait_for_workers says whether threads without a P can start what p could run (only the fronts of the queues are looked
 // at), and enough such threads exist. p is the caller's.
-bool can_wait_for_workers(sched& s, own_p p) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+bool can_wait_for_workers(sched& s, const P& p) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 
 }  // namespace handoff::detail

@@ -52,7 +52,7 @@ mutation(
 mutation(
     "guards_never_learn",
     "src/goroutine/syscall.cpp",
-    "    if (g->predict >= 2) [[unlikely]] hand_off_before_call(m, true);",
+    "    if (g->predict >= prediction::blocks) [[unlikely]] hand_off_before_call(m, true);",
     "    if (g->predict >= 4) [[unlikely]] hand_off_before_call(m, true);",
     "adaptive_guard.*",
 )

@@ -255,7 +255,7 @@ mutation(
 mutation(
     "sleepers_count_as_computing_for_ever",
     "src/sched/monitor.cpp",
-    "    put_global(s, s.limit.judge(now, procs, activities));\n",
+    "    let_go(s, s.limit.judge(now, procs, activities));\n",
     "",
     "computing.is_over_in_an_unguarded_call",
 )

@@ -271,3 +271,10 @@ mutation(
     "reinterpret_cast<unsigned long>(address)));",
     "code_address.*",
 )
+mutation(
+    "the_second_note_replaces_the_first",
+    "src/sched/deferred_wake.hpp",
+    "            if (place && place != &n) continue;\n",
+    "",
+    "deferred_wake.wakes_two",
+)
