@@ -187,7 +187,7 @@ mutation(
     "src/sched/slice.cpp",
     "    if (G* next = p->runq.take_next()) put_behind(s, p, next);\n",
     "",
-    "pairs/slices.*",
+    "slice_end.puts_what_was_next_behind_the_others",
 )
 mutation(   # both that it comes back for it, and that who gets it ends the slice: either helps without the other
     "processors_on_their_way_are_not_looked_at",

@@ -299,6 +299,24 @@ TEST(slice_end, lets_those_go_first_whose_timers_are_due) {
     });
 }
 
+// And what was in `next` comes after those that wait in the ring.
+TEST(slice_end, puts_what_was_next_behind_the_others) {
+    using namespace handoff::detail;
+    runtime rt({.procs = 1, .retake_running_after = 10s});
+    rt.run([] {
+        auto was_next = handoff::go([] {}), waits = handoff::go([] {});   // the second goes to the ring, since `next` is taken
+        M* m = enter(current_m());
+        end_slice(*m->s, own_p(m));
+        G* first = pick(m);
+        const handoff::goroutine_id chosen = first ? first->id.load() : 0;
+        if (first) put_local(m, first);
+        leave(m);
+        EXPECT_EQ(chosen, waits.id());
+        waits.join();
+        was_next.join();
+    });
+}
+
 // Loops that poll share what they have among themselves, and let one that gives way on as if it were alone with one of them.
 TEST(spent, take_turns) {
     runtime rt({.procs = 1, .retake_running_after = 1ms});
