@@ -90,7 +90,6 @@ struct sched {
     const unsigned cores;
     const std::int64_t started;
     const std::shared_ptr<sched_link> link;
-    g_store* const store;               // its contents are guarded by idle.lock until the threads are gone
     simulation_hooks* sim = nullptr;    // set before its only M and P run anything; null: an ordinary runtime
 
     // Cache lines of their own for members that are written at different times: apart from what every M reads now and then
@@ -110,6 +109,9 @@ struct sched {
     const os::load_file load;
     context::stack_pool stacks;
     unguarded_calls unguarded;
+    // The last: it has no owner but this pointer while the others are made, some of which may throw. Its contents are guarded by
+    // idle.lock until the threads are gone.
+    g_store* const store;
 };
 
 // start makes the Ps and the first threads. Throws std::system_error, and std::bad_alloc.

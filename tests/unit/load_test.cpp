@@ -26,12 +26,17 @@ long wanting() {
     return file >> loads[0] >> loads[1] >> loads[2] >> n ? n : -1;
 }
 
-// More threads that compute than there are cores.
+// More threads that compute than there are cores. All of them run by the end of its making: what checks the beginning of a thread
+// may need descriptors, which a test takes away.
 class crowd {
 public:
     crowd() {
         for (long i = 0; i <= cpus(); ++i)
-            threads_.emplace_back([this] { compute_until([this] { return over_.load(); }); });
+            threads_.emplace_back([this] {
+                ++run_;
+                compute_until([this] { return over_.load(); });
+            });
+        block_until([this] { return run_ > cpus(); });
     }
     ~crowd() {
         over_ = true;
@@ -41,6 +46,7 @@ public:
     crowd& operator=(const crowd&) = delete;
 
 private:
+    std::atomic<long> run_{0};
     std::atomic<bool> over_{false};
     std::vector<std::thread> threads_;
 };
