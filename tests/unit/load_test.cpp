@@ -26,17 +26,12 @@ long wanting() {
     return file >> loads[0] >> loads[1] >> loads[2] >> n ? n : -1;
 }
 
-// More threads that compute than there are cores. All of them run by the end of its making: what checks the beginning of a thread
-// may need descriptors, which a test takes away.
+// More threads that compute than there are cores.
 class crowd {
 public:
     crowd() {
         for (long i = 0; i <= cpus(); ++i)
-            threads_.emplace_back([this] {
-                ++run_;
-                compute_until([this] { return over_.load(); });
-            });
-        block_until([this] { return run_ > cpus(); });
+            threads_.emplace_back([this] { compute_until([this] { return over_.load(); }); });
     }
     ~crowd() {
         over_ = true;
@@ -46,7 +41,6 @@ public:
     crowd& operator=(const crowd&) = delete;
 
 private:
-    std::atomic<long> run_{0};
     std::atomic<bool> over_{false};
     std::vector<std::thread> threads_;
 };
@@ -82,6 +76,9 @@ bool has_room_if_it_is_not_known() {
     return block_until([&] { return !known.has_room() && unknown.has_room(); });
 }
 
-TEST(load, leaves_room_where_it_is_not_known) { EXPECT_IN_CHILD(has_room_if_it_is_not_known(), ""); }
+TEST(load, leaves_room_where_it_is_not_known) {
+    if (with_sanitizer && !with_tsan) GTEST_SKIP() << "UBSan's look at vptrs needs descriptors";
+    EXPECT_IN_CHILD(has_room_if_it_is_not_known(), "");
+}
 
 }  // namespace
