@@ -109,10 +109,7 @@ void monitor::do_chores(std::int64_t now) noexcept {
     const std::uint32_t procs = s.procs.wanted();
     if (s.limit.kept_back() != 0 && now - notes.hog_started >= s.limit.wait_over_limit(s.limit.computing(), procs)) {
         notes.hog_started = now;
-        if (G* g = s.limit.let_through()) {
-            put_global(s, g);
-            wakep_any(s);
-        }
+        if (G* g = s.limit.let_through()) submit(s, g);
     }
     let_go(s, s.limit.judge(now, procs, activities));
 }

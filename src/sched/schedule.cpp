@@ -96,6 +96,11 @@ void put_global(sched& s, G* g) noexcept {
     s.globq.push(g);
 }
 
+void submit(sched& s, G* g) noexcept {
+    put_global(s, g);
+    wakep_any(s);
+}
+
 void let_go(sched& s, g_queue released) noexcept {
     const bool none = released.empty();
     if (!none) {
@@ -301,10 +306,7 @@ static bool wait_as_one_too_many(sched& s, G* g) noexcept {
     if (s.idle.ps() != 0 || s.procs.wanted() == 1) return false;
     G* also;
     if (s.limit.keeps_back(g, s.procs.wanted(), also)) return true;
-    if (also) {
-        put_global(s, also);
-        wakep_any(s);
-    }
+    if (also) submit(s, also);
     return false;
 }
 
@@ -449,8 +451,7 @@ void ready_outside(G* g) noexcept {
     // g may end its runtime as soon as it is in the queue. The calling thread is none of that runtime's, so the runtime has to
     // be told to wait for it.
     s->life.outsiders.fetch_add(1, std::memory_order_relaxed);
-    put_global(*s, g);
-    wakep_any(*s);
+    submit(*s, g);
     s->life.outsiders.fetch_sub(1, std::memory_order_release);   // pairs with the acquire in drain_and_stop
 }
 

@@ -22,11 +22,12 @@ M* park_holding(M* m, wait_reason why, spin_lock& held) noexcept;
 
 // put_local queues g to run next on m's P. put_in_ring queues g behind all that wait in p's ring. put_behind is put_in_ring for
 // a goroutine that was in `next`: in between it is in neither place, so an M is woken. put_global queues g in the global queue,
-// for the first P that comes; any thread may call it.
+// for the first P that comes; submit does, and wakes somebody for it. Any thread may call these two.
 void put_local(M* m, G* g) noexcept;
 void put_in_ring(sched& s, own_p p, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_behind(sched& s, own_p p, G* next) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void put_global(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+void submit(sched& s, G* g) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 // let_go queues what the compute limit has released. It wakes somebody for that, or, if some are still kept back, to look whether
 // another P is idle.
 void let_go(sched& s, g_queue released) noexcept HANDOFF_EXCLUDES(s.idle.lock);

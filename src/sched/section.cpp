@@ -14,6 +14,11 @@ namespace handoff::detail {
 
 namespace {
 
+// count_exit counts a goroutine that is back from a call and has taken p, which was idle; its old P was `old`.
+void count_exit(sched& s, const P& p, const void* old) noexcept {
+    (&p == old ? s.count.exits_old_idle : s.count.exits_any_idle).add();
+}
+
 // commit_exit runs on g0, once the context of g is saved. It looks for an idle P a last time, and else queues g in the global
 // queue. Every P that is not idle looks there before its M gives up, under the same lock, so no M needs to be woken.
 void commit_exit(M* m, G* g, void* old) noexcept {
@@ -23,7 +28,7 @@ void commit_exit(M* m, G* g, void* old) noexcept {
     base::lock_guard hold(s->idle.lock);
     if (held_p idle = take_idle_p(*s, static_cast<P*>(old), wake)) {
         P* p = &*idle;
-        if (m->came_back) (p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+        if (m->came_back) count_exit(*s, *p, old);
         put_on(m, std::move(idle));
         if (!m->locked_g) {
             // Where threads are short, this thread serves all waiting goroutines before g goes on. Otherwise g's next call
@@ -56,7 +61,7 @@ M* regain(M* m, P* old, bool came_back) noexcept {
             p = take_idle_p(*s, old, wake);
         }
         if (p) {
-            if (came_back) (&*p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+            if (came_back) count_exit(*s, *p, old);
             put_on(m, std::move(p));
             m->curg.load(std::memory_order_relaxed)->spent = false;   // it need not wait
             return m;
@@ -151,7 +156,7 @@ bool regain_at_once(M* m, retake how) noexcept {
         if (!p) return false;
         m->taken.settle();   // as in settle
         if (how != retake::away) s->count.regains.add();
-        else (&*p == old ? s->count.exits_old_idle : s->count.exits_any_idle).add();
+        else count_exit(*s, *p, old);
         put_on(m, std::move(p));
     }
     end_of_work(m);

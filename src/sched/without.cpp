@@ -72,8 +72,7 @@ G* next_without(M* m) noexcept {
         G* g = p.runq.steal_first_if([&s](const G* front) { return s.predict.will_block(front); });
         if (!g) continue;
         if (may_start_without(g)) return g;
-        put_global(s, g);
-        wakep_any(s);
+        submit(s, g);
     }
     return nullptr;
 }

@@ -277,22 +277,27 @@ TEST_P(polling, leaves_pairs_their_part) {
 
 INSTANTIATE_TEST_SUITE_P(kinds, polling, testing::ValuesIn(hog_kinds), [](const auto& p) { return p.param.name; });
 
+// first_after_a_slice ends the slice of the calling goroutine's processor, and says who would come then.
+handoff::goroutine_id first_after_a_slice() {
+    using namespace handoff::detail;
+    M* m = enter(current_m());
+    end_slice(*m->s, own_p(m));
+    G* first = pick(m);
+    const handoff::goroutine_id chosen = first ? first->id.load() : 0;
+    if (first) put_local(m, first);
+    leave(m);
+    return chosen;
+}
+
 // At its end come those whose timers are due, before the ones that wait in the ring.
 TEST(slice_end, lets_those_go_first_whose_timers_are_due) {
-    using namespace handoff::detail;
     runtime rt({.procs = 1, .retake_running_after = 10s});
     rt.run([] {
         auto sleeper = handoff::go([] { this_goroutine::sleep_for(1ms); });
         this_goroutine::yield();   // it sleeps by then
         auto one = handoff::go([] {}), another = handoff::go([] {});
         compute_for(2ms);
-        M* m = enter(current_m());
-        end_slice(*m->s, own_p(m));
-        G* first = pick(m);
-        const handoff::goroutine_id chosen = first ? first->id.load() : 0;
-        if (first) put_local(m, first);
-        leave(m);
-        EXPECT_EQ(chosen, sleeper.id());
+        EXPECT_EQ(first_after_a_slice(), sleeper.id());
         sleeper.join();
         one.join();
         another.join();
@@ -301,17 +306,10 @@ TEST(slice_end, lets_those_go_first_whose_timers_are_due) {
 
 // And what was in `next` comes after those that wait in the ring.
 TEST(slice_end, puts_what_was_next_behind_the_others) {
-    using namespace handoff::detail;
     runtime rt({.procs = 1, .retake_running_after = 10s});
     rt.run([] {
         auto was_next = handoff::go([] {}), waits = handoff::go([] {});   // the second goes to the ring, since `next` is taken
-        M* m = enter(current_m());
-        end_slice(*m->s, own_p(m));
-        G* first = pick(m);
-        const handoff::goroutine_id chosen = first ? first->id.load() : 0;
-        if (first) put_local(m, first);
-        leave(m);
-        EXPECT_EQ(chosen, waits.id());
+        EXPECT_EQ(first_after_a_slice(), waits.id());
         waits.join();
         was_next.join();
     });
