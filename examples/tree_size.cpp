@@ -115,7 +115,7 @@ totals measure(const std::vector<std::string>& arguments, unsigned workers) {
 
     take(handoff::blocking_call(look_at, arguments));
     while (!waiting.empty() || at_work != 0) {
-        const handoff::channel<std::string> nobody;   // never ready: used when there is nothing to offer
+        const auto nobody = handoff::channel<std::string>::nil();   // never ready: used when there is nothing to offer
         std::string next;
         if (!waiting.empty()) next = waiting.back();
         handoff::select(handoff::on_send(waiting.empty() ? nobody : directories, std::move(next),

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -20,7 +21,15 @@
 
 namespace handoff {
 
+// channel<T>(unbounded) makes a channel that is never full.
+struct unbounded_t {
+    explicit unbounded_t() = default;
+};
+inline constexpr unbounded_t unbounded{};
+
 namespace detail {
+
+inline constexpr std::size_t unbounded_ring = 64;   // values that an unbounded channel keeps in its ring
 
 // Values whose move may throw are kept in boxes, so that no move under a channel's lock throws.
 template <class T>
@@ -72,11 +81,19 @@ struct channel_of final : channel_base, owned_by_channel<T> {
 
     explicit channel_of(std::size_t capacity)
         : channel_base(ops, capacity, capacity == 0 ? nullptr : std::allocator<value_slot<T>>().allocate(capacity)->bytes) {}
+    explicit channel_of(unbounded_t) : channel_of(unbounded_ring) {
+        overflow = make_overflow();
+        special = true;
+    }
     ~channel_of() {
         this->end();   // before the ring is freed: the timer may send to it
         for (std::size_t n = count.load(std::memory_order_relaxed); n > 0; --n) {
             std::destroy_at(&at(head).get());
             head = next(head);
+        }
+        if (overflow) {
+            for (value_slot<T> left; take_overflowed(*this, left.bytes);) std::destroy_at(&left.get());
+            end_overflow(overflow);
         }
         if (cap != 0) std::allocator<value_slot<T>>().deallocate(reinterpret_cast<value_slot<T>*>(ring), cap);
     }
@@ -125,7 +142,7 @@ struct channel_of final : channel_base, owned_by_channel<T> {
     }
 
     static constexpr bool loud = !quiet_move<stored<T>>;
-    static constexpr value_ops ops{sizeof(value_slot<T>), std::is_trivially_copyable_v<stored<T>> ? nullptr : relocate,
+    static constexpr value_ops ops{sizeof(value_slot<T>), alignof(value_slot<T>), std::is_trivially_copyable_v<stored<T>> ? nullptr : relocate,
                                    loud ? type_text<stored<T>>() : nullptr};
 };
 
@@ -138,8 +155,13 @@ struct channel_access;
 // its own copy.
 //
 // With capacity 0 a sender waits until a receiver takes the value directly from it. With capacity n > 0 the channel buffers
-// up to n values. Values come out in the order in which they went in. T must be movable, move-only types included, and its
-// destructor must not throw. A default-constructed channel is never ready: sending and receiving wait forever.
+// up to n values. An unbounded one is never full: each value beyond the first 64 has its own piece of the heap, and sending
+// throws std::bad_alloc where there is none left. Values come out in the order in which they went in. T must be movable,
+// move-only types included, and its destructor must not throw.
+//
+// A default-constructed or moved-from handle holds no channel; sending, receiving, closing and selecting with it throw
+// usage_error. nil() is a channel that is never ready: sending to it and receiving from it wait forever, and a select never
+// chooses it.
 //
 // Values are moved, and moved-from values are destroyed, while the channel is locked. If a move or destructor of T calls
 // the library there (to yield, to wait, to lock what is taken, to start a goroutine), the process ends with a message that
@@ -157,11 +179,19 @@ public:
     using value_type = T;
     using moves_quietly = std::true_type;
 
-    // A channel that is never ready.
+    // A handle without a channel.
     channel() noexcept = default;
 
     // Throws std::bad_alloc, std::bad_array_new_length.
     explicit channel(std::size_t capacity) : c_(new detail::channel_of<T>(capacity)) {}
+    explicit channel(unbounded_t how) : c_(new detail::channel_of<T>(how)) {}
+
+    // nil makes a channel that is never ready, to switch a case of a select off. Throws std::bad_alloc.
+    static channel nil() {
+        channel made(0);
+        made.c_->special = true;
+        return made;
+    }
 
     // relaxed: whoever copies a handle holds one, so the channel stays alive.
     channel(const channel& other) noexcept : c_(other.c_) {
@@ -226,18 +256,21 @@ public:
     }
 
     // close says that nothing more will be sent. Receivers get the values that are left, then empty ones; senders that wait
-    // get channel_closed. Throws usage_error if the channel is closed already, or default-constructed. Linear in the
-    // waiters.
+    // get channel_closed. Throws usage_error if the channel is closed already, or nil. Linear in the waiters.
     void close() const { detail::channel_close(c_); }
 
-    // closed, len (the number of buffered values) and cap. If others use the channel, the answer may be out of date
-    // already.
+    // closed, len (the number of buffered values) and cap (SIZE_MAX for an unbounded channel). If others use the channel,
+    // the answer may be out of date already. For a handle without a channel: false and 0.
     bool closed() const noexcept { return c_ && c_->closed.load(std::memory_order_relaxed); }
-    std::size_t len() const noexcept { return c_ ? c_->count.load(std::memory_order_relaxed) : 0; }
-    std::size_t cap() const noexcept { return c_ ? c_->cap : 0; }
+    std::size_t len() const noexcept {
+        if (!c_) return 0;
+        const std::size_t n = c_->count.load(std::memory_order_relaxed);
+        return c_->overflow ? n + detail::overflowed(*c_->overflow) : n;
+    }
+    std::size_t cap() const noexcept { return !c_ ? 0 : c_->overflow ? SIZE_MAX : c_->cap; }
 
-    // False for default-constructed and moved-from handles, otherwise true.
-    explicit operator bool() const noexcept { return c_ != nullptr; }
+    // False for handles without a channel, and for nil channels.
+    explicit operator bool() const noexcept { return c_ && !c_->is_nil(); }
     friend bool operator==(const channel& a, const channel& b) noexcept { return a.c_ == b.c_; }
 
     // for (T& value : ch) receives until the channel is closed and drained.
@@ -353,6 +386,12 @@ struct channel_access {
     template <class T>
     static channel_of<T>* of(const channel<T>& ch) noexcept {
         return ch.c_;
+    }
+    // Null: never ready.
+    template <class T>
+    static channel_of<T>* in_select(const channel<T>& ch) {
+        if (!ch.c_) refuse_no_channel("select");
+        return ch.c_->is_nil() ? nullptr : ch.c_;
     }
 };
 

@@ -40,6 +40,7 @@ struct spawn_site {
 HANDOFF_API G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site);
 
 HANDOFF_API bool join(G* g, std::int64_t deadline);            // waits until g has ended; false: the deadline came first
+HANDOFF_API void check_joinable(const G* g);                   // throws what join() throws by itself for such a handle
 HANDOFF_API bool ended(const G* g) noexcept;
 HANDOFF_API goroutine_id id_of(const G* g) noexcept;
 HANDOFF_API std::exception_ptr take_exception(G* g) noexcept;  // after join
@@ -131,6 +132,7 @@ namespace detail {
 template <class R>
 struct handle_access {
     static join_handle<R> make(G* g) noexcept { return join_handle<R>(g); }
+    static G* of(const join_handle<R>& handle) noexcept { return handle.g_; }
 };
 
 // A callable and its arguments, kept by value as std::thread keeps them.
@@ -160,10 +162,13 @@ join_handle<std::invoke_result_t<std::decay_t<F>>> spawn_callable(sched* s, F&& 
 }
 
 template <class F, class... Args>
+bound_call<std::decay_t<F>, std::decay_t<Args>...> bind_call(F&& f, Args&&... args) {
+    return {std::forward<F>(f), {std::forward<Args>(args)...}};
+}
+
+template <class F, class... Args>
 auto spawn_call(sched* s, const spawn_options* opts, const spawn_site& site, F&& f, Args&&... args) {
-    return spawn_callable(
-        s, bound_call<std::decay_t<F>, std::decay_t<Args>...>{std::forward<F>(f), {std::forward<Args>(args)...}}, opts,
-        site);
+    return spawn_callable(s, bind_call(std::forward<F>(f), std::forward<Args>(args)...), opts, site);
 }
 
 template <class F>

@@ -6,6 +6,7 @@
 #include <handoff/barrier.hpp>
 #include <handoff/cancellation.hpp>
 #include <handoff/channel.hpp>
+#include <handoff/channel_ends.hpp>
 #include <handoff/clock.hpp>
 #include <handoff/condition_variable.hpp>
 #include <handoff/error.hpp>
@@ -17,6 +18,7 @@
 #include <handoff/options.hpp>
 #include <handoff/runtime.hpp>
 #include <handoff/select.hpp>
+#include <handoff/select_cases.hpp>
 #include <handoff/semaphore.hpp>
 #include <handoff/shared_mutex.hpp>
 #include <handoff/simulation.hpp>

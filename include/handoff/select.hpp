@@ -24,7 +24,7 @@ namespace handoff {
 
 namespace detail {
 
-enum class case_kind : std::uint8_t { recv, send, timeout, stop, otherwise };
+enum class case_kind : std::uint8_t { recv, send, event, timeout, stop, otherwise };
 
 // One case as select's algorithm (src/sync/select.cpp) sees it.
 struct case_base {
@@ -35,7 +35,8 @@ struct case_base {
     // slot returns the value to send, or raw memory for the value to receive.
     virtual void* slot() noexcept { return nullptr; }
 
-    // try_fast does the transfer if no waiter is concerned; no runtime section is needed for that.
+    // try_fast carries the case out if that is possible at once, and for a transfer if no waiter is concerned; no runtime
+    // section is needed for that.
     virtual bool try_fast() noexcept { return false; }
 
     // over says whether the time of a timeout is over, by the clock that it was given in; if not, it sets `deadline` anew.
@@ -50,12 +51,27 @@ struct case_base {
     std::stop_token stop{};        // of a stop
 };
 
+// A case that waits for something that is not a channel (select_cases.hpp): for the end of a goroutine, or in the parking lot.
+struct event_case : case_base {
+    explicit event_case(G* g) noexcept : case_base(case_kind::event), goroutine(g) {}
+    explicit event_case(const void* object) noexcept : case_base(case_kind::event), address(object) {}
+
+    // seems_ready says whether try_fast would succeed now; a hint.
+    virtual bool seems_ready() const noexcept = 0;
+    // must_wait is called under the lock of the waiters at `address`. True: the case is not ready, and who makes it ready
+    // will look for waiters. False: it is ready.
+    virtual bool must_wait() noexcept { return true; }
+
+    G* goroutine = nullptr;          // null: it waits in the parking lot
+    const void* address = nullptr;
+};
+
 struct select_result {
     std::size_t index;
     bool moved;
 };
 
-// select_wait carries out one of the cases. Throws `cancelled` and std::bad_alloc.
+// select_wait carries out one of the cases. Throws `cancelled`, std::bad_alloc and usage_error.
 HANDOFF_API select_result select_wait(case_base* const* cases, std::size_t n);
 
 struct do_nothing {
@@ -68,7 +84,7 @@ class recv_case final : public case_base {
 public:
     // `kept` is ch if the case has to keep the channel alive, otherwise empty.
     recv_case(const channel<T>& ch, channel<T> kept, F f)
-        : case_base(case_kind::recv, channel_access::of(ch)), kept_(std::move(kept)), f_(std::move(f)) {}
+        : case_base(case_kind::recv, channel_access::in_select(ch)), kept_(std::move(kept)), f_(std::move(f)) {}
     // Only before it has fired.
     recv_case(recv_case&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
         : case_base(std::move(other)), kept_(std::move(other.kept_)), f_(std::move(other.f_)) {}
@@ -91,7 +107,7 @@ class send_case final : public case_base {
 public:
     template <class V>
     send_case(const channel<T>& ch, channel<T> kept, V&& value, F f)
-        : case_base(case_kind::send, channel_access::of(ch)), kept_(std::move(kept)), f_(std::move(f)) {
+        : case_base(case_kind::send, channel_access::in_select(ch)), kept_(std::move(kept)), f_(std::move(f)) {
         slot_.put(std::forward<V>(value));
         full_ = true;
     }
@@ -160,7 +176,9 @@ private:
 }  // namespace detail
 
 // The cases. Each is one operation, for one select; it can be moved before that. A case refers to its channel, which must
-// outlive it; but if it is given a temporary handle, it keeps the channel alive.
+// outlive it; but if it is given a temporary handle, it keeps the channel alive. A case of a nil channel is never chosen; one
+// of a handle without a channel throws usage_error when it is made. Cases for what is no channel (joins, semaphores, groups,
+// events) are in select_cases.hpp.
 
 // on_recv: f(std::optional<T>) is called with what was received; empty if the channel is closed and drained.
 template <class T, std::invocable<std::optional<T>> F>

@@ -5,8 +5,11 @@
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/goroutine.hpp>
+#include <handoff/wait_group.hpp>
 
 #include <chrono>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -49,30 +52,56 @@ private:
     group_state* g_ = nullptr;
 };
 
-// run_child is what a goroutine of a group executes: f(arg), in the group's cancellation scope.
-HANDOFF_API void run_child(group_state& g, void (*f)(void*), void* arg) noexcept;
+// The group's running goroutines, for select.
+HANDOFF_API const countdown& running_of(const group_state& g) noexcept;
+
+// While a child_frame lives, the current goroutine is in the group's cancellation scope.
+class child_frame {
+public:
+    // Throws `cancelled` if the group is cancelled already.
+    HANDOFF_API explicit child_frame(group_state& g);
+    HANDOFF_API ~child_frame();
+    child_frame(const child_frame&) = delete;
+    child_frame& operator=(const child_frame&) = delete;
+
+    // fail tells the group which exception has left its goroutine. Called by the handler that has caught it.
+    HANDOFF_API void fail() noexcept;
+
+private:
+    void leave() noexcept;
+
+    alignas(void*) std::byte scope_[80];
+};
 
 // Counts a goroutine of a group as running, from its construction to its destruction.
 class group_member {
 public:
     using moves_quietly = std::true_type;
 
-    // Adds one to the group's running goroutines. Sets `where` to the group's runtime if the goroutine has to be started
-    // there; leaves it null if the caller runs in that runtime already. Throws usage_error if that runtime has ended, or if
-    // the group runs nothing any more.
-    HANDOFF_API group_member(const group_ref& g, sched*& where);
+    // Adds one to the group's running goroutines; waits until the group's limit allows that. Sets `where` to the group's
+    // runtime if the goroutine has to be started there; leaves it null if the caller runs in that runtime already. Throws
+    // usage_error if that runtime has ended, or if the group runs nothing any more; and what a wait throws.
+    group_member(const group_ref& g, sched*& where) : group_member(g, where, true) {}
+    // As above, but does not wait: nothing if the limit is reached.
+    static std::optional<group_member> try_make(const group_ref& g, sched*& where) {
+        group_member made(g, where, false);
+        return made.g_ ? std::optional<group_member>(std::move(made)) : std::nullopt;
+    }
     group_member(group_member&&) noexcept = default;
     HANDOFF_API ~group_member();                                         // subtracts it again
     group_state& group() const noexcept { return *g_; }
 
 private:
+    HANDOFF_API group_member(const group_ref& g, sched*& where, bool may_wait);
+
     group_ref g_;
 };
 
 }  // namespace detail
 
 // A task_group starts goroutines and waits for all of them: none lives longer than the group. The first exception that
-// leaves one of them cancels the others (cancellation.hpp) and is thrown by wait(). Groups nest: a group that is made by a
+// leaves one of them cancels the others (cancellation.hpp) and is thrown by wait(). Results come through the handles that
+// go() returns. Groups nest: a group that is made by a
 // goroutine of another group is cancelled with that group.
 //
 // All its goroutines run in one runtime: the one that the constructor names, otherwise that of the goroutine that makes the
@@ -83,7 +112,7 @@ private:
 //     for (auto& url : urls) g.go([&] { fetch(url); });
 //     g.wait();
 //
-// go, cancel and stop_token may be called from any thread, also by the group's goroutines; the other functions only by its
+// go, try_go, cancel and stop_token may be called from any thread, also by the group's goroutines; the other functions only by its
 // owner.
 class task_group {
 public:
@@ -103,8 +132,26 @@ public:
         : task_group(detail::sched_of(rt), detail::limit_at(t)) {}
 
     // With a stop token: when a stop is requested, the group is cancelled, and wait() throws `cancelled`.
-    explicit task_group(std::stop_token stop) : task_group(nullptr, std::move(stop)) {}
-    task_group(runtime& rt, std::stop_token stop) : task_group(detail::sched_of(rt), std::move(stop)) {}
+    explicit task_group(std::stop_token stop) : task_group(static_cast<detail::sched*>(nullptr)) { cancel_with(std::move(stop)); }
+    task_group(runtime& rt, std::stop_token stop) : task_group(rt) { cancel_with(std::move(stop)); }
+
+    // With a deadline and a stop token: whichever comes first.
+    template <class Rep, class Period>
+    task_group(std::chrono::duration<Rep, Period> limit, std::stop_token stop) : task_group(limit) {
+        cancel_with(std::move(stop));
+    }
+    template <detail::clock_type Clock, class Duration>
+    task_group(std::chrono::time_point<Clock, Duration> t, std::stop_token stop) : task_group(t) {
+        cancel_with(std::move(stop));
+    }
+    template <class Rep, class Period>
+    task_group(runtime& rt, std::chrono::duration<Rep, Period> limit, std::stop_token stop) : task_group(rt, limit) {
+        cancel_with(std::move(stop));
+    }
+    template <detail::clock_type Clock, class Duration>
+    task_group(runtime& rt, std::chrono::time_point<Clock, Duration> t, std::stop_token stop) : task_group(rt, t) {
+        cancel_with(std::move(stop));
+    }
 
     // If wait() has not been called since the last go(): cancels the group if any of its goroutines still runs, then waits
     // for them. That wait is no cancellation point. An exception that nobody has seen goes to
@@ -113,24 +160,44 @@ public:
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;
 
-    // go starts f() as a goroutine of the group; its result is discarded. In a group that is already cancelled, f is not
-    // called. Does not switch. Throws std::bad_alloc; usage_error if the group's runtime has ended; and usage_error for a
+    // limit lets at most n goroutines of the group run at once; go() waits while there are as many. Throws usage_error if n
+    // is 0, or while a goroutine of the group runs. A group may run any number at first.
+    HANDOFF_API void limit(std::size_t n);
+
+    // go starts f(args...) as a goroutine of the group; see handoff::go. Its handle may be dropped, as any handle may; the
+    // group knows its goroutines without them. The handle's join() returns the result, or rethrows the exception that has
+    // also gone to the group. In a group that is already cancelled, f is not called, and join() throws `cancelled`.
+    //
+    // Without a limit, go does not switch. With one, it may have to wait: it is a cancellation point then, and the group's
+    // own end ends the wait. Throws std::bad_alloc; usage_error if the group's runtime has ended; and usage_error for a
     // group that has failed or was ended by cancel(), once its wait() has returned or thrown: such a group runs nothing any
     // more.
     template <detail::not_spawn_options F>
         requires std::invocable<std::decay_t<F>>
-    void go(F&& f, call_site site = call_site::current()) {
-        detail::sched* where = nullptr;
-        detail::group_member member(s_, where);
-        detail::spawn_callable(where, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, nullptr, {site, nullptr});
+    auto go(F&& f, call_site site = call_site::current()) {
+        return start(nullptr, {site, nullptr}, std::forward<F>(f));
+    }
+    template <detail::not_spawn_options F, class Arg, class... Args>
+        requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+    [[gnu::noinline]] auto go(F&& f, Arg&& arg, Args&&... args) {
+        return start(nullptr, {{}, __builtin_return_address(0)},
+                     detail::bind_call(std::forward<F>(f), std::forward<Arg>(arg), std::forward<Args>(args)...));
+    }
+    template <class F, class... Args>
+        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+    auto go(const spawn_options& opts, F&& f, Args&&... args) {
+        return start(&opts, {opts.site, nullptr}, detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...));
     }
 
+    // try_go is go that does not wait: it returns nothing, and has started nothing, if the limit is reached.
     template <class F>
         requires std::invocable<std::decay_t<F>>
-    void go(const spawn_options& opts, F&& f) {
+    auto try_go(F&& f, call_site site = call_site::current()) {
         detail::sched* where = nullptr;
-        detail::group_member member(s_, where);
-        detail::spawn_callable(where, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, &opts, {opts.site, nullptr});
+        std::optional<detail::group_member> member = detail::group_member::try_make(s_, where);
+        using handle = decltype(start(nullptr, {}, std::forward<F>(f)));
+        if (!member) return std::optional<handle>();
+        return std::optional<handle>(start_as(std::move(*member), where, nullptr, {site, nullptr}, std::forward<F>(f)));
     }
 
     // wait returns once all goroutines of the group have ended. If an exception has left any of them, it rethrows the
@@ -139,6 +206,21 @@ public:
     // afterwards: not if all had ended by then. After cancel() it throws neither. The group may be used again afterwards,
     // if it was not cancelled.
     HANDOFF_API void wait();
+
+    // wait_for and wait_until return false if the time is over first; the group is as it was then. Otherwise they return
+    // true, or throw what wait() throws.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> d) {
+        if (!all_end(detail::deadline_after(d))) return false;
+        wait();
+        return true;
+    }
+    template <detail::clock_type Clock, class Duration>
+    bool wait_until(std::chrono::time_point<Clock, Duration> t) {
+        if (!detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return all_end(deadline); })) return false;
+        wait();
+        return true;
+    }
 
     // cancel asks all goroutines of the group, and of groups that they have made, to end, and calls the callbacks on its
     // stop token. Does not wait. Linear in these goroutines and groups; nested groups take no additional stack, however
@@ -154,7 +236,8 @@ private:
     using look_again = std::function<std::int64_t()>;
     HANDOFF_API explicit task_group(detail::sched* of);
     HANDOFF_API task_group(detail::sched* of, std::int64_t deadline, look_again later);
-    HANDOFF_API task_group(detail::sched* of, std::stop_token stop);
+    HANDOFF_API void cancel_with(std::stop_token stop);
+    HANDOFF_API bool all_end(std::int64_t deadline) const;   // false: the deadline came first
 
     task_group(detail::sched* of, detail::steady_limit limit) : task_group(of, limit.deadline(), nullptr) {}
     template <class Clock, class Duration>
@@ -164,19 +247,37 @@ private:
     template <class F>
     struct child {
         using moves_quietly = std::bool_constant<detail::quiet_move<F>>;
+        using tells_exceptions = std::true_type;
         detail::group_member member;   // destroyed last
         std::optional<F> f;
-        void operator()() {
-            detail::run_child(member.group(), [](void* arg) {
+        std::invoke_result_t<F> operator()() {
+            detail::child_frame frame(member.group());
+            try {
                 struct destroyer {
                     std::optional<F>& call;
                     ~destroyer() { call.reset(); }
-                } at_end{*static_cast<std::optional<F>*>(arg)};
-                std::invoke(*at_end.call);
-            }, &f);
+                } at_end{f};
+                return std::invoke(*std::move(f));
+            } catch (...) {
+                frame.fail();
+                throw;
+            }
         }
     };
 
+    template <class F>
+    auto start(const spawn_options* opts, const detail::spawn_site& site, F&& f) {
+        detail::sched* where = nullptr;
+        detail::group_member member(s_, where);
+        return start_as(std::move(member), where, opts, site, std::forward<F>(f));
+    }
+    template <class F>
+    static auto start_as(detail::group_member member, detail::sched* where, const spawn_options* opts,
+                         const detail::spawn_site& site, F&& f) {
+        return detail::spawn_callable(where, child<std::decay_t<F>>{std::move(member), std::forward<F>(f)}, opts, site);
+    }
+
+    friend detail::case_access;
     detail::group_ref s_;
 };
 

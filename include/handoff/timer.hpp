@@ -69,7 +69,7 @@ public:
     timer(runtime& rt, std::chrono::duration<Rep, Period> d, std::function<void()> f)
         : handle_({}, std::move(f), detail::deadline_after(d), 0, detail::sched_of(rt)) {}
 
-    // The channel to which the time is sent; never ready if the timer calls a function.
+    // The channel to which the time is sent; a handle without a channel if the timer calls a function.
     channel<time_point> chan() const noexcept { return ch_; }
 
     // stop works as in Go since 1.23. It returns true if nobody will notice this timer any more: it had not fired yet, or

@@ -6,11 +6,16 @@
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_path.hpp>
 #include <handoff/detail/time.hpp>
+#include <handoff/goroutine.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stop_token>
+#include <type_traits>
+#include <utility>
 
 namespace handoff {
 
@@ -45,6 +50,9 @@ public:
     // Acquires what was done before the count became zero.
     bool done() const noexcept { return count() == 0; }
     HANDOFF_API bool wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop) const;
+    // begin_wait says whether a waiter has to wait, and lets add() look for waiters then. Under the lock of the waiters'
+    // bucket.
+    HANDOFF_API bool begin_wait() const noexcept;
 
 private:
     static constexpr std::int64_t parked = 1, one = 2, most = std::int64_t{1} << 60;
@@ -55,6 +63,8 @@ private:
     // Twice the count, plus `parked` if somebody waits (that bit changes under the lock of the waiters' bucket).
     mutable base::atomic<std::int64_t> word_;
 };
+
+struct case_access;
 
 // The waits that wait_group and latch have in common. All but try_wait are cancellation points.
 template <countdown_kind who>
@@ -84,8 +94,21 @@ protected:
     countdown count_;
 
 private:
+    friend case_access;
     bool wait(std::int64_t deadline, const std::stop_token* stop) const {
         return count_.done() || count_.wait(who, deadline, stop);
+    }
+};
+
+// For the cases of select (select_cases.hpp).
+struct case_access {
+    template <countdown_kind who>
+    static const countdown& of(const countdown_waits<who>& w) noexcept {
+        return w.count_;
+    }
+    template <class Group>
+    static const countdown& of_group(const Group& g) noexcept {
+        return running_of(*g.s_);
     }
 };
 
@@ -104,6 +127,52 @@ public:
         if (!count_.add(n)) detail::bad_count("a wait_group is counted below zero, or too far");
     }
     void done() { add(-1); }
+
+    // go adds one, starts f(args...) as a goroutine (handoff::go), and counts it as done at its end, however it ends. An
+    // exception that leaves f goes to options::on_unhandled_exception. Throws what add and handoff::go throw; nothing has
+    // changed then.
+    template <detail::not_spawn_options F>
+        requires std::invocable<std::decay_t<F>>
+    void go(F&& f, call_site site = call_site::current()) {
+        start(nullptr, {site, nullptr}, std::forward<F>(f));
+    }
+    template <detail::not_spawn_options F, class Arg, class... Args>
+        requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+    [[gnu::noinline]] void go(F&& f, Arg&& arg, Args&&... args) {
+        start(nullptr, {{}, __builtin_return_address(0)},
+              detail::bind_call(std::forward<F>(f), std::forward<Arg>(arg), std::forward<Args>(args)...));
+    }
+    template <class F, class... Args>
+        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+    void go(const spawn_options& opts, F&& f, Args&&... args) {
+        start(&opts, {opts.site, nullptr}, detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...));
+    }
+
+private:
+    // Counts one as done when it is destroyed.
+    class one {
+    public:
+        using moves_quietly = std::true_type;
+        explicit one(wait_group& of) : of_(&of) { of.add(); }
+        one(one&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+        ~one() {
+            if (of_) of_->done();
+        }
+
+    private:
+        wait_group* of_;
+    };
+    template <class F>
+    struct counted {
+        using moves_quietly = std::bool_constant<detail::quiet_move<F>>;
+        one counts;   // destroyed last
+        F f;
+        void operator()() { std::invoke(std::move(f)); }
+    };
+    template <class F>
+    void start(const spawn_options* opts, const detail::spawn_site& site, F&& f) {
+        detail::spawn_callable(nullptr, counted<std::decay_t<F>>{one(*this), std::forward<F>(f)}, opts, site);
+    }
 };
 
 }  // namespace handoff

@@ -14,13 +14,6 @@
 
 namespace handoff::detail {
 
-// On the waiting goroutine's or thread's stack; G::join_word points to it.
-struct join_waiter {
-    explicit join_waiter(M* m) noexcept : w(m, true) {}
-    waiter w;
-    base::atomic<bool> forgotten{false};   // the goroutine that ended has found that w had given up
-};
-
 namespace {
 
 // Reports what a goroutine threw and no join will ever see.
@@ -31,14 +24,27 @@ void report_unhandled(G* g, g_store& store) noexcept {
 }  // namespace
 
 void wake_joiner(M* m, join_waiter& j) noexcept {
+    const bool in_select = j.in_select;   // read now: a join that is won may return at once, and j is gone
     wake_list won;
-    // If the waiter has given up, it is about to take its pointer back, and waits until this function has done with it.
-    if (!won.claim(j.w, wait_end::woken)) j.forgotten.store(true, std::memory_order_release);
+    // If it is not won, or belongs to a select, its owner takes the pointer back, and waits until it is told.
+    if (!won.claim(j.w, wait_end::woken)) j.told.store(join_waiter::told_as::late, std::memory_order_release);
+    else if (in_select) j.told.store(join_waiter::told_as::won, std::memory_order_release);
     won.wake(m);
 }
 
+bool stop_waiting(G* g, join_waiter& j) noexcept {
+    if (g->join_word.give_up(j)) return false;
+    // The goroutine has ended, and its end has the pointer to j: it tells within a few instructions.
+    os::backoff a_moment;
+    while (j.told.load(std::memory_order_acquire) == join_waiter::told_as::nothing) a_moment.pause();
+    return true;
+}
+
 void drop_outcome(G* g, g_store& store) noexcept {
-    if (g->exception) report_unhandled(g, store);
+    if (g->exception) {
+        if (g->ops->told_elsewhere) g->exception = nullptr;
+        else report_unhandled(g, store);
+    }
     if (g->ops->destroy) g->ops->destroy(g->storage, g->has_result);
 }
 
@@ -55,33 +61,33 @@ std::exception_ptr take_exception(G* g) noexcept {
     return std::exchange(g->exception, nullptr);
 }
 
-bool join(G* g, std::int64_t deadline) {
+void check_joinable(const G* g) {
     if (!g)
         throw std::system_error(std::make_error_code(std::errc::invalid_argument), "handoff: join of an empty join_handle");
-    if (ended(g)) return true;
-    if (deadline == at_once) return false;
-    const wait_limits limits{deadline, nullptr, true};
-    check_cancelled(limits);
-    M* m = current_m();
+    if (ended(g)) return;
+    const M* m = current_m();
     if (m && m->curg.load(std::memory_order_relaxed) == g)
         throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                                 "handoff: a goroutine joins itself");
     if (m && m->s->sim && g->s != m->s) refuse_in_simulation("waiting for a goroutine of another runtime");
     if (!m && in_forked_child()) throw usage_error("handoff: a forked child can only exec; join would never return");
-    m = enter_current();
-    join_waiter j(m);
+}
+
+bool join(G* g, std::int64_t deadline) {
+    check_joinable(g);
+    if (ended(g)) return true;
+    if (deadline == at_once) return false;
+    const wait_limits limits{deadline, nullptr, true};
+    check_cancelled(limits);
+    M* m = enter_current();
+    waiter w(m, true);
+    join_waiter j(w, false);
     if (!g->join_word.wait_with(j)) {
         leave_current(m);
         return true;   // ended meanwhile
     }
-    const wait_end end = wait_armed(m, j.w, wait_reason::join, nullptr, limits);
-    bool is_over = end == wait_end::woken;
-    if (!is_over) {
-        is_over = !g->join_word.give_up(j);
-        // The goroutine has ended just now, and its end has the pointer to j: it sets `forgotten` within a few instructions.
-        os::backoff a_moment;
-        while (is_over && !j.forgotten.load(std::memory_order_acquire)) a_moment.pause();
-    }
+    const wait_end end = wait_armed(m, w, wait_reason::join, nullptr, limits);
+    const bool is_over = end == wait_end::woken || stop_waiting(g, j);
     leave_current(m);
     if (!is_over) throw_if_cancelled(end);
     return is_over;

@@ -5,6 +5,8 @@
 // ring is full; nobody waits once the channel is closed. A node in a queue may belong to a select that has fired elsewhere.
 // Such a node is dead; whoever finds it drops it.
 //
+// An unbounded channel takes what its ring has no room for into its overflow (channel_overflow.hpp).
+//
 // A waiter learns how its wait ended from the token of its node, which is written under the lock: `delivered`, otherwise the
 // channel was closed. The slow paths enter a runtime section before they take the lock, since entering one may wait for a P.
 #include "sync/channel.hpp"
@@ -15,12 +17,11 @@
 #include <handoff/error.hpp>
 
 #include <cstring>
+#include <string>
 
 namespace handoff::detail {
 
-namespace {
-
-void relocate(const channel_base& c, void* to, void* from) noexcept {
+void move_value(const channel_base& c, void* to, void* from) noexcept {
     if (c.ops->loud) [[unlikely]] {
         const move_mark here(c.ops->loud);
         c.ops->relocate(to, from);
@@ -29,24 +30,32 @@ void relocate(const channel_base& c, void* to, void* from) noexcept {
     else std::memcpy(to, from, c.ops->size);
 }
 
+namespace {
+
 void advance(const channel_base& c, std::size_t& at) noexcept {
     if (++at == c.cap) at = 0;
 }
 
 std::byte* cell(const channel_base& c, std::size_t at) noexcept { return c.ring + at * c.ops->size; }
 
+// taken_from: the value of a sender, or an overflowed value, was moved out of the node s.
+void taken_from(channel_base& c, wait_node& s) noexcept {
+    if (is_overflowed(s)) give_back(c, s);
+    else s.token = delivered;
+}
+
 void set_count(channel_base& c, std::size_t n) noexcept { c.count.store(n, std::memory_order_relaxed); }
 
 }  // namespace
 
 void push_ring(channel_base& c, void* value) noexcept {
-    relocate(c, cell(c, c.tail), value);
+    move_value(c, cell(c, c.tail), value);
     advance(c, c.tail);
     set_count(c, c.count.load(std::memory_order_relaxed) + 1);
 }
 
 void pop_ring(channel_base& c, void* slot) noexcept {
-    relocate(c, slot, cell(c, c.head));
+    move_value(c, slot, cell(c, c.head));
     advance(c, c.head);
     set_count(c, c.count.load(std::memory_order_relaxed) - 1);
 }
@@ -54,12 +63,12 @@ void pop_ring(channel_base& c, void* slot) noexcept {
 std::optional<channel_result> send_now(channel_base& c, void* value, wake_list& won) noexcept {
     if (c.closed.load(std::memory_order_relaxed)) return channel_result::closed;
     if (wait_node* r = first_waiter(c.receivers, won)) {
-        relocate(c, r->slot, value);
+        move_value(c, r->slot, value);
         r->token = delivered;
         return channel_result::done;
     }
-    if (c.count.load(std::memory_order_relaxed) == c.cap) return std::nullopt;
-    push_ring(c, value);
+    if (c.count.load(std::memory_order_relaxed) != c.cap) push_ring(c, value);
+    else if (!c.overflow || !spill(c, value)) return std::nullopt;
     return channel_result::done;
 }
 
@@ -68,13 +77,13 @@ std::optional<channel_result> recv_now(channel_base& c, void* slot, wake_list& w
         pop_ring(c, slot);
         if (wait_node* s = first_waiter(c.senders, won)) {   // there is room now
             push_ring(c, s->slot);
-            s->token = delivered;
+            taken_from(c, *s);
         }
         return channel_result::done;
     }
     if (wait_node* s = first_waiter(c.senders, won)) {
-        relocate(c, slot, s->slot);
-        s->token = delivered;
+        move_value(c, slot, s->slot);
+        taken_from(c, *s);
         return channel_result::done;
     }
     if (c.closed.load(std::memory_order_relaxed)) return channel_result::closed;
@@ -85,13 +94,14 @@ void close_and_wake(channel_base& c, wake_list& won) noexcept {
     c.closed.store(true, std::memory_order_relaxed);
     while (first_waiter(c.receivers, won)) {
     }
+    if (c.overflow) return;   // what was sent will be received
     while (first_waiter(c.senders, won)) {
     }
 }
 
 namespace {
 
-// never_ready waits on a default-constructed channel.
+// never_ready waits on a nil channel.
 channel_result never_ready(const wait_limits& limits) {
     M* m = enter_current();   // also if it need not wait: here a simulation may preempt, or a request to yield is met
     if (limits.deadline == at_once) {
@@ -147,7 +157,7 @@ inline wait_node* take_plain(wait_list& l) noexcept {
 
 // meet completes a transfer whose other side was found waiting: it moves the value directly from one side to the other.
 inline channel_result meet(channel_base& c, M* m, wait_node& other, void* to, void* from) noexcept {
-    relocate(c, to, from);
+    move_value(c, to, from);
     other.token = delivered;
     G* g = other.who->g;
     c.lock.unlock();
@@ -177,10 +187,47 @@ channel_result transfer(channel_base& c, M* m, void* slot, std::int64_t deadline
     return wait_in(c, c.*list, m, slot, why);
 }
 
+channel_result send_unbounded(channel_base& c, void* value) {
+    for (;;) {
+        add_spare(c);
+        M* m = enter_current();
+        wake_list won;
+        c.lock.lock();
+        const auto result = send_now(c, value, won);
+        c.lock.unlock();
+        won.wake(m);
+        leave_current(m);
+        if (result) return *result;   // otherwise others have used up the spare nodes meanwhile
+    }
+}
+
+channel_result recv_unbounded(channel_base& c, void* slot, std::int64_t deadline, const std::stop_token* stop) {
+    M* m = enter_current();
+    c.lock.lock();
+    const channel_result result =
+        transfer<recv_now, &channel_base::receivers>(c, m, slot, deadline, stop, wait_reason::receive);
+    trim(c);
+    return result;
+}
+
+// close_once: false if it is closed already.
+bool close_once(channel_base& c) noexcept {
+    M* m = enter_current();
+    wake_list won;
+    c.lock.lock();
+    const bool open = !c.closed.load(std::memory_order_relaxed);
+    if (open) close_and_wake(c, won);
+    c.lock.unlock();
+    won.wake(m);
+    leave_current(m);
+    return open;
+}
+
 }  // namespace
 
 channel_result channel_send(channel_base* c, void* value, std::int64_t deadline, const std::stop_token* stop) {
-    if (!c) [[unlikely]] return never_ready({deadline, stop, true});
+    if (!c) [[unlikely]] refuse_no_channel("send");
+    if (c->special) [[unlikely]] return c->overflow ? send_unbounded(*c, value) : never_ready({deadline, stop, true});
     M* m = enter_current();
     c->lock.lock();
     if (wait_node* r = take_plain(c->receivers)) return meet(*c, m, *r, r->slot, value);
@@ -188,7 +235,8 @@ channel_result channel_send(channel_base* c, void* value, std::int64_t deadline,
 }
 
 channel_result channel_recv(channel_base* c, void* slot, std::int64_t deadline, const std::stop_token* stop) {
-    if (!c) [[unlikely]] return never_ready({deadline, stop, true});
+    if (!c) [[unlikely]] refuse_no_channel("receive");
+    if (c->special) [[unlikely]] return c->overflow ? recv_unbounded(*c, slot, deadline, stop) : never_ready({deadline, stop, true});
     M* m = enter_current();
     c->lock.lock();
     if (c->count.load(std::memory_order_relaxed) == 0) {
@@ -200,17 +248,19 @@ channel_result channel_recv(channel_base* c, void* slot, std::int64_t deadline, 
     return transfer<recv_now, &channel_base::receivers>(*c, m, slot, deadline, stop, wait_reason::receive);
 }
 
+void close_if_open(channel_base* c) noexcept {
+    if (c && !c->is_nil()) close_once(*c);
+}
+
 void channel_close(channel_base* c) {
-    if (!c) throw usage_error("handoff: close of a channel that was default-constructed");
-    M* m = enter_current();
-    wake_list won;
-    c->lock.lock();
-    const bool twice = c->closed.load(std::memory_order_relaxed);
-    if (!twice) close_and_wake(*c, won);
-    c->lock.unlock();
-    won.wake(m);
-    leave_current(m);
-    if (twice) throw usage_error("handoff: close of a closed channel");
+    if (!c) refuse_no_channel("close");
+    if (c->is_nil()) throw usage_error("handoff: close of a nil channel");
+    if (!close_once(*c)) throw usage_error("handoff: close of a closed channel");
+}
+
+void refuse_no_channel(const char* what) {
+    throw usage_error(std::string("handoff: ") + what +
+                      " with a handle that holds no channel (default-constructed or moved from); channel<T>::nil() is never ready");
 }
 
 }  // namespace handoff::detail

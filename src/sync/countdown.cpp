@@ -44,16 +44,18 @@ bool countdown::add_slow(std::int64_t n) noexcept {
     return fits;
 }
 
+bool countdown::begin_wait() const noexcept {
+    std::int64_t seen = word_.load(std::memory_order_acquire);
+    do {
+        if (seen >> 1 == 0) return false;
+    } while (!word_.compare_exchange_weak(seen, seen | parked, std::memory_order_acquire, std::memory_order_acquire));
+    return true;
+}
+
 bool countdown::wait(countdown_kind who, std::int64_t deadline, const std::stop_token* stop) const {
     park_request r{this, who == countdown_kind::latch ? wait_reason::latch : wait_reason::wait_group};
     r.limits = {deadline, stop, true};
-    const park_result end = park_current(r, [&] {
-        std::int64_t seen = word_.load(std::memory_order_acquire);
-        do {
-            if (seen >> 1 == 0) return false;
-        } while (!word_.compare_exchange_weak(seen, seen | parked, std::memory_order_acquire, std::memory_order_acquire));
-        return true;
-    });
+    const park_result end = park_current(r, [&] { return begin_wait(); });
     return end.end != wait_end::timed_out;
 }
 

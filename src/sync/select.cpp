@@ -9,16 +9,23 @@
 // is armed, so only one of the wakers that find a node wins it, and that waker notes under its channel's lock which node it
 // was. When the waiter continues, it takes all the locks again, in the same order, and removes its nodes.
 //
+// Cases that are not channels (event_case) have no part in that one instant: each is queued, under its own lock, once the
+// channels' locks are released. A case that turns out to be ready then is not carried out there, since another waker may
+// win the select meanwhile. The select wins itself, leaves all queues, and begins again.
+//
 // Locks are taken only within a runtime section, since entering one may wait for a P.
 #include <handoff/select.hpp>
 
+#include "goroutine/join.hpp"
 #include "os/random.hpp"
 #include "sync/channel.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <handoff/error.hpp>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 namespace handoff::detail {
 
@@ -45,11 +52,12 @@ bool transfers(const case_base& c) noexcept { return c.kind == case_kind::recv |
 // Without the lock, seems_ready is a guess.
 bool seems_ready(const case_base& c) noexcept {
     if (c.kind == case_kind::stop) return c.stop.stop_requested();
+    if (c.kind == case_kind::event) return static_cast<const event_case&>(c).seems_ready();
     const channel_base* ch = c.base;
     if (!ch) return false;
     if (ch->closed.load(std::memory_order_relaxed)) return true;
     const std::size_t n = ch->count.load(std::memory_order_relaxed);
-    return c.kind == case_kind::recv ? n != 0 || !ch->senders.empty() : n < ch->cap || !ch->receivers.empty();
+    return c.kind == case_kind::recv ? n != 0 || !ch->senders.empty() : n < ch->cap || ch->overflow || !ch->receivers.empty();
 }
 
 // choose returns one of the cases that seem ready, each with the same probability; `none` if there is none.
@@ -63,6 +71,12 @@ std::size_t choose(case_base* const* cases, std::size_t n) noexcept {
         if (ready == 1 || static_cast<std::uint64_t>(os::random_number()) * ready >> 32 == 0) chosen = i;
     }
     return chosen;
+}
+
+// carry_out is the end of a case that is no transfer, and that seemed ready: index `none` if it was not.
+select_result carry_out(case_base* const* cases, std::size_t i) noexcept {
+    const bool done = cases[i]->kind != case_kind::event || cases[i]->try_fast();
+    return {done ? i : none, true};
 }
 
 std::optional<channel_result> try_case(case_base& c, wake_list& won) noexcept {
@@ -116,7 +130,7 @@ wait_list& list_of(case_base& c) noexcept {
 select_result select_quickly(case_base* const* cases, std::size_t n) noexcept {
     const std::size_t i = choose(cases, n);
     if (i == none) return {none, false};
-    if (!transfers(*cases[i])) return {i, true};   // an on_stop whose stop was requested
+    if (!transfers(*cases[i])) return carry_out(cases, i);
     if (cases[i]->try_fast()) return {i, true};
     M* m = enter_current();
     wake_list won;
@@ -126,33 +140,103 @@ select_result select_quickly(case_base* const* cases, std::size_t n) noexcept {
     ch.lock.unlock();
     won.wake(m);
     leave_current(m);
+    if (ch.overflow) trim(ch);
     if (!result) return {none, false};
     return {i, *result == channel_result::done};
 }
 
+// The places of a select in the queues of its event cases.
+class event_places {
+public:
+    event_places(case_base* const* cases, std::size_t n) : cases_(cases), n_(n) {
+        for (std::size_t i = 0; i < n && !places_; ++i)
+            if (cases[i]->kind == case_kind::event) places_.reset(new place[n]);
+    }
+
+    enum class result { queued, ready, joined_elsewhere };
+
+    // queue enters all queues on behalf of w, until a case turns out to be ready. m as in wait().
+    result queue(M* m, waiter& w) noexcept {
+        for (std::size_t i = 0; places_ && i < n_; ++i) {
+            if (cases_[i]->kind != case_kind::event) continue;
+            const result r = queue(m, w, places_[i], static_cast<event_case&>(*cases_[i]));
+            if (r != result::queued) return r;
+        }
+        return result::queued;
+    }
+
+    // leave leaves the queues, and returns the index of the case through which w was won, otherwise `none`.
+    std::size_t leave(const waiter& w) noexcept {
+        std::size_t fired = none;
+        for (std::size_t i = 0; places_ && i < n_; ++i)
+            if (leave(w, places_[i], static_cast<event_case&>(*cases_[i]))) fired = i;
+        return fired;
+    }
+
+private:
+    struct place {
+        std::optional<parked_node> parked;
+        std::optional<join_waiter> join;
+    };
+
+    static result queue(M* m, waiter& w, place& at, event_case& c) noexcept {
+        if (c.goroutine) {
+            if (c.goroutine->join_word.wait_with(at.join.emplace(w, true))) return result::queued;
+            at.join.reset();
+            return c.goroutine->join_word.has_ended() ? result::ready : result::joined_elsewhere;
+        }
+        bucket& b = bucket_of(c.address);
+        spin_guard hold(b.lock);
+        if (!c.must_wait()) return result::ready;
+        parked_node& n = at.parked.emplace(m, true);
+        n.principal = &w;
+        n.address = c.address;
+        b.append(n);
+        return result::queued;
+    }
+
+    static bool leave(const waiter& w, place& at, event_case& c) noexcept {
+        if (at.join) return stop_waiting(c.goroutine, *at.join) && at.join->told.load(std::memory_order_relaxed) == join_waiter::told_as::won;
+        if (!at.parked) return false;
+        bucket& b = bucket_of(c.address);
+        spin_guard hold(b.lock);   // its waker may still be writing to the node
+        if (at.parked->queued) b.remove(*at.parked);
+        return w.fired == &*at.parked;
+    }
+
+    case_base* const* const cases_;
+    const std::size_t n_;
+    std::unique_ptr<place[]> places_;
+};
+
 class slow_select {
 public:
     slow_select(case_base* const* cases, std::size_t n, const other_cases& others)
-        : cases_(cases), n_(n), others_(others), channels_(cases, n), nodes_(n), order_(n) {}
+        : cases_(cases), n_(n), others_(others), channels_(cases, n), nodes_(n), order_(n), events_(cases, n) {
+        for (std::size_t i = 0; i < n; ++i)
+            if (cases[i]->kind == case_kind::send && cases[i]->base && cases[i]->base->overflow) add_spare(*cases[i]->base);
+    }
 
-    // m is in a runtime section, or null. Returns outside of the section.
+    // m is in a runtime section, or null. Returns outside of the section; index `none` if it has to be called again.
     select_result run(M* m) {
         channels_.lock();
         wake_list won;
         // Under the locks a case that seems ready is ready, unless its waiters are selects that have fired elsewhere. Their
         // nodes are gone after a try.
         for (std::size_t i; (i = choose(cases_, n_)) != none;) {
-            if (!transfers(*cases_[i])) {   // an on_stop whose stop was requested
+            if (!transfers(*cases_[i])) {
                 channels_.unlock();
                 leave_current(m);
-                return {i, true};
+                return carry_out(cases_, i);
             }
-            if (const auto result = try_case(*cases_[i], won)) {
-                channels_.unlock();
-                won.wake(m);
-                leave_current(m);
-                return {i, *result == channel_result::done};
-            }
+            const auto result = try_case(*cases_[i], won);
+            // Nothing was done, and an unbounded channel is not full: others have used up its spare nodes.
+            const bool again = !result && cases_[i]->base->overflow && cases_[i]->kind == case_kind::send;
+            if (!result && !again) continue;
+            channels_.unlock();
+            won.wake(m);
+            leave_current(m);
+            return {again ? none : i, result == channel_result::done};
         }
         if (others_.otherwise != none) {
             channels_.unlock();
@@ -184,8 +268,10 @@ private:
         wait_limits limits;
         if (others_.timeout != none) limits.deadline = cases_[others_.timeout]->deadline;
         if (others_.stop != none) limits.stop = &cases_[others_.stop]->stop;
-        const wait_end end = wait_armed(m, w, wait_reason::select, nullptr, limits);
-        select_result result{none, false};
+        const event_places::result events = events_.queue(m, w);
+        const bool begins_again = events != event_places::result::queued && wins_itself(w);
+        const wait_end end = begins_again ? wait_end::woken : wait_armed(m, w, wait_reason::select, nullptr, limits);
+        select_result result{events_.leave(w), true};
         channels_.lock();   // the waker may still be writing to a node
         for (std::size_t i = 0; i < n_; ++i) {
             if (nodes_[i].queued) erase(list_of(*cases_[i]), nodes_[i]);
@@ -193,10 +279,19 @@ private:
         }
         channels_.unlock();
         leave_current(m);
+        if (begins_again && events == event_places::result::joined_elsewhere)
+            throw usage_error("handoff: a select waits for the end of a goroutine for which another one waits, or twice for the same");
         if (end == wait_end::timed_out) return {others_.timeout, true};
         if (end == wait_end::cancelled && others_.stop != none && limits.stop->stop_requested()) return {others_.stop, true};
         throw_if_cancelled(end);
         return result;
+    }
+
+    // True if no other waker has won w.
+    static bool wins_itself(waiter& w) noexcept {
+        wait_end armed = wait_end::armed;
+        // Relaxed: nothing was done by a waker; the queues' locks order the rest.
+        return w.state.compare_exchange_strong(armed, wait_end::woken, std::memory_order_relaxed);
     }
 
     case_base* const* const cases_;
@@ -205,6 +300,7 @@ private:
     channel_set channels_;
     scratch<wait_node> nodes_;
     scratch<std::size_t> order_;
+    event_places events_;
 };
 
 // select_slowly waits until a case is ready, or until the deadline of a timeout has passed on the steady clock.
@@ -223,6 +319,7 @@ select_result select_wait(case_base* const* cases, std::size_t n) {
         const select_result quick = select_quickly(cases, n);
         if (quick.index != none) return quick;
         const select_result end = select_slowly(cases, n);
+        if (end.index == none) continue;
         if (cases[end.index]->kind != case_kind::timeout || cases[end.index]->over()) return end;
     }
 }

@@ -26,8 +26,8 @@
 // stopped later, before the outermost cancel() returns.
 //
 // Scopes that are registered after begin_cancel() find the reason; those that were there before are found by the visit. An
-// inner group that is made after the visit of its outer group finds the flag of its maker's scope, which is set by the
-// visit, or by run_child, which found the reason; both under the outer group's lock.
+// inner group that is made after the visit of its outer group finds the flag of its maker's scope, which the visit
+// has set under the outer group's lock.
 //
 // A goroutine that requests a stop is pinned (sched/pinned.hpp). Nothing else in a cancellation enters a runtime section.
 //
@@ -44,6 +44,7 @@
 #include <handoff/detail/fast_path.hpp>
 #include <handoff/error.hpp>
 #include <handoff/mutex.hpp>
+#include <handoff/semaphore.hpp>
 #include <handoff/timer.hpp>
 #include <handoff/wait_group.hpp>
 
@@ -51,7 +52,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace handoff::detail {
@@ -82,6 +85,7 @@ struct group_state {
     void cancel(cancel_reason why) noexcept;
     void cancel_by_token() noexcept;
     void fail(std::exception_ptr e) noexcept;
+    bool take_slot(bool may_wait);
     static void start_deadline(const group_ref& s, sched* of, std::int64_t deadline, std::function<std::int64_t()> later);
     void deadline_comes(const std::function<std::int64_t()>& later);
     void end_deadline() noexcept;
@@ -96,6 +100,7 @@ struct group_state {
     goroutine_name failed;                                        // likewise: the name of that goroutine
     std::stop_source stop;
     wait_group running;
+    std::optional<counting_semaphore<>> slots;                    // of limit(); changed while no goroutine runs
     std::shared_ptr<sched_link> home;                             // of the group's runtime; constant
 
     group_hook sibling;                                           // in the outer group's `inner`; under the outer group's lock
@@ -233,55 +238,96 @@ void group_state::end_deadline() noexcept {
     on_deadline.reset();
 }
 
-group_member::group_member(const group_ref& g, sched*& where) : g_(g) {
-    if (g_->over.load(std::memory_order_relaxed)) [[unlikely]]
-        throw usage_error(g_->reason.load(std::memory_order_relaxed) == cancel_reason::exception
+// take_slot: false if the limit is reached, and the caller may not wait.
+bool group_state::take_slot(bool may_wait) {
+    if (!slots || slots->try_acquire()) return true;
+    if (!may_wait) return false;
+    try {
+        slots->acquire(stop.get_token());
+    } catch (const cancelled&) {
+        // If the group is cancelled, but not the caller, the goroutine starts, and ends at once. Slots do not count any more.
+        if (reason.load(std::memory_order_relaxed) == cancel_reason::none || this_goroutine::cancelled()) throw;
+    }
+    return true;
+}
+
+group_member::group_member(const group_ref& g, sched*& where, bool may_wait) {
+    if (g->over.load(std::memory_order_relaxed)) [[unlikely]]
+        throw usage_error(g->reason.load(std::memory_order_relaxed) == cancel_reason::exception
                               ? "handoff: go() of a task_group that has failed, whose wait() has told so: it runs nothing any more"
                               : "handoff: go() of a task_group after cancel() and wait(): it runs nothing any more");
     const M* m = current_m();
-    if (!m || m->s->link != g_->home) {
+    if (!m || m->s->link != g->home) {
         {
-            base::lock_guard hold(g_->home->lock);
-            where = g_->home->s;
+            base::lock_guard hold(g->home->lock);
+            where = g->home->s;
         }
         // It is used without the lock. That is safe: as for rt.go(), a program that destroys a runtime must no longer use
         // it.
         if (!where) throw usage_error("handoff: the runtime of a task_group has ended");
     }
+    if (!g->take_slot(may_wait)) return;
+    g_ = g;
     g_->running.add();
 }
 
 group_member::~group_member() {
-    if (g_) g_->running.done();
+    if (!g_) return;
+    if (g_->slots) g_->slots->release();
+    g_->running.done();
 }
 
-void run_child(group_state& g, void (*f)(void*), void* arg) noexcept {
-    cancel_scope scope(&g);
-    G* self = current_m()->curg.load(std::memory_order_relaxed);
+const countdown& running_of(const group_state& g) noexcept { return case_access::of(g.running); }
+
+namespace {
+
+cancel_scope& scope_in(std::byte* bytes) noexcept { return *std::launder(reinterpret_cast<cancel_scope*>(bytes)); }
+
+}  // namespace
+
+child_frame::child_frame(group_state& g) {
+    static_assert(sizeof(cancel_scope) <= sizeof scope_ && alignof(cancel_scope) <= alignof(void*));
+    auto* const scope = ::new (static_cast<void*>(scope_)) cancel_scope(&g);
     {
         spin_guard hold(g.lock);
-        if (g.reason.load(std::memory_order_relaxed) != cancel_reason::none) {
-            scope.cancelled.store(true, std::memory_order_relaxed);
-            g.cut_short = true;
-        }
-        g.scopes.push_back(scope);
+        if (g.reason.load(std::memory_order_relaxed) != cancel_reason::none) g.cut_short = true;
+        else g.scopes.push_back(*scope);
     }
-    cancel_scope* outer = std::exchange(self->scope, &scope);
-    scope.simulated = outer != nullptr;   // outside of simulations a goroutine has no scope when it begins
-    if (!scope.cancelled.load(std::memory_order_relaxed)) {
-        try {
-            f(arg);
-        } catch (const cancelled&) {
-            // If its own group is cancelled, this is how it should end.
-            if (!scope.cancelled.load(std::memory_order_relaxed)) g.fail(std::current_exception());
-        } catch (...) {
-            g.fail(caught_exception());
-        }
+    if (!scope->link.is_linked()) {
+        std::destroy_at(scope);
+        throw_if_cancelled(wait_end::cancelled);
     }
-    self->scope = outer;
+    G* self = current_m()->curg.load(std::memory_order_relaxed);
+    scope->outer = std::exchange(self->scope, scope);
+    scope->simulated = scope->outer != nullptr;   // outside of simulations a goroutine has no scope when it begins
+}
+
+void child_frame::fail() noexcept {
+    cancel_scope& scope = scope_in(scope_);
+    try {
+        throw;
+    } catch (const cancelled&) {
+        // If its own group is cancelled, this is how it should end.
+        if (!scope.cancelled.load(std::memory_order_relaxed)) scope.group->fail(std::current_exception());
+    } catch (...) {
+        scope.group->fail(caught_exception());
+    }
+    leave();
+}
+
+void child_frame::leave() noexcept {
+    cancel_scope& scope = scope_in(scope_);
+    G* self = current_m()->curg.load(std::memory_order_relaxed);
+    self->scope = scope.outer;
     destroy_locals(self->locals);   // before the group learns that the goroutine has ended
-    spin_guard hold(g.lock);
-    g.scopes.erase(g.scopes.iterator_to(scope));
+    spin_guard hold(scope.group->lock);
+    scope.group->scopes.erase(scope.group->scopes.iterator_to(scope));
+}
+
+child_frame::~child_frame() {
+    cancel_scope& scope = scope_in(scope_);
+    if (scope.link.is_linked()) leave();
+    std::destroy_at(&scope);
 }
 
 namespace {
@@ -327,9 +373,7 @@ task_group::task_group(sched* of) : s_(*new group_state) {
     if (late) s_->cancel(cancel_reason::outside);
 }
 
-task_group::task_group(sched* of, std::stop_token stop) : task_group(of) {
-    s_->on_token.emplace(std::move(stop), group_state::canceller{s_.get()});
-}
+void task_group::cancel_with(std::stop_token stop) { s_->on_token.emplace(std::move(stop), group_state::canceller{s_.get()}); }
 
 task_group::task_group(sched* of, std::int64_t deadline, look_again later) : task_group(of) {
     group_state::start_deadline(s_, of, deadline, std::move(later));
@@ -346,6 +390,18 @@ task_group::~task_group() {
     }
     s_->outer = {};
     if (std::exception_ptr e = take_first(*s_); e && std::uncaught_exceptions() == 0) report_unseen(*s_, std::move(e));
+}
+
+void task_group::limit(std::size_t n) {
+    if (n == 0 || n > static_cast<std::size_t>(counting_semaphore<>::max()))
+        throw usage_error("handoff: the limit of a task_group is " + std::to_string(n));
+    if (!s_->running.try_wait()) throw usage_error("handoff: the limit of a task_group is set while its goroutines run");
+    s_->slots.emplace(static_cast<std::ptrdiff_t>(n));
+}
+
+bool task_group::all_end(std::int64_t deadline) const {
+    const cancellation_blocker not_now;   // as in wait()
+    return running_of(*s_).done() || running_of(*s_).wait(countdown_kind::wait_group, deadline, nullptr);
 }
 
 void task_group::wait() {

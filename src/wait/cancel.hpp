@@ -28,6 +28,7 @@ struct cancel_scope {
     waiter* uncancellable = nullptr;       // likewise, a wait that the group does not end; used in simulations
     unsigned blocked = 0;                  // nesting of cancellation_blockers; only its goroutine uses it
     scope_hook link;                       // in the group's list; under the group's lock
+    cancel_scope* outer = nullptr;         // the goroutine's scope before this one
 };
 
 // The scope of m's current goroutine; null if there is none, or if it is blocked. While an exception unwinds the stack the

@@ -20,6 +20,9 @@
 // writes into a node does it under the queue's lock; whether before or after it has won does not matter. A thread has no
 // context to save. It is always woken through its note, and does not continue before that.
 //
+// A select may wait in the parking lot and for goroutines, too. There it has a waiter in each queue, whose `principal` is
+// the waiter of the select: a waker wins that one.
+//
 // A wake-up establishes a happens-before: what the waker did before it happens before what the waiter does after it. In the
 // armed case the CAS on `state` provides it; otherwise the run queue (release when a goroutine is queued, acquire when it is
 // taken out) or the note does.
@@ -45,7 +48,7 @@ enum class wait_end : std::uint32_t { armed, parked, woken, timed_out, cancelled
 
 struct waiter {
     // m: the calling thread's M; null if the thread has none.
-    explicit waiter(M* m, bool is_armed) noexcept : g(m ? m->curg.load(std::memory_order_relaxed) : nullptr), armed(is_armed) {}
+    explicit constexpr waiter(M* m, bool is_armed) noexcept : g(m ? m->curg.load(std::memory_order_relaxed) : nullptr), armed(is_armed) {}
     waiter(const waiter&) = delete;
     waiter& operator=(const waiter&) = delete;
 
@@ -53,7 +56,8 @@ struct waiter {
     os::note note;
     const bool armed;       // false: a plain wait
     base::atomic<wait_end> state{wait_end::armed};
-    wait_node* fired = nullptr; // the node through which a queue woke it; written under the lock of that queue
+    waiter* principal = nullptr;    // armed: the waiter for which this one stands in a queue; null: it stands for itself
+    const void* fired = nullptr;    // the node or waiter through which a queue woke it; written under the lock of that queue
     waiter* next_to_wake = nullptr;
 };
 
@@ -94,17 +98,22 @@ inline void erase(wait_list& l, wait_node& n) noexcept {
 // The waiters that a waker has won. It wakes them once it holds no lock. They stay where they are until then.
 class wake_list {
 public:
-    // claim tries to win w for the caller; false if another waker was faster. If it was won, wake() wakes it.
-    bool claim(waiter& w, wait_end how) noexcept {
-        if (w.armed) [[unlikely]] {
-            const contest end = contend(w, how);
+    // claim tries to win `queued`, or its principal, for the caller; false if another waker was faster. If it was won, wake()
+    // wakes it.
+    bool claim(waiter& queued, wait_end how) noexcept {
+        waiter* w = &queued;
+        if (w->armed) [[unlikely]] {
+            if (w->principal) w = w->principal;
+            const contest end = contend(*w, how);
+            // A select that was won early may continue already, but not before it has had the lock that the caller holds.
+            if (w != &queued && end != contest::lost) w->fired = &queued;
             if (end != contest::won) return end == contest::won_early;
         }
-        w.next_to_wake = nullptr;
-        if (w.g) base::prefetch_lines<3>(w.g);   // ready() needs it
-        if (last_) last_->next_to_wake = &w;
-        else first_ = &w;
-        last_ = &w;
+        w->next_to_wake = nullptr;
+        if (w->g) base::prefetch_lines<3>(w->g);   // ready() needs it
+        if (last_) last_->next_to_wake = w;
+        else first_ = w;
+        last_ = w;
         return true;
     }
 

@@ -145,7 +145,7 @@ mutation(
     "snapshots_keep_the_lock",
     "src/debug/snapshot.cpp",
     "        for (std::size_t i = 0; i < n; ++i) all.goroutines.push_back(with_name(*s.store, some[i]));\n",
-    "        base::lock_guard still(s.lock);\n        at = s.store->visit(at < s.store->places() ? at : 0, [](const G&) {});\n"
+    "        base::lock_guard still(s.idle.lock);\n        at = s.store->visit(at < s.store->places() ? at : 0, [](const G&) {});\n"
     "        std::array<seen, 64> none;\n        s.store->for_each([&](const G& g) {\n"
     "            const g_state state = g.state.seen();\n"
     "            if (state == g_state::idle || state == g_state::dead) return;\n            none[0] = look_at(g, state);\n"

@@ -383,6 +383,6 @@ mutation(
     "go_gives_way",
     "src/sched/section.cpp",
     "    else if (is_without_p(how)) has_p = regain_at_once(m, how);",
-    "    else if (is_without_p(how)) has_p = regain_at_once(m, how);\n    else if (how == retake::asked_to_yield) m->s->give_way(m);",
+    "    else if (is_without_p(how)) has_p = regain_at_once(m, how);\n    else if (how == retake::asked_to_yield) m = give_way(m);",
     "*starting.a_goroutine_does_not_switch*",
 )

@@ -278,7 +278,7 @@ public:
             };
             // Those that are closed and empty become never ready.
             const auto end = [&](std::size_t k) {
-                ch[k] = channel<T>();
+                ch[k] = channel<T>::nil();
                 --open;
             };
             const std::size_t k = r.below(channels);
@@ -437,7 +437,7 @@ void close_in_the_middle(handoff::runtime& rt, rng& r) {
                     bool done = true;
                     if (i % 3 == 0) ch.send(std::move(v));
                     else if (i % 3 == 1) done = ch.send_for(std::move(v), 20us);
-                    else handoff::select(on_send(ch, std::move(v)), on_send(channel<value>(), value(n)));
+                    else handoff::select(on_send(ch, std::move(v)), on_send(channel<value>::nil(), value(n)));
                     if (done) ++sent[n];
                 } catch (const channel_closed&) {
                     ++refused;
@@ -452,7 +452,7 @@ void close_in_the_middle(handoff::runtime& rt, rng& r) {
                     else open = false;
                 };
                 if (k % 2) take(ch.recv());
-                else handoff::select(on_recv(ch, take), on_recv(channel<value>()));
+                else handoff::select(on_recv(ch, take), on_recv(channel<value>::nil()));
             }
         });
     // The closer comes when some sender has got so far.

@@ -387,7 +387,7 @@ inline void run_timers(player& p) {
     }
     const auto d = some_us(p.rnd, 1'000);
     const auto began = steady::now();
-    handoff::select(handoff::on_recv(handoff::after(d)), handoff::on_recv(handoff::channel<int>{}));
+    handoff::select(handoff::on_recv(handoff::after(d)), handoff::on_recv(handoff::channel<int>::nil()));
     CHAOS_CHECK(steady::now() - began >= d, "after() was early");
 }
 

@@ -18,7 +18,7 @@ namespace {
 
 // Something to wait for of each kind. Nothing of it ever happens by itself.
 struct things {
-    channel<int> empty{0}, full{1}, never{};
+    channel<int> empty{0}, full{1}, never = channel<int>::nil();
     handoff::mutex m{};
     handoff::condition_variable cv{};
     handoff::counting_semaphore<> semaphore{0};

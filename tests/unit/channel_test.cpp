@@ -219,7 +219,7 @@ TEST_P(channels, are_closed_once) {
         EXPECT_THROW(ch.close(), usage_error);
         EXPECT_THROW(other.close(), usage_error);
         EXPECT_TRUE(other.closed());
-        channel<int> none;
+        const auto none = channel<int>::nil();
         EXPECT_THROW(none.close(), usage_error);
         EXPECT_THROW(none.close(), handoff::error);
         EXPECT_FALSE(none.closed());
@@ -351,7 +351,7 @@ void expect_not_before(std::chrono::nanoseconds d, F wait) {
 
 TEST_P(channels, timed_forms_are_never_early) {
     everywhere([] {
-        for (channel<single> ch : {channel<single>(0), channel<single>(1), channel<single>()}) {
+        for (channel<single> ch : {channel<single>(0), channel<single>(1), channel<single>::nil()}) {
             if (ch.cap() == 1) ch.send(single(0));
             single value(1);
             for (const std::chrono::nanoseconds d : {-1'000'000ns, 0ns, 1ns, 300'000ns, 3'000'000ns}) {

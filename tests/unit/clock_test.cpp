@@ -142,7 +142,7 @@ constexpr timed_wait<Point> timed_waits[] = {
     {"task_group",
      [](nothing&, Point t) {
          handoff::task_group g(t);
-         g.go([] { channel<int>().recv(); });
+         g.go([] { channel<int>::nil().recv(); });
          EXPECT_THROW(g.wait(), handoff::deadline_exceeded);
      }},
     {"sleep_until", [](nothing&, Point t) { this_goroutine::sleep_until(t); }},

@@ -50,7 +50,7 @@ template <std::size_t Bytes>
 [[noreturn]] void step_over(std::size_t stack_size, int (*f)()) {
     ::signal(SIGSEGV, SIG_DFL);
     runtime rt({.procs = 1, .stack_size = 64 * 1024});
-    handoff::channel<int> never;
+    handoff::channel<int> never(0);
     for (int i = 0; i < 30; ++i)
         rt.go([&] {
             volatile char mine[8 * 1024];

@@ -369,7 +369,7 @@ TEST_P(select_choices, stress) {
                                                        on_recv(left[3]));
                 const std::array<std::size_t, 4> order{3, 2, 0, 1};
                 const std::size_t which = sends ? order[k] : k;
-                if (++times[which] == n) left[which] = channel<int>();
+                if (++times[which] == n) left[which] = channel<int>::nil();
             }
         }));
     join_all(all);
@@ -517,18 +517,18 @@ private:
     std::pair<rational, rational> get_two(series u, series v) {
         std::array<series, 2> from{u, v};
         std::array<channel<char>, 2> ask{u.ask, v.ask};
-        std::array<channel<rational>, 2> answer;
+        std::array<channel<rational>, 2> answer{channel<rational>::nil(), channel<rational>::nil()};
         std::array<rational, 2> got;
         for (int n = 0; n < 4; ++n) {
             const auto take = [&](std::size_t k) {
                 return [&, k](std::optional<rational> c) {
                     got[k] = *c;
-                    answer[k] = {};
+                    answer[k] = channel<rational>::nil();
                 };
             };
             const auto asked = [&](std::size_t k) {
                 return [&, k] {
-                    ask[k] = {};
+                    ask[k] = channel<char>::nil();
                     answer[k] = from[k].coefficient;
                 };
             };

@@ -274,7 +274,7 @@ TEST(select_never_ready, waits_forever) {
     std::vector<join_handle<void>> all;
     all.push_back(left_alone->go([] { handoff::select(); }));
     all.push_back(left_alone->go([] {
-        channel<int> none;
+        const auto none = channel<int>::nil();
         handoff::select(on_recv(none), on_send(none, 1));
     }));
     all.push_back(left_alone->go([] {

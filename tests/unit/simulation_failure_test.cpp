@@ -140,7 +140,7 @@ TEST_P(hangs, are_found_and_unwound) {
 INSTANTIATE_TEST_SUITE_P(
     failed_simulation, hangs,
     testing::Values(hang{"send", [] { channel<int>(0).send(1); }}, hang{"receive", [] { (void)channel<int>(0).recv(); }},
-                    hang{"a channel that is never ready", [] { (void)channel<int>().recv(); }},
+                    hang{"a channel that is never ready", [] { (void)channel<int>::nil().recv(); }},
                     hang{"select", [] { select(on_recv(channel<int>(0)), on_send(channel<int>(0), 1)); }},
                     hang{"mutex", [] {
                              mutex m;
@@ -359,9 +359,9 @@ TEST(failed_simulation, ends_where_clean_up_waits_for_who_awaits_its_turn) {
                     bool& cleaned;
                     ~cleaner() { cleaned = *c.recv(); }
                 } const at_end{away, cleaned};
-                (void)channel<int>().recv();
+                (void)channel<int>::nil().recv();
             });
-            auto younger = go([] { (void)channel<int>().recv(); });
+            auto younger = go([] { (void)channel<int>::nil().recv(); });
             const at_exit here{away};
             younger.join(), older.join();
         }), deadlock) << "seed " << seed;
@@ -376,7 +376,7 @@ TEST(failed_simulation, groups_unwind) {
             task_group outer;
             outer.go([&] {
                 task_group inner;
-                for (int i = 0; i < 3; ++i) inner.go([] { (void)channel<int>().recv(); });
+                for (int i = 0; i < 3; ++i) inner.go([] { (void)channel<int>::nil().recv(); });
                 mutex m;
                 m.lock();
                 inner.go([&] { m.lock(); });
@@ -456,7 +456,7 @@ TEST(failed_simulation, step_limit_holds_where_only_the_clock_moves) {
     simulation sim(1, {.max_steps = 1000});
     EXPECT_THROW(sim.run([] {
         const ticker tick(1ms);   // nobody receives
-        channel<int> none;
+        const auto none = channel<int>::nil();
         none.recv();
     }), step_limit_exceeded);
 }
@@ -483,7 +483,7 @@ TEST(failed_simulation, what_comes_first_counts) {
     // The exception leaves others that hang.
     EXPECT_EQ(text_thrown_by<std::runtime_error>([] {
                   simulation(1).run([] {
-                      go([] { (void)channel<int>().recv(); }).detach();
+                      go([] { (void)channel<int>::nil().recv(); }).detach();
                       throw std::runtime_error("first");
                   });
               }),
@@ -493,7 +493,7 @@ TEST(failed_simulation, what_comes_first_counts) {
 TEST(failed_simulation, what_cannot_be_ended_ends_the_process) {
     EXPECT_EXIT(simulation(77).run([] {
         const cancellation_blocker not_now;
-        (void)channel<int>().recv();
+        (void)channel<int>::nil().recv();
     }), testing::KilledBySignal(SIGABRT), "simulation \\(seed 77\\): not all of its goroutines can be ended");
 }
 

@@ -221,9 +221,9 @@ TEST(simulation, every_call_is_a_place_to_switch) {
     EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>(1).try_recv(); }));
     EXPECT_TRUE(finds_lost_update_across([] { channel<int>(1).close(); }));
     EXPECT_TRUE(finds_lost_update_across([] { select(on_recv(channel<int>(1)), otherwise()); }));
-    EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>().try_send(1); })) << "the one that is never ready";
-    EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>().try_recv(); }));
-    EXPECT_TRUE(finds_lost_update_across([] { select(on_recv(channel<int>()), otherwise()); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>::nil().try_send(1); })) << "the one that is never ready";
+    EXPECT_TRUE(finds_lost_update_across([] { (void)channel<int>::nil().try_recv(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { select(on_recv(channel<int>::nil()), otherwise()); }));
     EXPECT_TRUE(finds_lost_update_across([] { counting_semaphore<>(1).acquire(); }));
     EXPECT_TRUE(finds_lost_update_across([] { (void)counting_semaphore<>(1).try_acquire(); }));
     EXPECT_TRUE(finds_lost_update_across([] { counting_semaphore<>(1).release(); }));
@@ -319,7 +319,7 @@ TEST(simulation, time_is_virtual) {
         this_goroutine::sleep_until(start + 2000h);
         EXPECT_EQ(handoff::clock::now() - start, 2000h);
 
-        channel<int> none;
+        const auto none = channel<int>::nil();
         EXPECT_FALSE(none.recv_for(1h));
         mutex m;
         m.lock();
@@ -434,7 +434,7 @@ TEST(simulation, refuses_what_it_cannot_simulate) {
         EXPECT_THROW((void)rt.go([] {}), usage_error);
         EXPECT_THROW(rt.run([] {}), usage_error);
         EXPECT_THROW(this_goroutine::sleep_until(std::chrono::system_clock::now() + 1s), usage_error);
-        EXPECT_THROW((void)channel<int>().recv_until(std::chrono::system_clock::now() + 1s), usage_error);
+        EXPECT_THROW((void)channel<int>::nil().recv_until(std::chrono::system_clock::now() + 1s), usage_error);
         EXPECT_THROW(foreign_timer.reset(1s), usage_error);
         EXPECT_THROW(sim.run([] {}), usage_error);
     });
@@ -478,7 +478,7 @@ TEST(simulation, leaves_nothing_behind) {
     const auto mappings_before = mapping_count();
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
         run_mixture(seed);
-        EXPECT_THROW(simulation(seed).run([] { (void)channel<int>().recv(); }), deadlock);
+        EXPECT_THROW(simulation(seed).run([] { (void)channel<int>::nil().recv(); }), deadlock);
     }
     EXPECT_LE(threads().size(), threads_before);   // others' may have been on their way out
     if (!with_sanitizer) {

@@ -784,7 +784,7 @@ TEST_P(task_groups, hold_many) {
                 all.count_down();
                 try {
                     if (begun % 2 == 0) this_goroutine::sleep_for(1h);
-                    else channel<int>().recv();
+                    else channel<int>::nil().recv();
                 } catch (const cancelled&) {
                     ++ended;
                 }

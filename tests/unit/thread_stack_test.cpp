@@ -292,7 +292,7 @@ TEST(thread_stack, cancellation_reaches_what_waits_there) {
                     bool& b;
                     ~at_end() { b = true; }
                 } mark{unwound};
-                handoff::channel<int>().recv();
+                handoff::channel<int>::nil().recv();
             });
         });
         this_goroutine::sleep_for(1ms);

@@ -24,7 +24,12 @@ struct task_ops {
     unsigned short size;                                          // bytes in the G, at most task_inline_size
     bool on_heap;                                                 // the G holds a pointer to the task
     bool quiet;                                                   // relocate() is known not to call the library
+    bool told_elsewhere;                                          // an exception that no join sees need not be reported
 };
+
+// A closure whose exceptions go to somebody besides the handle, as in a task group, declares it.
+template <class F>
+concept tells_exceptions = requires { requires F::tells_exceptions::value; };
 
 // Raw storage for a result of type R. References are kept as pointers.
 template <class R>
@@ -129,6 +134,7 @@ struct task {
         fits_inline ? layout_size : sizeof(task*),
         !fits_inline,
         !fits_inline || quiet_move<F>,
+        tells_exceptions<F>,
     };
 };
 
