@@ -29,8 +29,6 @@ inline constexpr unbounded_t unbounded{};
 
 namespace detail {
 
-inline constexpr std::size_t unbounded_ring = 64;   // values that an unbounded channel keeps in its ring
-
 // Values whose move may throw are kept in boxes, so that no move under a channel's lock throws.
 template <class T>
 inline constexpr bool boxed = !std::is_nothrow_move_constructible_v<T>;
@@ -81,7 +79,7 @@ struct channel_of final : channel_base, owned_by_channel<T> {
 
     explicit channel_of(std::size_t capacity)
         : channel_base(ops, capacity, capacity == 0 ? nullptr : std::allocator<value_slot<T>>().allocate(capacity)->bytes) {}
-    explicit channel_of(unbounded_t) : channel_of(unbounded_ring) {
+    explicit channel_of(unbounded_t) : channel_of(unbounded_ring()) {
         overflow = make_overflow();
         special = true;
     }

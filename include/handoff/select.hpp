@@ -24,6 +24,8 @@ namespace handoff {
 
 namespace detail {
 
+struct G;
+
 enum class case_kind : std::uint8_t { recv, send, event, timeout, stop, otherwise };
 
 // One case as select's algorithm (src/sync/select.cpp) sees it.

@@ -13,7 +13,7 @@ constinit waiter overflowed_value(nullptr, true);
 
 namespace {
 
-constexpr std::size_t most_spares = base::sized(64, 2);
+constexpr std::size_t most_spares = base::sized(std::size_t{64}, std::size_t{2});
 
 std::size_t align_of(const value_ops& ops) noexcept { return std::max(ops.align, alignof(wait_node)); }
 
@@ -79,6 +79,8 @@ void trim(channel_base& c) noexcept {
     }
     free_nodes(surplus, *c.ops);
 }
+
+std::size_t unbounded_ring() noexcept { return base::sized(std::size_t{64}, std::size_t{2}); }
 
 channel_overflow* make_overflow() { return new channel_overflow; }
 

@@ -1,6 +1,8 @@
 // Channels and select: each value arrives once, in order, and nobody waits in vain.
 #include "explore_runtime.hpp"
 
+#include <handoff/select_cases.hpp>
+
 #include <optional>
 #include <vector>
 
@@ -177,6 +179,63 @@ EXPLORE_SCENARIO(select_meets_select, "select.crossing", 100'000, .length = 2'50
     }
     for (auto& h : all) h.join();
     EXPLORE_CHECK(sent == got);
+}
+
+// A select waits for a channel, a counter and the end of a goroutine, which come at about the same time: it takes one of
+// them, and the others are as if it had never waited for them.
+EXPLORE_SCENARIO(select_waits_for_events, "select.events", 100'000, .length = 2'500) {
+    runtime rt(quiet(1 + choose(2)));
+    const channel<int> ch(choose(2));
+    handoff::wait_group counter;
+    counter.add();
+    int sent = 0, got = 0;
+    auto ends = rt.go([] { compute(choose(100)); });
+    auto counts = rt.go([&] {
+        compute(choose(100));
+        counter.done();
+    });
+    thread sends([&] {
+        compute(choose(100));
+        if (ch.send_for(1, std::chrono::microseconds(50))) ++sent;
+    });
+    auto selects = rt.go([&] {
+        const auto take = [&](std::optional<int> v) { got += *v; };
+        std::size_t which;
+        if (perhaps())
+            which = handoff::select(handoff::on_join(ends), handoff::on_done(counter), handoff::on_recv(ch, take));
+        else
+            which = handoff::select(handoff::on_recv(ch, take), handoff::on_done(counter), handoff::on_join(ends),
+                                    handoff::on_timeout(std::chrono::nanoseconds(choose(300))));
+        (void)which;
+        counter.wait();
+        ends.join();
+    });
+    selects.join();
+    counts.join();
+    sends.join();
+    if (auto v = ch.try_recv()) got += *v;
+    EXPLORE_CHECK(sent == got);
+}
+
+// An unbounded channel: nobody who sends waits, and what is sent arrives once.
+EXPLORE_SCENARIO(unbounded, "channel.unbounded", 100'000, .length = 2'500) {
+    runtime rt(quiet(1 + choose(2)));
+    const channel<int> ch(handoff::unbounded);
+    received all;
+    const auto send = [&](int sender) {
+        for (int i = 0; i < 3; ++i) ch.send(sender * 100 + i);
+    };
+    const auto receive = [&] {
+        while (auto v = ch.recv()) all.note(*v);
+    };
+    auto first = rt.go(send, 0);
+    thread second([&] { send(1); });
+    join_handle<void> receivers[] = {rt.go(receive), rt.go(receive)};
+    first.join();
+    second.join();
+    ch.close();
+    for (auto& h : receivers) h.join();
+    EXPLORE_CHECK(all.count() == 6);
 }
 
 }  // namespace

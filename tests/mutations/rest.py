@@ -120,8 +120,8 @@ mutation(
 mutation(
     "end_of_a_thread_in_a_group_has_no_name",
     "src/sync/task_group.cpp",
-    "g.fail(caught_exception());",
-    "g.fail(std::current_exception());",
+    "group->fail(caught_exception());",
+    "group->fail(std::current_exception());",
     "thread_end.*",
 )
 
@@ -204,8 +204,8 @@ mutation(
 mutation(
     "groups_run_where_go_is_called",
     "src/sync/task_group.cpp",
-    "    if (!m || m->s->link != g_->home) {\n",
-    "    if (!g_) {\n",
+    "    if (!m || m->s->link != g->home) {\n",
+    "    if (!g) {\n",
     "procs/named_runtime.*",
 )
 mutation(

@@ -333,14 +333,14 @@ mutation(
 mutation(
     "group_forgets_whom_it_did_not_run",
     "src/sync/task_group.cpp",
-    "            g.cut_short = true;\n",
-    "",
+    "cancel_reason::none) g.cut_short = true;\n",
+    "cancel_reason::none) {}\n",
     "*nested_groups.that_ended_in_time_*:*task_groups.*",
 )
 mutation(
     "failed_group_takes_more",
     "src/sync/task_group.cpp",
-    "    if (g_->over.load(std::memory_order_relaxed)) [[unlikely]]",
+    "    if (g->over.load(std::memory_order_relaxed)) [[unlikely]]",
     "    if (false)",
     "*nested_groups.that_failed_*",
 )
@@ -385,4 +385,139 @@ mutation(
     "    else if (is_without_p(how)) has_p = regain_at_once(m, how);",
     "    else if (is_without_p(how)) has_p = regain_at_once(m, how);\n    else if (how == retake::asked_to_yield) m = give_way(m);",
     "*starting.a_goroutine_does_not_switch*",
+)
+
+# ---- Unbounded and nil channels, the two ends -------------------------------------------------------------------------
+
+mutation(
+    "overflowed_values_are_closed_away",
+    "src/sync/channel.cpp",
+    "    if (c.overflow) return;   // what was sent will be received\n",
+    "",
+    "*unbounded_channels*",
+)
+mutation(
+    "spare_nodes_are_kept",
+    "src/sync/channel_overflow.cpp",
+    "    if (o.spares.load(std::memory_order_relaxed) <= most_spares) return;\n",
+    "    return;\n",
+    "*unbounded_channels.give_memory_back*",
+)
+mutation(
+    "overflowed_values_lie_as_they_come",
+    "src/sync/channel_overflow.cpp",
+    "return (sizeof(wait_node) + ops.align - 1) / ops.align * ops.align; }",
+    "return sizeof(wait_node); }",
+    "*unbounded_channels.respect_alignment*",
+)
+mutation(
+    "overflowed_values_outlive_their_channel",
+    "include/handoff/channel.hpp",
+    "take_overflowed(*this, left.bytes);) std::destroy_at(&left.get());",
+    "take_overflowed(*this, left.bytes);) {}",
+    "*unbounded_channels.that_are_dropped*",
+)
+mutation(
+    "selects_do_not_count_on_room",
+    "src/sync/select.cpp",
+    "n < ch->cap || ch->overflow || ",
+    "n < ch->cap || ",
+    "*unbounded_channels.work_in_selects*",
+)
+mutation(
+    "nil_channels_meet",
+    "include/handoff/channel.hpp",
+    "        made.c_->special = true;\n",
+    "",
+    "*channel_ends.nil_ones_have_no_meeting*",
+)
+mutation(
+    "handles_without_a_channel_are_never_chosen",
+    "include/handoff/channel.hpp",
+    '        if (!ch.c_) refuse_no_channel("select");\n        return ch.c_->is_nil() ? nullptr : ch.c_;',
+    "        return !ch.c_ || ch.c_->is_nil() ? nullptr : ch.c_;",
+    "*channel_ends.a_handle_without_a_channel*",
+)
+mutation(
+    "last_sender_leaves_the_channel_open",
+    "include/handoff/channel_ends.hpp",
+    "    ~channel_end() { close_if_open(channel_access::of(ch)); }",
+    "    ~channel_end() = default;",
+    "*channel_ends.the_last_*",
+)
+
+# ---- Cases of select for other things than channels ---------------------------------------------------------------------
+
+mutation(
+    "selects_do_not_know_their_case",
+    "src/wait/wait.hpp",
+    "            if (w != &queued && end != contest::lost) w->fired = &queued;\n",
+    "",
+    "*select_cases.wait_for_counters*",
+)
+mutation(
+    "selects_stay_in_the_parking_lot",
+    "src/sync/select.cpp",
+    "        if (at.parked->queued) b.remove(*at.parked);\n",
+    "",
+    "*select_cases.leave_no_waiter_behind*",
+)
+mutation(
+    "ended_goroutines_do_not_tell_selects",
+    "src/goroutine/join.cpp",
+    "    else if (in_select) j.told",
+    "    else if (false) j.told",
+    "*select_cases.wait_for_the_end_of_a_goroutine*",
+)
+mutation(
+    "selects_wait_for_the_same_twice",
+    "src/sync/select.cpp",
+    "        if (begins_again && events == event_places::result::joined_elsewhere)",
+    "        if (false)",
+    "*select_cases.of_bad_handles_throw*",
+)
+
+# ---- Limits, results and time limits of groups ----------------------------------------------------------------------------
+
+mutation(
+    "groups_have_no_limit",
+    "src/sync/task_group.cpp",
+    "    if (!slots || slots->try_acquire()) return true;",
+    "    return true;",
+    "*group_limits.bound_what_runs_at_once*:*group_limits.are_seen_by_try_go*",
+)
+mutation(
+    "places_in_a_group_are_not_given_back",
+    "src/sync/task_group.cpp",
+    "    if (g_->slots) g_->slots->release();\n",
+    "",
+    "*group_limits.bound_what_runs_at_once*",
+)
+mutation(
+    "cancelled_callers_wait_for_a_place",
+    "src/sync/task_group.cpp",
+    "== cancel_reason::none || this_goroutine::cancelled()) throw;",
+    "== cancel_reason::none) throw;",
+    "*group_limits.waits_for_a_place_end_with_the_group*",
+)
+mutation(
+    "failures_of_groups_are_told_twice",
+    "src/goroutine/join.cpp",
+    "        if (g->ops->told_elsewhere) g->exception = nullptr;\n        else ",
+    "        ",
+    "*group_limits.failures_reach*:*group_limits.those_not_run*:*group_limits.are_given_back*",
+)
+mutation(
+    "timed_waits_of_groups_are_cancelled",
+    "src/sync/task_group.cpp",
+    "    const cancellation_blocker not_now;   // as in wait()\n",
+    "",
+    "*group_limits.timed_waits_are_not_cancelled*",
+)
+mutation(
+    "started_work_is_not_counted",
+    "include/handoff/wait_group.hpp",
+    "            if (of_) of_->done();",
+    "            (void)of_;",
+    "*group_limits.wait_groups_start_goroutines*",
 )

@@ -214,6 +214,35 @@ TEST_P(group_limits, waits_have_time_limits) {
     });
 }
 
+// As wait(): who is cancelled waits until the group, which is cancelled with it, has ended.
+TEST_P(group_limits, timed_waits_are_not_cancelled) {
+    rt_.run([&] {
+        task_group outer;
+        const channel<int> started(0);
+        std::atomic<bool> ended{false}, waited{false};
+        outer.go([&] {
+            task_group g;
+            g.go([&] {
+                const handoff::cancellation_blocker not_now;
+                started.send(1);
+                started.recv();
+                this_goroutine::sleep_for(1ms);
+                ended = true;
+            });
+            try {
+                (void)g.wait_for(1h);
+            } catch (const cancelled&) {
+                waited = ended.load();
+            }
+        });
+        started.recv();
+        outer.cancel();
+        started.send(1);
+        outer.wait();
+        EXPECT_TRUE(waited);
+    });
+}
+
 TEST_P(group_limits, have_a_deadline_and_a_token) {
     everywhere([&] {
         const channel<int> never(0);

@@ -62,6 +62,7 @@ HANDOFF_API void close_if_open(channel_base* c) noexcept;
 
 // For the constructor and destructor of an unbounded channel. take_overflowed moves the oldest overflowed value to *slot;
 // false if there is none.
+HANDOFF_API std::size_t unbounded_ring() noexcept;   // how many values it keeps in its ring
 HANDOFF_API channel_overflow* make_overflow();
 HANDOFF_API bool take_overflowed(channel_base& c, void* slot) noexcept;
 HANDOFF_API void end_overflow(channel_overflow* o) noexcept;
