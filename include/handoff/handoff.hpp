@@ -10,12 +10,15 @@
 #include <handoff/clock.hpp>
 #include <handoff/condition_variable.hpp>
 #include <handoff/error.hpp>
+#include <handoff/event.hpp>
 #include <handoff/goroutine.hpp>
 #include <handoff/goroutine_local.hpp>
 #include <handoff/latch.hpp>
 #include <handoff/mutex.hpp>
 #include <handoff/once.hpp>
+#include <handoff/once_value.hpp>
 #include <handoff/options.hpp>
+#include <handoff/recursive_mutex.hpp>
 #include <handoff/runtime.hpp>
 #include <handoff/select.hpp>
 #include <handoff/select_cases.hpp>

@@ -37,9 +37,34 @@ public:
         return false;
     }
     HANDOFF_API bool take_slow(std::int64_t deadline, const std::stop_token* stop);
+
+    // The same for n permits, of which there may be as many: 1 <= n < 2^63.
+    bool try_take_several(std::uint64_t n) noexcept {
+        interleave_point();
+        return take_several_quickly(n, n * one);
+    }
+    bool take_several(std::uint64_t n, std::int64_t deadline, const std::stop_token* stop) {
+        return take_several_quickly(n, never_if_closed(n * one)) || (n == 1 ? take_slow(deadline, stop) : collect(n, deadline, stop));
+    }
+
     HANDOFF_API void give(std::uint64_t n, std::uint64_t most);
 
 private:
+    struct collector;
+    template <class Waiting, class Won, class Round>
+    static bool serve(std::uint64_t& n, Waiting& waiting, Won& won, Round& round) noexcept;
+    template <class Waiting, class Won, class Round>
+    bool pass_on(collector& c, Waiting& waiting, Won& won, Round& round) noexcept;
+    HANDOFF_API bool collect(std::uint64_t n, std::int64_t deadline, const std::stop_token* stop);
+
+    bool take_several_quickly(std::uint64_t n, std::uint64_t least) noexcept {
+        std::uint64_t seen = word_.load(std::memory_order_relaxed);
+        // acquire: pairs with give's release.
+        while (seen >= least)
+            if (word_.compare_exchange_weak(seen, seen - n * one, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        return false;
+    }
+
     static constexpr std::uint64_t parked = 1, one = 2;
 
     // Twice the number of permits, plus `parked` if somebody waits (then there are no permits; that bit changes under the
@@ -47,11 +72,16 @@ private:
     base::atomic<std::uint64_t> word_;
 };
 
+[[noreturn]] HANDOFF_API void bad_permits(std::ptrdiff_t n, std::ptrdiff_t most);
+
 }  // namespace detail
 
-// Has the members of its std namesake. Waiters get permits first come, first served. acquire() and its timed forms are
-// cancellation points. Eight bytes. Whoever has acquired the last permit that is ever released may destroy it. Any thread
-// or goroutine may release, also one that has not acquired.
+// Has the members of its std namesake, and forms that acquire n permits at once. Waiters get permits first come, first served.
+// One that waits for n collects them: while it is the first, it keeps what is released until it has n, and those behind it
+// wait. So it does not starve beside others that want fewer. If it gives up, what it has collected goes to those behind it
+// or, if there are none, back to the semaphore. acquire() and its timed forms are cancellation points. Eight bytes. Whoever has
+// acquired the last permit that is ever released may destroy it. Any thread or goroutine may release, also one that has not
+// acquired.
 template <std::ptrdiff_t Max = std::numeric_limits<std::ptrdiff_t>::max()>
 class counting_semaphore {
     static_assert(Max >= 0);
@@ -64,11 +94,13 @@ public:
     static constexpr std::ptrdiff_t max() noexcept { return Max; }
 
     // release adds n permits; if many wait, they are woken in rounds, one after the other. Throws usage_error if n is
-    // negative or there would be more than max() permits. Nothing has changed then, with one exception: if others release
-    // at the same time and more than 64 waited, some of the waiters may have been given a permit. Linear in the waiters
-    // that it wakes.
+    // negative or there would be more than max() permits, those included that the first waiter has collected. Nothing has
+    // changed then, with one exception: if others release at the same time and more than 64 waited, some of the waiters may
+    // have been given a permit. Linear in the waiters that it wakes.
     void release(std::ptrdiff_t n = 1) { base_.give(static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(Max)); }
 
+    // A requested stop ends a wait by the exception `cancelled`. The timed forms return false if the time was over first; they
+    // never give up early.
     void acquire() {
         if (!base_.take_quickly()) base_.take_slow(detail::no_deadline, nullptr);
     }
@@ -85,8 +117,47 @@ public:
         return base_.take_quickly() ||
                detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return base_.take_slow(deadline, nullptr); });
     }
+    template <class Rep, class Period>
+    bool try_acquire_for(std::chrono::duration<Rep, Period> d, const std::stop_token& stop) {
+        return base_.take_several(1, detail::deadline_after(d), &stop);
+    }
+    template <detail::clock_type Clock, class Duration>
+    bool try_acquire_until(std::chrono::time_point<Clock, Duration> t, const std::stop_token& stop) {
+        return take_until(1, t, &stop);
+    }
+
+    // The same for n permits: all of them or none. They throw usage_error, and have done nothing then, unless
+    // 1 <= n <= max().
+    void acquire(std::ptrdiff_t n) { base_.take_several(checked(n), detail::no_deadline, nullptr); }
+    void acquire(std::ptrdiff_t n, const std::stop_token& stop) { base_.take_several(checked(n), detail::no_deadline, &stop); }
+    bool try_acquire(std::ptrdiff_t n) { return base_.try_take_several(checked(n)); }
+    template <class Rep, class Period>
+    bool try_acquire_for(std::ptrdiff_t n, std::chrono::duration<Rep, Period> d) {
+        return base_.take_several(checked(n), detail::deadline_after(d), nullptr);
+    }
+    template <class Rep, class Period>
+    bool try_acquire_for(std::ptrdiff_t n, std::chrono::duration<Rep, Period> d, const std::stop_token& stop) {
+        return base_.take_several(checked(n), detail::deadline_after(d), &stop);
+    }
+    template <detail::clock_type Clock, class Duration>
+    bool try_acquire_until(std::ptrdiff_t n, std::chrono::time_point<Clock, Duration> t) {
+        return take_until(checked(n), t, nullptr);
+    }
+    template <detail::clock_type Clock, class Duration>
+    bool try_acquire_until(std::ptrdiff_t n, std::chrono::time_point<Clock, Duration> t, const std::stop_token& stop) {
+        return take_until(checked(n), t, &stop);
+    }
 
 private:
+    static std::uint64_t checked(std::ptrdiff_t n) {
+        if (n <= 0 || n > Max) [[unlikely]] detail::bad_permits(n, Max);
+        return static_cast<std::uint64_t>(n);
+    }
+    template <class Clock, class Duration>
+    bool take_until(std::uint64_t n, const std::chrono::time_point<Clock, Duration>& t, const std::stop_token* stop) {
+        return detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return base_.take_several(n, deadline, stop); });
+    }
+
     detail::semaphore_base base_;
 };
 

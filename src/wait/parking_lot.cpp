@@ -83,6 +83,7 @@ std::uint64_t parked_waiters::release_up_to(std::uint64_t most, std::uint32_t to
     // What the first node holds for its object is passed on only once, to the node that is the first in the end.
     parked_node::object o = n->stands_for;
     ring_link* const last = n->prev;
+    const std::uint32_t tag = n->tag;
     std::uint64_t served = 0;
     for (;;) {
         parked_node* const next = n == last ? nullptr : &node_of(n->next);
@@ -94,7 +95,7 @@ std::uint64_t parked_waiters::release_up_to(std::uint64_t most, std::uint32_t to
             bucket::drop(at_);
             return served;
         }
-        if (served == most) break;
+        if (served == most || n->tag != tag) break;
     }
     n->stands_for = o;
     n->prev = last;

@@ -182,20 +182,27 @@ public:
         bucket::take_first(at_);
         return tell(n, token, won);
     }
+    // release_or_leave does the same, but leaves a waiter that has given up where it is.
+    bool release_or_leave(parked_node& n, std::uint32_t token, wake_list& won) noexcept {
+        if (!tell(n, token, won)) return false;
+        bucket::take_first(at_);
+        return true;
+    }
     // release_first releases the first waiter that has not given up; null if there is none.
     parked_node* release_first(std::uint32_t token, wake_list& won) noexcept {
         while (parked_node* n = first())
             if (release(*n, token, won)) return n;
         return nullptr;
     }
-    // release_up_to releases waiters until it has won `most` of them or none is left; returns how many it has won.
+    // release_up_to releases waiters with the tag of the first one, until it has won `most` of them or comes to one with
+    // another tag, or to the end; returns how many it has won.
     std::uint64_t release_up_to(std::uint64_t most, std::uint32_t token, wake_list& won) noexcept;
 
     // release_all tells `token` to all present waiters; after this step the object has no waiter. If there are many, some
     // are told and woken later, after the lock was released and the first ones were woken.
     void release_all(std::uint32_t token, wake_list& won) noexcept;
 
-    // tell is the second half of a release, for a node that is out of the queue already.
+    // tell is the half of a release that does not concern the queue. Its waiter waits for the lock before it goes on.
     static bool tell(parked_node& n, std::uint32_t token, wake_list& won) noexcept {
         if (n.ahead) base::prefetch_lines<3>(n.ahead);
         n.token = token;
