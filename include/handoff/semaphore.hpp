@@ -55,6 +55,7 @@ private:
     static bool serve(std::uint64_t& n, Waiting& waiting, Won& won, Round& round) noexcept;
     template <class Waiting, class Won, class Round>
     bool pass_on(collector& c, Waiting& waiting, Won& won, Round& round) noexcept;
+    [[gnu::noinline]] void give_slow(std::uint64_t n, std::uint64_t most);
     HANDOFF_API bool collect(std::uint64_t n, std::int64_t deadline, const std::stop_token* stop);
 
     bool take_several_quickly(std::uint64_t n, std::uint64_t least) noexcept {

@@ -30,6 +30,11 @@ namespace {
 
 constexpr std::uint32_t tag_one = 0, tag_several = 1;   // of nodes: what the waiter waits for
 
+// fits says whether n more permits beside those that there are make no more than `most`.
+bool fits(std::uint64_t n, std::uint64_t permits, std::uint64_t most) noexcept { return n <= most && permits <= most - n; }
+
+[[noreturn, gnu::cold]] void beyond_maximum() { throw usage_error("handoff: a semaphore is released beyond its maximum"); }
+
 }  // namespace
 
 // The node of a waiter for several permits. Its fields are used under the bucket's lock.
@@ -88,32 +93,36 @@ bool semaphore_base::serve(std::uint64_t& n, Waiting& waiting, Won& won, Round& 
 }
 
 void semaphore_base::give(std::uint64_t n, std::uint64_t most) {
-    const auto fits = [&](std::uint64_t permits) { return n <= most && permits <= most - n; };
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
     while ((never_if_closed(seen) & parked) == 0) {
-        if (!fits(seen >> 1)) throw usage_error("handoff: a semaphore is released beyond its maximum");
+        if (!fits(n, seen >> 1, most)) beyond_maximum();
         // release: what the releaser did, for whoever acquires the permit.
         if (word_.compare_exchange_weak(seen, seen + n * one, std::memory_order_release, std::memory_order_relaxed)) return;
     }
+    give_slow(n, most);
+}
+
+// give_slow is a function of its own so that give needs no stack frame.
+void semaphore_base::give_slow(std::uint64_t n, std::uint64_t most) {
     bool accepted = false;
     release_round round;
     with_parked_in_rounds(this, [&](parked_waiters waiting, wake_list& won) {
         if (!accepted) {   // the first round
             const parked_node* const first = waiting.first();
-            accepted = fits(first && first->tag == tag_several ? static_cast<const collector*>(first)->has : 0);
+            accepted = fits(n, first && first->tag == tag_several ? static_cast<const collector*>(first)->has : 0, most);
             if (!accepted) return false;
         }
         if (serve(n, waiting, won, round)) return true;
         if (!waiting.empty()) return false;
         // Nobody waits any more. If this was so before this round, others may have changed the word on their fast paths.
-        seen = word_.load(std::memory_order_relaxed);
+        std::uint64_t seen = word_.load(std::memory_order_relaxed);
         do {
-            accepted = fits(seen >> 1);   // if not, this round served nobody: after a round that did, the rest fits
+            accepted = fits(n, seen >> 1, most);   // if not, this round served nobody: after a round that did, the rest fits
             if (!accepted) return false;
         } while (!word_.compare_exchange_weak(seen, (seen & ~parked) + n * one, std::memory_order_release, std::memory_order_relaxed));
         return false;
     });
-    if (!accepted) throw usage_error("handoff: a semaphore is released beyond its maximum");
+    if (!accepted) beyond_maximum();
 }
 
 // pass_on is a round in which c, which has given up and is queued, passes on what it has. True: it stands at the head of the
