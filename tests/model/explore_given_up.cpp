@@ -71,6 +71,17 @@ EXPLORE_SCENARIO(latch, "wait_group.given_up", 100'000, .length = 300) {   // wh
                 [](latch& l) { until([&] { return l.try_wait(); }, [&] { l.wait(); }); });
 }
 
+EXPLORE_SCENARIO(event, "event.given_up", 100'000, .length = 300) {
+    using handoff::event;
+    is_given_up(new event, [](event& e) { e.set(); }, [](event& e) { until([&] { return e.try_wait(); }, [&] { e.wait(); }); });
+}
+
+EXPLORE_SCENARIO(auto_reset_event, "event.auto_given_up", 100'000, .length = 300) {
+    using handoff::auto_reset_event;
+    is_given_up(new auto_reset_event, [](auto_reset_event& e) { e.set(); },
+                [](auto_reset_event& e) { until([&] { return e.try_wait(); }, [&] { e.wait(); }); });
+}
+
 EXPLORE_SCENARIO(once, "once.given_up", 100'000, .length = 300) {
     bool begun = false;
     is_given_up(new handoff::once_flag,
