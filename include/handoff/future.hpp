@@ -147,6 +147,8 @@ template <class T>
 class future {
 public:
     future() noexcept = default;
+    future(future&&) noexcept = default;
+    future& operator=(future&&) noexcept = default;
 
     // get waits until the future is ready, and returns the value, or throws the exception. The future is empty then.
     T get() {
