@@ -1,9 +1,9 @@
 // Events, and semaphores of which some want several permits: who gives up, who is destroyed, and what goes to whom.
 #include "explore_runtime.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <cstddef>
 #include <new>
-#include <stop_token>
 #include <vector>
 
 using namespace explore;
@@ -58,14 +58,15 @@ EXPLORE_SCENARIO(passed_on, "semaphore.passed_on", 100'000, .length = 2'000) {
     auto* const s = new (place) semaphore(0);
     constexpr int many = 5;
     int left = many;
-    std::stop_source stop;
-    thread collector([&, token = stop.get_token()] {
-        try {
-            s->acquire(many + 3, token);
-            EXPLORE_CHECK(!"there are not as many");
-        } catch (const handoff::cancelled&) {
-        }
+    bool queued = false, gave_up = false;
+    thread collector([&] {
+        EXPLORE_CHECK(!s->try_acquire_for(many + 3, std::chrono::nanoseconds(choose(10'000))));
+        gave_up = true;
     });
+    while (!queued && !gave_up) {   // until then it may not be destroyed
+        handoff::detail::with_parked(s, [&](auto waiting, auto&) { queued = !waiting.empty(); });
+        compute(20);
+    }
     std::vector<join_handle<void>> takers;
     for (int i = 0; i < many; ++i)
         takers.push_back(rt.go([&] {
@@ -73,9 +74,9 @@ EXPLORE_SCENARIO(passed_on, "semaphore.passed_on", 100'000, .length = 2'000) {
             --left;
         }));
     for (unsigned i = choose(60); i > 0; --i) step();
-    s->release(many - 2);
-    stop.request_stop();
-    s->release(2);
+    s->release(many - 1);
+    for (unsigned i = choose(60); i > 0; --i) step();
+    s->release(1);
     for (auto& t : takers) t.join();
     EXPLORE_CHECK(left == 0 && !s->try_acquire());
     s->~semaphore();
