@@ -24,6 +24,8 @@ struct things {
     handoff::counting_semaphore<> semaphore{0};
     handoff::wait_group group{};
     handoff::latch latch{1};
+    handoff::event event{};
+    handoff::auto_reset_event auto_reset_event{};
     handoff::barrier<> barrier{2};
     handoff::join_handle<int> handle{};
     std::stop_source stop{};
@@ -93,6 +95,12 @@ const point points[] = {
     {"acquire", "semaphore", [](things& t) { t.semaphore.acquire(); }},
     {"acquire with a token", "semaphore", [](things& t) { t.semaphore.acquire(t.stop.get_token()); }},
     {"try_acquire_for", "semaphore", [](things& t) { EXPECT_TRUE(t.semaphore.try_acquire_for(1h)); }},
+    {"acquire of several", "semaphore", [](things& t) { t.semaphore.acquire(2); }},
+    {"try_acquire_for several", "semaphore", [](things& t) { EXPECT_TRUE(t.semaphore.try_acquire_for(2, 1h)); }},
+    {"wait of an event", "event", [](things& t) { t.event.wait(); }},
+    {"wait with a token of an event", "event", [](things& t) { t.event.wait(t.stop.get_token()); }},
+    {"wait of an auto_reset_event", "event", [](things& t) { t.auto_reset_event.wait(); }},
+    {"wait_for of an auto_reset_event", "event", [](things& t) { EXPECT_TRUE(t.auto_reset_event.wait_for(1h)); }},
     {"wait of a wait group", "wait_group", [](things& t) { t.group.wait(); }},
     {"wait_for of a wait group", "wait_group", [](things& t) { EXPECT_TRUE(t.group.wait_for(1h)); }},
     {"wait of a latch", "latch", [](things& t) { t.latch.wait(); }},
@@ -117,6 +125,10 @@ void expect_untouched(things& t) {
     t.group.wait();
     t.latch.count_down();
     t.latch.wait();
+    t.event.set();
+    t.event.wait();
+    t.auto_reset_event.set();
+    EXPECT_TRUE(t.auto_reset_event.try_wait());
     EXPECT_TRUE(t.handle.joinable());
 }
 

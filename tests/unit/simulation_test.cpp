@@ -227,6 +227,14 @@ TEST(simulation, every_call_is_a_place_to_switch) {
     EXPECT_TRUE(finds_lost_update_across([] { counting_semaphore<>(1).acquire(); }));
     EXPECT_TRUE(finds_lost_update_across([] { (void)counting_semaphore<>(1).try_acquire(); }));
     EXPECT_TRUE(finds_lost_update_across([] { counting_semaphore<>(1).release(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { counting_semaphore<>(2).acquire(2); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)counting_semaphore<>(2).try_acquire(2); }));
+    EXPECT_TRUE(finds_lost_update_across([] { recursive_mutex().lock(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)recursive_mutex().try_lock(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { event().set(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { event().reset(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { event(true).wait(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { auto_reset_event(true).wait(); }));
     EXPECT_TRUE(finds_lost_update_across([] { wait_group().add(); }));
     EXPECT_TRUE(finds_lost_update_across([] { latch(1).count_down(); }));
     EXPECT_TRUE(finds_lost_update_across([] { barrier<>(2).arrive_and_drop(); }));
@@ -240,6 +248,8 @@ TEST(simulation, every_call_is_a_place_to_switch) {
     // What one asks in a loop, until others have changed it.
     EXPECT_TRUE(finds_lost_update_across([] { (void)latch(1).try_wait(); }));
     EXPECT_TRUE(finds_lost_update_across([] { (void)wait_group().try_wait(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)event().try_wait(); }));
+    EXPECT_TRUE(finds_lost_update_across([] { (void)auto_reset_event().try_wait(); }));
     EXPECT_TRUE(finds_lost_update_across([] { (void)join_handle<void>().done(); }));
     EXPECT_TRUE(finds_lost_update_across([] { (void)this_goroutine::cancelled(); }));
     EXPECT_TRUE(finds_lost_update_across([] { this_goroutine::check_cancelled(); }));
