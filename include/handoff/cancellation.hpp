@@ -2,8 +2,8 @@
 //
 // A cancelled goroutine is not ended by force. Its next cancellation point throws `cancelled`, which unwinds its stack like
 // any exception. Cancellation points are the functions that wait for others or for time: sleeps, sending to, receiving from
-// and selecting among channels, join, waits of condition variables, semaphores, wait groups, latches and barriers. A wait
-// that is under way when the cancellation comes ends at once. A function that need not wait may succeed instead of
+// and selecting among channels, join, waits of condition variables, semaphores, events, futures, wait groups, latches and
+// barriers, and for values of watches and broadcasts. A wait that is under way when the cancellation comes ends at once. A function that need not wait may succeed instead of
 // throwing. Locking a mutex is no cancellation point, nor is a system call under a guard. While an exception unwinds the
 // stack nothing is cancelled, nor under a cancellation_blocker, so that clean-up code can wait.
 #pragma once

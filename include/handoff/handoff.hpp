@@ -1,6 +1,7 @@
 // handoff: goroutines for C++ whose processor is handed off when they block.
 //
-// Includes every part of the library. Each part also has a header of its own.
+// Includes every part of the library but for future.hpp and broadcast.hpp, which take the compiler more time than most
+// programs have use for. Each part also has a header of its own.
 #pragma once
 
 #include <handoff/barrier.hpp>
@@ -32,3 +33,4 @@
 #include <handoff/timer.hpp>
 #include <handoff/version.hpp>
 #include <handoff/wait_group.hpp>
+#include <handoff/watch.hpp>

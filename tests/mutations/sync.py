@@ -178,8 +178,8 @@ mutation(
 mutation(
     "semaphore_is_released_past_those_who_wait",
     "src/sync/semaphore.cpp",
-    "waiting.release_up_to(std::min(n, round.size()), 0, won);",
-    "std::min(n, waiting.release_up_to(round.size(), 0, won));",
+    "waiting.release_up_to(std::min(n, round.size() - served), 0, won);",
+    "std::min(n, waiting.release_up_to(round.size() - served, 0, won));",
     "*semaphores.*",
 )
 mutation(
