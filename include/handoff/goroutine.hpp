@@ -258,6 +258,16 @@ HANDOFF_API goroutine_id id() noexcept;
 HANDOFF_API void lock_os_thread();
 HANDOFF_API void unlock_os_thread();
 
+// os_thread_lock is the pair as a scope. The constructor throws as lock_os_thread does. The goroutine that has made it destroys
+// it; if unlock_os_thread() has undone its lock before, that ends the process (std::terminate).
+class [[nodiscard]] os_thread_lock {
+public:
+    os_thread_lock() { lock_os_thread(); }
+    ~os_thread_lock() { unlock_os_thread(); }
+    os_thread_lock(const os_thread_lock&) = delete;
+    os_thread_lock& operator=(const os_thread_lock&) = delete;
+};
+
 // last_errno reads errno on the thread that the goroutine runs on now. Plain `errno` may be that of another thread, on
 // which the goroutine ran earlier in the same function, since compilers keep its address.
 HANDOFF_API int last_errno() noexcept;

@@ -104,6 +104,33 @@ TEST(lock_os_thread, yielding_lets_the_others_run) {
     });
 }
 
+TEST(os_thread_lock, is_the_pair_as_a_scope) {
+    static_assert(!std::is_copy_constructible_v<handoff::os_thread_lock>);
+    runtime rt({.procs = 2});
+    rt.run([&] {
+        const auto locked = [&] { return rt.snapshot().goroutines.at(0).locked_to_thread; };
+        {
+            const handoff::os_thread_lock here;
+            EXPECT_TRUE(locked());
+            const pid_t tid = this_tid();
+            for (int i = 0; i < 30; ++i) {
+                use_everything(rt, i);
+                ASSERT_EQ(this_tid(), tid) << i;
+            }
+            { const handoff::os_thread_lock again; }
+            EXPECT_TRUE(locked());
+        }
+        EXPECT_FALSE(locked());
+        try {
+            const handoff::os_thread_lock here;
+            throw 7;
+        } catch (int) {
+        }
+        EXPECT_FALSE(locked());
+    });
+    EXPECT_THROW(handoff::os_thread_lock(), usage_error);
+}
+
 TEST(lock_os_thread, nests) {
     runtime rt({.procs = 1});
     rt.run([&] {
