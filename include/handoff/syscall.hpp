@@ -59,7 +59,13 @@ public:
 };
 
 // blocking_call calls f(args...) under a guard and returns what f returned; an exception passes through, errno is the
-// call's. It may switch before f, as entersyscall does, but not after f.
+// call's. It may switch before f, as entersyscall does, but not after f. The form with a lambda takes any code:
+//
+//     ssize_t n = handoff::blocking_call([&] { return ::read(fd, buffer, size); });
+//     ssize_t m = handoff::blocking_call(::write, fd, buffer, size);   // a function that is neither overloaded nor a macro
+//
+// A lambda returns a copy unless it says `-> decltype(auto)` or `-> T&`; HANDOFF_BLOCKING below returns what the call returns.
+// Calls that can be cancelled: cancellable_call.hpp.
 template <class F, class... Args>
     requires std::invocable<F, Args...>
 decltype(auto) blocking_call(F&& f, Args&&... args) {
@@ -75,3 +81,9 @@ decltype(auto) blocking_call(handoff_policy policy, F&& f, Args&&... args) {
 }
 
 }  // namespace handoff
+
+// HANDOFF_BLOCKING(expression) evaluates the expression under a guard, inside of a function, and returns what it returns, a
+// reference included; errno is the call's. For functions that are overloaded, or are macros:
+//
+//     int fd = HANDOFF_BLOCKING(::open(path, O_RDONLY));
+#define HANDOFF_BLOCKING(...) (::handoff::blocking_call([&]() -> decltype(auto) { return (__VA_ARGS__); }))
