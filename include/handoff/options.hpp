@@ -107,6 +107,19 @@ struct options {
     // Called after an unguarded call whose processor was taken away, on the goroutine that made the call. It should be
     // quick. Default: nothing (HANDOFF_DEBUG=unguarded=1 prints a line for each).
     std::function<void(const unguarded_call&)> on_unguarded_call{};
+
+    // Called on each thread of the runtime, whichever plays the monitor included: on_thread_start before its first goroutine,
+    // on_thread_exit after its last, and before the destructors of its thread_locals; also on a thread that exits after
+    // idle_thread_timeout or with a goroutine that was tied to it. Several threads may be in them at once. A thread is named
+    // before: `handoff/3` is the one whose thread_info::id is 3; on_thread_start may name it otherwise.
+    //
+    // They run on the thread's own stack. To the library it is a thread that runs no goroutine, and may use all that such a
+    // thread may; but neither of the two may wait for goroutines of this runtime, and on_thread_exit may not start any. The
+    // runtime's constructor may not have returned yet when on_thread_start is called; its destructor waits for each
+    // on_thread_exit. on_thread_start should be quick: a processor may wait for it. If one of them throws, the process ends,
+    // with a message that names the option. Default: nothing.
+    std::function<void()> on_thread_start{};
+    std::function<void()> on_thread_exit{};
 };
 
 // Options of one goroutine. `site` is the place of the braces: go(spawn_options{.name = "x"}, f).

@@ -135,6 +135,12 @@ bool join_if_gone(pthread_t t) noexcept { return ::pthread_tryjoin_np(t, nullptr
 
 pid_t this_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
+void name_this_thread(int id) noexcept {
+    char name[16];   // the kernel keeps no more
+    std::snprintf(name, sizeof name, "handoff/%d", id);
+    ::pthread_setname_np(::pthread_self(), name);
+}
+
 void set_timer_slack(unsigned long ns) noexcept { ::prctl(PR_SET_TIMERSLACK, ns, 0, 0, 0); }
 
 std::int64_t thread_cpu_time(pid_t tid) noexcept {

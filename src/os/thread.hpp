@@ -45,6 +45,9 @@ bool join_if_gone(pthread_t t) noexcept;
 
 pid_t this_tid() noexcept;
 
+// name_this_thread names the calling thread `handoff/ID`, for debuggers and /proc; at most 15 characters of it.
+void name_this_thread(int id) noexcept;
+
 // set_timer_slack sets how late the kernel may end this thread's timed sleeps; 0 restores its default.
 void set_timer_slack(unsigned long ns) noexcept;
 

@@ -7,6 +7,8 @@
 #include "sched/slice.hpp"
 
 #include <algorithm>
+#include <exception>
+#include <functional>
 #include <pthread.h>
 
 namespace handoff::detail {
@@ -99,6 +101,18 @@ void put_by(sched& s, held_p p, bool spinning, deferred_wake& wake) noexcept HAN
     s.idle.wake_deep_monitor(wake);   // else it looks in its next round
 }
 
+// call_option calls a function of the options. The calling thread is a foreign one to the library meanwhile.
+void call_option(const std::function<void()>& f, const char* name) noexcept {
+    if (!f) return;
+    try {
+        f();
+    } catch (const std::exception& e) {
+        base::fatal("options.%s has thrown an exception: %s", name, e.what());
+    } catch (...) {
+        base::fatal("options.%s has thrown an exception that is no std::exception, or has ended its thread", name);
+    }
+}
+
 void thread_main(void* arg) {
     M* m = static_cast<M*>(arg);
     sched& s = *m->s;
@@ -106,6 +120,8 @@ void thread_main(void* arg) {
     m->tid.store(os::this_tid(), std::memory_order_relaxed);
     s.pool.inherited.apply();
     s.floats.restore();
+    os::name_this_thread(m->id);
+    call_option(s.opts.on_thread_start, "on_thread_start");
     set_current_m(m);
     {
         os::signal_stack on_overflow;
@@ -116,6 +132,7 @@ void thread_main(void* arg) {
     }
     set_current_m(nullptr);
     s.pool.ends(m);
+    call_option(s.opts.on_thread_exit, "on_thread_exit");   // it counts against max_threads no longer
     deferred_wake wake;   // this thread is joined before the runtime is destroyed
     base::lock_guard hold(s.idle.lock);
     s.idle.wake_deep_monitor(wake);   // it joins this thread soon: until then the thread keeps its stack

@@ -7,10 +7,10 @@
 // monitor (idle_set::leave_to_monitor), which starts a thread for it at once. Meanwhile no other M can take that P, just as
 // while a thread starts. (Go has a thread for this alone.)
 //
-// Joining. When a thread is done with the runtime, its thread_local destructors are still to run. They may take long, or wait
-// for a goroutine. So a thread is joined once it is gone (os::join_if_gone), by whatever looks for that anyway; the end of the
-// runtime waits for all. While some threads exit, the monitor goes to its deep sleep as well, but wakes after pauses that
-// double.
+// Joining. When a thread is done with the runtime, options::on_thread_exit and its thread_local destructors are still to run.
+// They may take long, or wait for a goroutine. So a thread is joined once it is gone (os::join_if_gone), by whatever looks for
+// that anyway; the end of the runtime waits for all. While some threads exit, the monitor goes to its deep sleep as well, but
+// wakes after pauses that double.
 //
 // It has a lock of its own, which may be taken under the scheduler's. An M is never freed before its runtime ends.
 #pragma once
@@ -41,7 +41,8 @@ public:
     // add_m makes an M for a thread that exists already, as that of a simulation. Throws std::bad_alloc.
     M* add_m(sched* s) HANDOFF_EXCLUDES(lock_);
 
-    // ends is the last use that m's thread makes of the pool. Its destructors, which follow, run as code of a foreign thread.
+    // ends is the last use that m's thread makes of the pool. What follows, on_thread_exit and its destructors, runs as code of a
+    // foreign thread.
     void ends(M* m) noexcept HANDOFF_EXCLUDES(lock_);
 
     // has_more_than: there are more than `wanted` threads, not counting those that retire. retires: if so, m is to retire, too,

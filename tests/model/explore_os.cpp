@@ -219,6 +219,7 @@ bool join_if_gone(pthread_t t) noexcept {
 
 pid_t this_tid() noexcept { return static_cast<pid_t>(the.current->number + 1); }
 void set_timer_slack(unsigned long) noexcept {}
+void name_this_thread(int) noexcept {}
 
 std::int64_t thread_cpu_time(pid_t tid) noexcept {
     if (tid <= 0 || static_cast<unsigned>(tid) > the.count) return -1;
