@@ -1,12 +1,16 @@
 // runtime: a set of processors, threads and goroutines that belong together.
 #pragma once
 
+#include <handoff/detail/time.hpp>
 #include <handoff/goroutine.hpp>
 #include <handoff/options.hpp>
 #include <handoff/stats.hpp>
 
+#include <chrono>
+#include <cstdint>
 #include <iosfwd>
 #include <memory>
+#include <vector>
 
 namespace handoff {
 
@@ -26,7 +30,8 @@ public:
 
     // Waits until every goroutine of this runtime has ended, then joins its threads and returns its memory. A goroutine
     // that never ends keeps it waiting; so does a thread_local destructor that does not return on one of the runtime's
-    // threads. It must not run on a goroutine of this runtime (std::terminate, with a message).
+    // threads. To wait for a limited time, call shutdown() before. It must not run on a goroutine of this runtime
+    // (std::terminate, with a message).
     ~runtime();
 
     runtime(const runtime&) = delete;
@@ -78,11 +83,48 @@ public:
     // Prints the snapshot as text, a line for each processor, thread and goroutine.
     void dump(std::ostream&) const;
 
+    // shutdown lets the runtime come to its end, for a limited time. From now on it refuses goroutines from outside: go() and
+    // run() on other threads and in other runtimes throw usage_error. Its own goroutines may still start others, also in
+    // groups, and its timers go on. It waits until all goroutines have ended or the time is over (a thread blocks, a goroutine
+    // of another runtime waits under a guard), and returns those that are left, as snapshot() describes them; it returns none
+    // only if there was a moment at which all had ended.
+    //
+    // May be called again, and by several threads at once. The runtime can't be opened again; its destructor still waits for
+    // what is left. A program that can't wait for that must not destroy the runtime, and ends with what runs:
+    //
+    //     auto* rt = new handoff::runtime;       // or default_runtime(), which nobody destroys
+    //     ...
+    //     const auto left = rt->shutdown(5s);
+    //     if (!left.empty()) {
+    //         for (const auto& g : left) std::cerr << g.who.describe() << ": " << to_string(g.state) << '\n';
+    //         std::quick_exit(1);                 // no destructors of statics, which goroutines may still use
+    //     }
+    //     delete rt;
+    //
+    // Throws usage_error on a goroutine of this runtime, on one of a simulation and in a forked child; std::bad_alloc, after
+    // the wait.
+    template <class Rep, class Period>
+    std::vector<goroutine_info> shutdown(std::chrono::duration<Rep, Period> d) {
+        return shutdown_within(detail::limit_after(d));
+    }
+    template <detail::clock_type Clock, class Duration>
+    std::vector<goroutine_info> shutdown_until(std::chrono::time_point<Clock, Duration> t) {
+        return shutdown_within(detail::limit_at(t));
+    }
+
 private:
     friend struct detail::runtime_access;
     struct deleter {
         void operator()(detail::sched*) const noexcept;
     };
+    template <class Limit>
+    std::vector<goroutine_info> shutdown_within(const Limit& limit) {
+        if (detail::wait_within(limit, [this](std::int64_t deadline) { return ends_by(deadline); })) return {};
+        return left();
+    }
+    bool ends_by(std::int64_t deadline);          // refuses goroutines from outside, and waits
+    std::vector<goroutine_info> left() const;     // empty: there was a moment at which all had ended
+
     std::unique_ptr<detail::sched, deleter> impl_;
 };
 

@@ -88,34 +88,50 @@ inline void apply(sched* s, G* g, const spawn_options* opts) {
     if (!opts->name.empty()) s->store->name(g, opts->name);
 }
 
-// launch_outside queues g, which is filled in, in the global queue.
-void launch_outside(sched* s, G* g) noexcept {
+// launch_outside queues g, which is filled in, in the global queue. `begun`: begin_outside has counted it.
+void launch_outside(sched* s, G* g, bool begun) noexcept {
     {
         base::lock_guard hold(s->idle.lock);
+        if (begun) --s->life.launching;
         ++s->life.spawned_outside;
         s->globq.push(g);
     }
     wakep_any(*s);
 }
 
+// begin_outside takes a G for spawn_outside, and counts it: from then on the end of all goroutines includes it. `from_outside`:
+// by a thread that runs no goroutine of s.
+G* begin_outside(sched* s, bool from_outside) {
+    base::lock_guard hold(s->idle.lock);
+    if (from_outside && s->life.closed)
+        throw usage_error("handoff: go() from outside of a runtime that is shutting down");
+    G* g = s->store->take(1);
+    ++s->life.launching;
+    return g;
+}
+
+void abandon_outside(sched* s, G* g) noexcept {
+    deferred_wake wake;
+    base::lock_guard hold(s->idle.lock);
+    s->store->give(g);
+    --s->life.launching;
+    check_drained(*s, wake);
+}
+
 // spawn_outside is spawn without a P of s: by other threads, and by goroutines that have no P and must not switch.
-G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site) {
-    G* g;
-    {
-        base::lock_guard hold(s->idle.lock);
-        g = s->store->take(1);
-    }
+G* spawn_outside(sched* s, const task_ops& ops, void* task, const spawn_options* opts, const spawn_site& site,
+                 bool from_outside) {
+    G* g = begin_outside(s, from_outside);
     g->id.store(reserve_ids(1), std::memory_order_relaxed);
     try {
         apply(s, g, opts);
     } catch (...) {
-        base::lock_guard hold(s->idle.lock);
-        s->store->give(g);
+        abandon_outside(s, g);
         throw;
     }
+    fill(g, s, ops, site, opts);   // first: a snapshot finds it while the program's code moves the task
     move_in(g, ops, task);
-    fill(g, s, ops, site, opts);
-    launch_outside(s, g);
+    launch_outside(s, g, true);
     return g;
 }
 
@@ -161,7 +177,7 @@ inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options*
 // sections.
 [[gnu::noinline]] G* spawn_moving(M* m, const task_ops& ops, void* task, const spawn_options* o, const spawn_site& site) {
     sched* s = m->s;
-    if (!enter_staying(m)) return spawn_outside(s, ops, task, o, site);
+    if (!enter_staying(m)) return spawn_outside(s, ops, task, o, site, false);
     G* g;
     {
         const section here(m);
@@ -171,7 +187,7 @@ inline G* spawn_here(M* m, const task_ops& ops, void* task, const spawn_options*
     fill(g, s, ops, site, o);
     m = current_m();   // the move may have switched
     if (!enter_staying(m)) {
-        launch_outside(s, g);
+        launch_outside(s, g, false);
         return g;
     }
     const section here(m);
@@ -190,15 +206,15 @@ G* spawn(sched* s, const task_ops& ops, void* task, const spawn_options* opts, c
     if (!m) {
         if (in_forked_child()) throw usage_error("handoff: a forked child can only exec; it has no threads to run goroutines");
         if (s && s->sim) return spawn_here(s->sim->m(), ops, task, opts, site, false);   // by run()
-        return spawn_outside(s ? s : hooks.default_sched(), ops, task, opts, site);
+        return spawn_outside(s ? s : hooks.default_sched(), ops, task, opts, site, true);
     }
     if (s && s != m->s) {
         if (s->sim) return spawn_here(s->sim->m(), ops, task, opts, site, false);   // by run(), on a goroutine
         if (m->s->sim) refuse_in_simulation("starting a goroutine in another runtime");
-        return spawn_outside(s, ops, task, opts, site);
+        return spawn_outside(s, ops, task, opts, site, true);
     }
     if (!ops.quiet) return spawn_moving(m, ops, task, opts, site);
-    if (!enter_staying(m)) [[unlikely]] return spawn_outside(m->s, ops, task, opts, site);
+    if (!enter_staying(m)) [[unlikely]] return spawn_outside(m->s, ops, task, opts, site, false);
     const section here(m);
     return spawn_here(m, ops, task, opts, site, false);
 }

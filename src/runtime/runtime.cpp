@@ -4,6 +4,7 @@
 #include "debug/snapshot.hpp"
 #include "debug/stats.hpp"
 #include "sched/sched.hpp"
+#include "sched/simulation_hooks.hpp"
 
 #include <handoff/error.hpp>
 #include <handoff/syscall.hpp>
@@ -63,6 +64,25 @@ void runtime::dump(std::ostream& out) const {
     out << all.processors.size() << " processors, " << all.threads.size() << " threads, " << all.goroutines.size()
         << " goroutines, " << all.queued_globally << " queued globally\n"
         << detail::text_of(all);
+}
+
+bool runtime::ends_by(std::int64_t deadline) {
+    using namespace detail;
+    if (in_forked_child()) throw usage_error("handoff: shutdown() in a forked child, which has none of the runtime's threads");
+    const M* m = current_m();
+    if (m && m->s == impl_.get()) throw usage_error("handoff: shutdown() on a goroutine of the runtime, for which it would wait");
+    if (m && m->s->sim) refuse_in_simulation("the end of another runtime");
+    const syscall_guard waits(handoff_policy::immediate);
+    close(*impl_);
+    return await_end(*impl_, deadline);
+}
+
+// A snapshot looks at some goroutines after the others. If each starts another one and ends, it may find none of them.
+std::vector<goroutine_info> runtime::left() const {
+    for (;;) {
+        std::vector<goroutine_info> all = snapshot().goroutines;
+        if (!all.empty() || detail::await_end(*impl_, detail::at_once)) return all;
+    }
 }
 
 runtime& default_runtime() {

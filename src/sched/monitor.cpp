@@ -190,7 +190,7 @@ bool monitor::rest(std::int64_t until) noexcept {
 // all_wait says whether there are goroutines, and none can go on by itself: all Ps are idle (the caller has checked that), no
 // timer is set, and no M has a goroutine (which would be in a call, or compute). Under the scheduler's lock.
 bool monitor::all_wait() const noexcept HANDOFF_NO_TSA {
-    if (s.life.outsiders.load(std::memory_order_relaxed) != 0 || all_ended(s)) return false;
+    if (s.life.outsiders.load(std::memory_order_relaxed) != 0 || s.life.launching != 0 || all_ended(s)) return false;
     bool can_go_on = false;
     s.procs.for_each([&](const P& p) { can_go_on |= p.timers.first() != os::never; });
     if (can_go_on) return false;

@@ -162,11 +162,12 @@ void start(sched& s) {
 }
 
 void check_drained(sched& s, deferred_wake& wake) noexcept {
-    if (s.life.draining && all_ended(s)) wake.set(s.life.drained);
+    if (!s.life.waiting || !all_ended(s)) return;
+    wake.set(std::exchange(s.life.waiting, nullptr)->ended);
 }
 
 bool all_ended(const sched& s) noexcept {
-    if (!s.idle.all_ps()) return false;
+    if (!s.idle.all_ps() || s.life.launching != 0) return false;
     std::uint64_t born = s.life.spawned_outside, ended = s.life.finished_without;
     s.procs.for_each([&](const P& p) {
         born += p.spawned.get();
@@ -175,14 +176,39 @@ bool all_ended(const sched& s) noexcept {
     return born == ended;
 }
 
-void drain_and_stop(sched& s) noexcept {
-    bool wait;
+void close(sched& s) noexcept {
+    base::lock_guard hold(s.idle.lock);
+    s.life.closed = true;
+}
+
+// gives_up: w, whose time is over, is no longer among those that wait. False: it was taken out, to be woken.
+static bool gives_up(sched& s, const end_waiter& w) noexcept {
+    base::lock_guard hold(s.idle.lock);
+    for (end_waiter** at = &s.life.waiting; *at; at = &(*at)->next)
+        if (*at == &w) {
+            *at = w.next;
+            return true;
+        }
+    return false;
+}
+
+bool await_end(sched& s, std::int64_t deadline) noexcept {
+    end_waiter w;
     {
         base::lock_guard hold(s.idle.lock);
-        s.life.draining = true;
-        wait = !all_ended(s);
+        if (all_ended(s)) return true;
+        w.next = std::exchange(s.life.waiting, &w);
     }
-    if (wait) s.life.drained.wait();
+    if (!w.ended.wait_until(deadline)) {
+        if (gives_up(s, w)) return false;
+        w.ended.wait();   // the wake-up is on its way
+    }
+    if (w.next) w.next->ended.wake();
+    return true;
+}
+
+void drain_and_stop(sched& s) noexcept {
+    await_end(s, os::never);
     os::backoff until_they_left;
     while (s.life.outsiders.load(std::memory_order_acquire) != 0) until_they_left.pause();   // outsiders may start threads
     stop_threads(s);

@@ -63,13 +63,21 @@ struct debug_options {
     bool unguarded = false;
 };
 
-// How a runtime ends. All but `drained` and `outsiders` under the scheduler's lock.
+// A thread that waits until all goroutines have ended. check_drained takes all of them out of lifetime::waiting at once, and
+// wakes the first; each wakes the next.
+struct end_waiter {
+    os::note ended;
+    end_waiter* next = nullptr;
+};
+
+// How a runtime ends. All but `outsiders` under the scheduler's lock.
 struct lifetime {
     bool stopping = false;                 // threads have to exit
-    bool draining = false;                 // a thread waits on `drained` until all goroutines have ended
+    bool closed = false;                   // goroutines are started only by its own
+    std::uint32_t launching = 0;           // goroutines that are being spawned without a P: not yet in spawned_outside
     std::uint64_t spawned_outside = 0;     // goroutines that were spawned without a P
     std::uint64_t finished_without = 0;    // goroutines that ended without a P
-    os::note drained;
+    end_waiter* waiting = nullptr;
     alignas(64) base::atomic<std::uint32_t> outsiders{0};   // threads that use this runtime without being its own
 };
 
@@ -120,12 +128,20 @@ void start(sched& s);
 // drain_and_stop waits for the goroutines, then ends the threads.
 void drain_and_stop(sched& s) noexcept;
 
+// close refuses goroutines from outside from now on. A spawn from there either has begun before, and is waited for, or throws:
+// it looks at `closed` and counts itself in `launching` in one critical section (spawn.cpp).
+void close(sched& s) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+
+// await_end blocks the calling thread, which is not one of s, until all goroutines have ended, or until `deadline`. True: there
+// was a moment at which none was left.
+bool await_end(sched& s, std::int64_t deadline) noexcept HANDOFF_EXCLUDES(s.idle.lock);
+
 // set_procs makes Ps, or marks surplus ones. Throws std::invalid_argument and std::bad_alloc.
 void set_procs(sched& s, unsigned n);
 void empty_idle_surplus(sched& s) noexcept HANDOFF_EXCLUDES(s.idle.lock);
 void retire_p(M* m) noexcept;   // m's P is surplus: takes it from m, and empties it
 
-// check_drained wakes the thread that waits for the end of all goroutines, if they have ended. When the last one ends, its P
+// check_drained wakes the threads that wait for the end of all goroutines, if they have ended. When the last one ends, its P
 // runs out of work. Each P that becomes idle passes through here, so the lock orders its counters before the check.
 void check_drained(sched& s, deferred_wake& wake) noexcept HANDOFF_REQUIRES(s.idle.lock);
 bool all_ended(const sched& s) noexcept HANDOFF_REQUIRES(s.idle.lock);
