@@ -37,12 +37,17 @@ HANDOFF_C_API int handoff_runtime_create(handoff_runtime** created, const handof
  * goroutines. */
 HANDOFF_C_API void handoff_runtime_destroy(handoff_runtime* runtime) HANDOFF_C_NOEXCEPT;
 
+/* Refuses goroutines from outside of the runtime from now on, and waits until all of its goroutines have ended, at most so
+ * long: handoff::runtime::shutdown. Null: the process's default runtime. Returns how many are left, or, negated: EPERM on one of
+ * its goroutines, in a simulation and in a forked child; ENOMEM. Any other thread. */
+HANDOFF_C_API int handoff_runtime_shutdown(handoff_runtime* runtime, int64_t nanoseconds) HANDOFF_C_NOEXCEPT;
+
 /* Starts a goroutine that calls f(arg). If `runtime` is null: in the current goroutine's runtime or, off a goroutine, in the
- * process's default one. Does not switch. ENOMEM. Any thread. */
+ * process's default one. Does not switch. ENOMEM; EPERM from outside of a runtime that is shutting down. Any thread. */
 HANDOFF_C_API int handoff_go(handoff_runtime* runtime, void (*f)(void*), void* arg) HANDOFF_C_NOEXCEPT;
 
-/* Does the same, and waits until the goroutine has ended: a calling goroutine parks, any other thread blocks. ENOMEM;
- * ECANCELED if the calling goroutine's task group is cancelled meanwhile: f(arg) may still run then. */
+/* Does the same, and waits until the goroutine has ended: a calling goroutine parks, any other thread blocks. ENOMEM,
+ * EPERM; ECANCELED if the calling goroutine's task group is cancelled meanwhile: f(arg) may still run then. */
 HANDOFF_C_API int handoff_run(handoff_runtime* runtime, void (*f)(void*), void* arg) HANDOFF_C_NOEXCEPT;
 
 /* Lets the other goroutines of this processor run first. On a thread that runs no goroutine: sched_yield. */

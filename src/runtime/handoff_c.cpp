@@ -5,7 +5,11 @@
 
 #include <handoff/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstddef>
 #include <new>
 #include <stdexcept>
 #include <system_error>
@@ -31,7 +35,7 @@ int result_of(F f) noexcept {
     } catch (const std::system_error& e) {
         result = e.code().value();
     } catch (...) {
-        result = EPERM;   // usage_error: in a forked child
+        result = EPERM;   // usage_error: in a forked child, or in the end of a runtime
     }
     return result;
 }
@@ -60,6 +64,14 @@ int handoff_runtime_create(handoff_runtime** created, const handoff_options* opt
 }
 
 void handoff_runtime_destroy(handoff_runtime* r) noexcept { delete r; }
+
+int handoff_runtime_shutdown(handoff_runtime* r, int64_t ns) noexcept {
+    std::size_t left = 0;
+    const int e = result_of([&] {
+        left = (r ? r->runtime : handoff::default_runtime()).shutdown(std::chrono::nanoseconds(ns)).size();
+    });
+    return e != 0 ? -e : static_cast<int>(std::min<std::size_t>(left, INT_MAX));
+}
 
 int handoff_go(handoff_runtime* r, void (*f)(void*), void* arg) noexcept {
     return result_of([&] { go(r, f, arg); });

@@ -62,6 +62,18 @@ static void note_id(void* unused) {
     CHECK(handoff_sleep_ns(1000) == 0);
 }
 
+static void wait_for_byte(void* unused) {
+    char c = 0;
+    (void)unused;
+    handoff_entersyscallblock();
+    CHECK(read(to_reader[0], &c, 1) == 1);
+    handoff_exitsyscall();
+}
+
+static void shut_down(void* runtime) {
+    CHECK(handoff_runtime_shutdown(runtime, 0) == -EPERM);
+}
+
 int main(void) {
     handoff_runtime* rt = NULL;
     handoff_options options = {0};
@@ -94,9 +106,20 @@ int main(void) {
     handoff_runtime_destroy(rt); /* waits for them */
     CHECK(n == 1000);
 
+    CHECK(handoff_runtime_create(&rt, &options) == 0);
+    CHECK(handoff_run(rt, shut_down, rt) == 0);
+    CHECK(handoff_go(rt, wait_for_byte, NULL) == 0);
+    CHECK(handoff_runtime_shutdown(rt, 1000) == 1);
+    CHECK(handoff_go(rt, writer, NULL) == EPERM);
+    writer(NULL);
+    CHECK(handoff_runtime_shutdown(rt, INT64_MAX) == 0);
+    handoff_runtime_destroy(rt);
+
     n = 0;
     CHECK(handoff_run(NULL, count_up, &n) == 0); /* the default runtime */
     CHECK(n == 10);
+    CHECK(handoff_runtime_shutdown(NULL, INT64_MAX) == 0);
+    CHECK(handoff_go(NULL, count_up, &n) == EPERM);
     puts("passed");
     return 0;
 }
