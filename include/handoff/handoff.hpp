@@ -5,6 +5,7 @@
 #pragma once
 
 #include <handoff/barrier.hpp>
+#include <handoff/cancellable_call.hpp>
 #include <handoff/cancellation.hpp>
 #include <handoff/channel.hpp>
 #include <handoff/channel_ends.hpp>
