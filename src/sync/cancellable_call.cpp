@@ -1,11 +1,12 @@
 // Blocking calls that can be cancelled.
 //
-// The race. A stop may come at any time: before the call, during it, when it has returned. One word, `progress`, decides. The
-// owner adds `begun` before the call and `over` after it; the callback on the token adds `stopped`. Each learns from its own
-// addition what came before it. So the canceller is called, and called once, if and only if the order is begun, stopped, over;
-// and exactly in the orders with `stopped` before `over` the owner throws. The word orders nothing else (relaxed): what the
-// canceller reads was there before the callback was registered, and what it has done is there once the callback has been
-// removed, both by the token's own synchronisation.
+// The race. A stop may come at any time: before the call, during it, when it has returned. One word, `progress_`, decides. The
+// owner adds `begun` before the call and `over` when the function has returned; the callback on the token adds `stopped`. Each
+// learns from its own addition what came before it. So the canceller is called, and called once, if and only if the order is
+// begun, stopped, over; and exactly in the orders with `stopped` before `over` the owner throws. (If the function throws there
+// is no `over`, nor anything to decide.) The word orders nothing else (relaxed): what the canceller reads was there before the
+// callback was registered, and what it has done is there once the callback has been removed, both by the token's own
+// synchronisation.
 //
 // The end. The owner removes the callback, which waits for one that runs: under the guard, as a part of the call. Nothing of
 // the call is used after that but by repetitions.
@@ -100,7 +101,6 @@ void cancellable_call::repeat() {
 
 cancellable_call::~cancellable_call() {
     const int e = os::get_errno();
-    progress_.fetch_or(over, std::memory_order_relaxed);   // f may have thrown
     on_stop_.reset();   // waits for a callback that runs on another thread
     if (repeated_) {
         const std::unique_lock after_it(repeated_->lock);

