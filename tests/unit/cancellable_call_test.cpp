@@ -308,14 +308,15 @@ TEST_P(cancellable_calls, are_ended_within_a_guard_through_a_token_of_their_own)
 
 // ---- Repetitions ---------------------------------------------------------------------------------------------------
 
-volatile std::sig_atomic_t interruptions = 0;
+std::atomic<int> interruptions{0};
+static_assert(std::atomic<int>::is_always_lock_free);   // for a signal handler
 
 // interrupts makes SIGUSR1 end system calls with EINTR.
 class interrupts {
 public:
     interrupts() {
         struct sigaction ours {};
-        ours.sa_handler = [](int) { interruptions = interruptions + 1; };
+        ours.sa_handler = [](int) { ++interruptions; };
         ::sigaction(SIGUSR1, &ours, &before_);
     }
     ~interrupts() { ::sigaction(SIGUSR1, &before_, nullptr); }
@@ -332,7 +333,7 @@ void is_interrupted(const pipe_pair& pipe, std::stop_source& source, std::atomic
     std::atomic<int> stops{0};
     int e = 0;
     const auto read = [&] {
-        const auto before = interruptions;
+        const int before = interruptions;
         self = ::pthread_self();
         inside = true;
         EXPECT_TRUE(compute_until([&] { return interruptions != before; }));
@@ -401,6 +402,45 @@ TEST(cancellable_call, waits_for_a_canceller_that_runs) {
         all.start(elsewhere, last == 1, [&] { handoff::request_stop(source); });
         all.join();
         EXPECT_EQ(overlaps, 0);   // never two at a time
+    }
+}
+
+// The wait for the canceller is interrupted by a signal, which errno would tell.
+TEST_P(cancellable_calls, keep_errno_while_they_wait_for_a_canceller) {
+    const interrupts by_signals;
+    for (const bool on_thread : {false, true}) {
+        SCOPED_TRACE(on_thread);
+        std::stop_source source;
+        std::atomic<pid_t> tid{0};
+        std::atomic<pthread_t> self{};
+        std::atomic<bool> in_stop{false}, returns{false};
+        int e = 0;
+        crowd all;
+        all.start(rt_, on_thread, [&] {
+            const auto stop = [&] {
+                in_stop = true;
+                EXPECT_EVENTUALLY(returns && asleep(tid));
+                const int before = interruptions;
+                ::pthread_kill(self, SIGUSR1);
+                EXPECT_EVENTUALLY(interruptions != before && asleep(tid));
+            };
+            const auto f = [&] {
+                self = ::pthread_self();
+                tid = this_tid();
+                EXPECT_TRUE(block_until([&] { return in_stop.load(); }));
+                errno = EDOM;
+                returns = true;
+            };
+            try {
+                blocking_call(cancel_with(source.get_token(), stop), f);
+            } catch (const cancelled&) {
+                e = handoff::last_errno();
+            }
+        });
+        EXPECT_EVENTUALLY(tid != 0);
+        source.request_stop();   // on this thread
+        all.join();
+        EXPECT_EQ(e, EDOM);
     }
 }
 
