@@ -247,3 +247,90 @@ mutation(
     "        if (false) {",
     "lock_os_thread.*",
 )
+
+# ---- Calls that can be cancelled -----------------------------------------------------------------------------------
+
+mutation(
+    "call_is_begun_after_a_stop",
+    "src/sync/cancellable_call.cpp",
+    "    if (progress_.fetch_or(begun, std::memory_order_relaxed) != 0) throw_if_cancelled(wait_end::cancelled);",
+    "    progress_.fetch_or(begun, std::memory_order_relaxed);",
+    "*cancellable_calls.are_not_begun_after_a_stop*",
+)
+mutation(
+    "canceller_is_called_before_its_call",
+    "src/sync/cancellable_call.cpp",
+    "    if (progress_.fetch_or(stopped, std::memory_order_relaxed) != begun) return;",
+    "    if ((progress_.fetch_or(stopped, std::memory_order_relaxed) & over) != 0) return;",
+    "*cancellable_calls.are_not_begun_after_a_stop*",
+)
+mutation(
+    "canceller_is_called_after_its_call",
+    "src/sync/cancellable_call.cpp",
+    "    if (progress_.fetch_or(stopped, std::memory_order_relaxed) != begun) return;",
+    "    if ((progress_.fetch_or(stopped, std::memory_order_relaxed) & begun) == 0) return;",
+    "*cancellable_calls.race_*",
+)
+mutation(
+    "cancelled_call_returns",
+    "src/sync/cancellable_call.cpp",
+    "    if ((progress_.fetch_or(over, std::memory_order_relaxed) & stopped) != 0) throw_if_cancelled(wait_end::cancelled);",
+    "    progress_.fetch_or(over, std::memory_order_relaxed);",
+    "*cancellable_calls.are_ended_by_their_group/*",
+)
+mutation(
+    "group_cancels_calls_under_a_blocker",
+    "src/sync/cancellable_call.cpp",
+    "unblocked_scope(m) && !holds_cancellation_back(m)",
+    "m && !holds_cancellation_back(m)",
+    "*cancellable_calls.are_left_alone_*",
+)
+mutation(
+    "group_cancels_calls_within_a_guard",
+    "src/sync/cancellable_call.cpp",
+    "unblocked_scope(m) && !holds_cancellation_back(m)",
+    "unblocked_scope(m)",
+    "*cancellable_calls.are_left_alone_*",
+)
+mutation(
+    "canceller_is_called_only_once",
+    "src/sync/cancellable_call.cpp",
+    "    if (plan_.repeat == 0) return;",
+    "    return;",
+    "cancellable_call.in_simulations_is_stopped_again_*",
+)
+mutation(
+    "cancellers_run_two_at_a_time",
+    "src/sync/cancellable_call.cpp",
+    "        const std::unique_lock mine(lock, std::try_to_lock);\n        if (mine && !over)",
+    "        if (!over)",
+    "cancellable_call.waits_for_a_canceller_that_runs",
+)
+mutation(
+    "call_returns_while_its_canceller_runs",
+    "src/sync/cancellable_call.cpp",
+    "        const std::unique_lock after_it(repeated_->lock);\n",
+    "",
+    "cancellable_call.waits_for_a_canceller_that_runs",
+)
+mutation(
+    "late_repetitions_call_the_canceller",
+    "src/sync/cancellable_call.cpp",
+    "        repeated_->over = true;",
+    "",
+    "cancellable_call.in_simulations_is_stopped_again_*",
+)
+mutation(
+    "wait_for_a_canceller_leaves_its_errno",
+    "src/sync/cancellable_call.cpp",
+    "    os::set_errno(e);",
+    "    (void)e;",
+    "*cancellable_calls.keep_errno_while_*",
+)
+mutation(
+    "wait_for_a_canceller_keeps_the_processor",
+    "include/handoff/cancellable_call.hpp",
+    "    const syscall_guard guard;\n    detail::cancellable_call call(plan, call_canceller<C>::call, &by);",
+    "    detail::cancellable_call call(plan, call_canceller<C>::call, &by);\n    const syscall_guard guard;",
+    "cancellable_call.waits_for_a_canceller_that_runs",
+)

@@ -278,3 +278,69 @@ mutation(
     "",
     "deferred_wake.wakes_two",
 )
+
+# ---- The end of a runtime, and its threads -------------------------------------------------------------------------
+
+mutation(
+    "shutdown_refuses_nobody",
+    "src/sched/sched.cpp",
+    "    s.life.closed = true;",
+    "",
+    "*shutdowns.refuse_goroutines_from_outside*",
+)
+mutation(
+    "shutdown_refuses_its_own",
+    "src/goroutine/spawn.cpp",
+    "    if (from_outside && s->life.closed)",
+    "    if (s->life.closed)",
+    "shutdown.lets_goroutines_without_a_processor_start_others",
+)
+mutation(
+    "shutdown_overlooks_what_is_being_started",
+    "src/sched/sched.cpp",
+    " || s.life.launching != 0) return false;",
+    ") return false;",
+    "*shutdowns.wait_for_what_is_being_started*",
+)
+mutation(
+    "shutdown_wakes_one_of_all",
+    "src/sched/sched.cpp",
+    "    if (w.next) w.next->ended.wake();",
+    "",
+    "*shutdowns.may_be_called_by_several_at_once*",
+)
+mutation(
+    "shutdown_leaves_before_it_is_woken",
+    "src/sched/sched.cpp",
+    "        if (gives_up(s, w)) return false;",
+    "        gives_up(s, w);\n        return false;",
+    "*shutdowns.race_with_the_end*",
+)
+mutation(
+    "shutdown_keeps_the_processor",
+    "src/runtime/runtime.cpp",
+    "    const syscall_guard waits(handoff_policy::immediate);\n    close",
+    "    close",
+    "*shutdowns.by_a_goroutine_of_another_*",
+)
+mutation(
+    "threads_exit_untold",
+    "src/sched/handover.cpp",
+    '    call_option(s.opts.on_thread_exit, "on_thread_exit");   // it counts against max_threads no longer\n',
+    "",
+    "*thread_options.are_called_*",
+)
+mutation(
+    "thread_exit_counts_against_max_threads",
+    "src/sched/handover.cpp",
+    '    s.pool.ends(m);\n    call_option(s.opts.on_thread_exit, "on_thread_exit");',
+    '    call_option(s.opts.on_thread_exit, "on_thread_exit");\n    s.pool.ends(m);',
+    "thread_exit.keeps_no_place_of_max_threads",
+)
+mutation(
+    "threads_are_named_after_their_start",
+    "src/sched/handover.cpp",
+    '    os::name_this_thread(m->id);\n    call_option(s.opts.on_thread_start, "on_thread_start");',
+    '    call_option(s.opts.on_thread_start, "on_thread_start");\n    os::name_this_thread(m->id);',
+    "thread_names.may_be_changed",
+)
