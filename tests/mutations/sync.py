@@ -375,7 +375,7 @@ mutation(
 mutation(
     "go_waits_for_a_processor",
     "src/goroutine/spawn.cpp",
-    "    if (!enter_staying(m)) [[unlikely]] return spawn_outside(m->s, ops, task, opts, site);",
+    "    if (!enter_staying(m)) [[unlikely]] return spawn_outside(m->s, ops, task, opts, site, false);",
     "    m = enter(m);",
     "*starting.*",
 )
