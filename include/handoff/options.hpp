@@ -12,8 +12,6 @@
 
 namespace handoff {
 
-using namespace std::chrono_literals;
-
 using goroutine_id = std::uint64_t;
 
 // A place in the source: std::source_location, which clang 14 lacks, without function and column.
@@ -58,30 +56,30 @@ struct options {
     unsigned max_threads = 10'000;
 
     // How long a guarded call may keep its processor while other goroutines wait for one.
-    std::chrono::nanoseconds syscall_grace{20us};
+    std::chrono::nanoseconds syscall_grace = std::chrono::microseconds(20);
 
     // How long a guarded call may keep its processor while no goroutine waits for it.
-    std::chrono::nanoseconds syscall_retake_after{20ms};
+    std::chrono::nanoseconds syscall_retake_after = std::chrono::milliseconds(20);
 
     // How long a goroutine may stay blocked without a guard while other goroutines wait for its processor. After that the
     // processor goes on without it. From this time on, the monitor asks the kernel at doubling intervals what the thread
     // does. If the monitor has found nothing to take for a while, it looks later, by a 32nd part of that while, but by at
     // most 1 ms.
-    std::chrono::nanoseconds unguarded_grace{50us};
+    std::chrono::nanoseconds unguarded_grace = std::chrono::microseconds(50);
 
     // The time slice: how long a goroutine may compute while others wait for its processor, or stay blocked without a guard
     // while no other waits, before its processor goes on without it. It is also how long goroutines that wake each other
     // run ahead of the others, and how long a goroutine may poll before it has to wait behind the others.
-    std::chrono::nanoseconds retake_running_after{10ms};
+    std::chrono::nanoseconds retake_running_after = std::chrono::milliseconds(10);
 
     // Threads above `procs` exit after they have been idle for this long. (A child that such a thread has forked dies with
     // it if the child asked for that by PR_SET_PDEATHSIG: docs/thread-locals.md.)
-    std::chrono::nanoseconds idle_thread_timeout{10s};
+    std::chrono::nanoseconds idle_thread_timeout = std::chrono::seconds(10);
 
     // The longest time that a thread without work spins, looking for new work, before it sleeps. How long it really spins
     // follows how soon threads have been needed lately, and it spins only while a core is free. A thread that waits for a
     // timer also spends up to a 16th of its waiting time on watching the clock, to wake in time. 0 turns both off.
-    std::chrono::nanoseconds spin_before_sleep{100us};
+    std::chrono::nanoseconds spin_before_sleep = std::chrono::microseconds(100);
 
     // Whether the runtime may install handlers for SIGSEGV and SIGBUS. They name the goroutine that has overflowed its
     // stack, and pass every other fault on to the handlers that were there before. The first runtime of the process that
