@@ -4,6 +4,7 @@
 #include <handoff/detail/channel_base.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_path.hpp>
+#include <handoff/detail/misuse.hpp>
 #include <handoff/detail/quiet_move.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/error.hpp>
@@ -146,6 +147,15 @@ struct channel_of final : channel_base, owned_by_channel<T> {
 
 struct channel_access;
 
+template <class T>
+struct not_held {
+    template <class V>
+        requires(!std::is_convertible_v<V, T>)
+    HANDOFF_MISUSE("channel<T>: the value doesn't convert to T, the type that the channel holds. Pass T(x) if a constructor makes one, "
+                   "std::move(x) for what can't be copied")
+    not_held(V&&) {}
+};
+
 }  // namespace detail
 
 // channel<T> is a handle to a channel. Copies refer to the same channel, which lives as long as any handle to it does, or
@@ -208,8 +218,29 @@ public:
 
     // send waits until the value is in the channel, or with a receiver. Throws channel_closed if the channel is closed
     // before the call or during the wait; the value is destroyed then.
-    void send(T value) const { send_impl(std::move(value), nullptr); }
-    void send(T value, const std::stop_token& stop) const { send_impl(std::move(value), &stop); }
+    void send(T value) const
+        requires std::is_copy_constructible_v<T>
+    {
+        send_impl(std::move(value), nullptr);
+    }
+    void send(T value, const std::stop_token& stop) const
+        requires std::is_copy_constructible_v<T>
+    {
+        send_impl(std::move(value), &stop);
+    }
+    // As above, for values that can't be copied.
+    void send(T&& value) const
+        requires(!std::is_copy_constructible_v<T>)
+    {
+        send_impl(std::move(value), nullptr);
+    }
+    void send(T&& value, const std::stop_token& stop) const
+        requires(!std::is_copy_constructible_v<T>)
+    {
+        send_impl(std::move(value), &stop);
+    }
+    template <class... Args>
+    void send(detail::not_held<T>, Args&&...) const {}
 
     // recv waits for a value. It returns empty once the channel is closed and drained.
     std::optional<T> recv() const { return recv_impl(nullptr); }
@@ -218,7 +249,13 @@ public:
     // try_send sends if it need not wait. Otherwise it returns false, with `value` as it was. (A value whose move may throw
     // is moved to a box first, and assigned back if it can be.) Throws channel_closed.
     bool try_send(T&& value) const { return send_if(std::move(value), detail::steady_limit(detail::at_once)); }
-    bool try_send(const T& value) const { return send_if(T(value), detail::steady_limit(detail::at_once)); }
+    bool try_send(const T& value) const
+        requires std::is_copy_constructible_v<T>
+    {
+        return send_if(T(value), detail::steady_limit(detail::at_once));
+    }
+    template <class... Args>
+    bool try_send(detail::not_held<T>, Args&&...) const { return false; }
 
     // try_recv receives if it need not wait. It returns empty if it would have to, or if the channel is closed and drained.
     std::optional<T> try_recv() const { return recv_within(detail::steady_limit(detail::at_once)); }
@@ -230,17 +267,23 @@ public:
         return send_if(std::move(value), detail::limit_after(d));
     }
     template <class Rep, class Period>
+        requires std::is_copy_constructible_v<T>
     bool send_for(const T& value, std::chrono::duration<Rep, Period> d) const {
         return send_if(T(value), detail::limit_after(d));
     }
+    template <class... Args>
+    bool send_for(detail::not_held<T>, Args&&...) const { return false; }
     template <detail::clock_type Clock, class Duration>
     bool send_until(T&& value, std::chrono::time_point<Clock, Duration> t) const {
         return send_if(std::move(value), detail::limit_at(t));
     }
     template <detail::clock_type Clock, class Duration>
+        requires std::is_copy_constructible_v<T>
     bool send_until(const T& value, std::chrono::time_point<Clock, Duration> t) const {
         return send_if(T(value), detail::limit_at(t));
     }
+    template <class... Args>
+    bool send_until(detail::not_held<T>, Args&&...) const { return false; }
 
     // recv_for and recv_until wait for a value until the time is over. They return empty if the time is over, or if the
     // channel is closed and drained. If closed() was true before the call, it is the latter.

@@ -3,11 +3,13 @@
 
 #include <handoff/detail/export.hpp>
 #include <handoff/detail/fast_path.hpp>
+#include <handoff/detail/misuse.hpp>
 #include <handoff/detail/task.hpp>
 #include <handoff/detail/time.hpp>
 #include <handoff/options.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <exception>
 #include <functional>
@@ -174,6 +176,22 @@ auto spawn_call(sched* s, const spawn_options* opts, const spawn_site& site, F&&
 template <class F>
 concept not_spawn_options = !std::is_same_v<std::remove_cvref_t<F>, spawn_options>;
 
+// A function and its arguments, of which a goroutine can be made: copies of them, the function called as an rvalue.
+template <class... Call>
+concept spawnable = (std::constructible_from<std::decay_t<Call>, Call> && ...) && std::is_invocable_v<std::decay_t<Call>...>;
+
+// What the overload with spawn_options may take as such, by a conversion.
+template <class F>
+concept made_options = not_spawn_options<F> && (std::convertible_to<F, spawn_options> || requires(F&& f) { spawn_options{std::forward<F>(f)}; });
+
+struct wrong_go {
+    template <class F>
+        requires(!made_options<F>)
+    HANDOFF_MISUSE("go(f, args...): f can't be called with these arguments. They are copied or moved into the goroutine: pass "
+                   "std::ref(x) for a reference, std::move(x) for what can't be copied")
+    wrong_go(F&&) {}
+};
+
 }  // namespace detail
 
 // go starts a goroutine that calls f(args...). f and the arguments are copied or moved as std::thread does; arguments are
@@ -186,23 +204,26 @@ concept not_spawn_options = !std::is_same_v<std::remove_cvref_t<F>, spawn_option
 // time. A closure of up to 64 bytes is stored in the goroutine, a larger one on the heap. Moving the closure runs the
 // program's code, which may do anything, also call the library.
 template <detail::not_spawn_options F>
-    requires std::invocable<std::decay_t<F>>
+    requires detail::spawnable<F>
 auto go(F&& f, call_site site = call_site::current()) {
     return detail::spawn_callable(nullptr, std::forward<F>(f), nullptr, {site, nullptr});
 }
 
 template <detail::not_spawn_options F, class Arg, class... Args>
-    requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+    requires detail::spawnable<F, Arg, Args...>
 [[gnu::noinline]] auto go(F&& f, Arg&& arg, Args&&... args) {
     return detail::spawn_call(nullptr, nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
                               std::forward<Arg>(arg), std::forward<Args>(args)...);
 }
 
 template <class F, class... Args>
-    requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+    requires detail::spawnable<F, Args...>
 auto go(const spawn_options& opts, F&& f, Args&&... args) {
     return detail::spawn_call(nullptr, &opts, {opts.site, nullptr}, std::forward<F>(f), std::forward<Args>(args)...);
 }
+
+template <class... Args>
+detail::misused go(detail::wrong_go, Args&&...) { return {}; }
 
 namespace this_goroutine {
 

@@ -15,8 +15,17 @@
 namespace handoff {
 
 namespace detail {
+
 struct runtime_access;
-}
+
+struct wrong_run {
+    template <class F>
+    HANDOFF_MISUSE("runtime::run(f, args...): f can't be called with these arguments. They are copied or moved into the goroutine: "
+                   "pass std::ref(x) for a reference, std::move(x) for what can't be copied")
+    wrong_run(F&&) {}
+};
+
+}  // namespace detail
 
 // A process may have any number of runtimes, started and stopped in any order. All functions may be called from any thread
 // and from any goroutine, of this runtime or of another.
@@ -40,31 +49,35 @@ public:
     // run calls f(args...) as a goroutine, waits for it (a goroutine of any runtime parks, a thread blocks), and
     // returns its result or rethrows its exception.
     template <class F, class... Args>
-        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+        requires detail::spawnable<F, Args...>
     [[gnu::noinline]] auto run(F&& f, Args&&... args) {
         return detail::spawn_call(impl_.get(), nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
                                   std::forward<Args>(args)...)
             .join();
     }
+    template <class... Args>
+    detail::misused run(detail::wrong_run, Args&&...) { return {}; }
 
     // As handoff::go, in this runtime.
     template <detail::not_spawn_options F>
-        requires std::invocable<std::decay_t<F>>
+        requires detail::spawnable<F>
     auto go(F&& f, call_site site = call_site::current()) {
         return detail::spawn_callable(impl_.get(), std::forward<F>(f), nullptr, {site, nullptr});
     }
     template <detail::not_spawn_options F, class Arg, class... Args>
-        requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+        requires detail::spawnable<F, Arg, Args...>
     [[gnu::noinline]] auto go(F&& f, Arg&& arg, Args&&... args) {
         return detail::spawn_call(impl_.get(), nullptr, {{}, __builtin_return_address(0)}, std::forward<F>(f),
                                   std::forward<Arg>(arg), std::forward<Args>(args)...);
     }
     template <class F, class... Args>
-        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+        requires detail::spawnable<F, Args...>
     auto go(const spawn_options& opts, F&& f, Args&&... args) {
         return detail::spawn_call(impl_.get(), &opts, {opts.site, nullptr}, std::forward<F>(f),
                                   std::forward<Args>(args)...);
     }
+    template <class... Args>
+    detail::misused go(detail::wrong_go, Args&&...) { return {}; }
 
     // The counters since the start of the runtime. Each is exact once the runtime is quiet; while it runs, they may have
     // been read at slightly different times. Linear in procs and threads.

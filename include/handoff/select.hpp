@@ -6,6 +6,7 @@
 #pragma once
 
 #include <handoff/channel.hpp>
+#include <handoff/detail/misuse.hpp>
 
 #include <array>
 #include <chrono>
@@ -175,6 +176,68 @@ private:
     [[no_unique_address]] F f_;
 };
 
+// A case keeps its function, and calls it as an lvalue.
+template <class F, class... Args>
+concept case_function = std::move_constructible<F> && std::invocable<F&, Args...>;
+
+// What stands for a case that was made wrongly.
+struct no_case final : case_base {
+    template <class... Args>
+    explicit no_case(Args&&...) : case_base(case_kind::otherwise) {}
+    void fire(bool) override {}
+    misused value();
+};
+
+struct wrong_recv {
+    template <class C>
+    HANDOFF_MISUSE("on_recv(ch, f): ch must be a handoff::channel<T>, and f a function that takes a std::optional<T>, which is empty if "
+                   "the channel is closed")
+    wrong_recv(C&&) {}
+};
+
+struct wrong_send {
+    template <class C>
+    HANDOFF_MISUSE("on_send(ch, value, f): ch must be a handoff::channel<T>, value one of which a T can be made (std::move(x) for what "
+                   "can't be copied), and f a function without parameters")
+    wrong_send(C&&) {}
+};
+
+struct wrong_timeout {
+    template <class D>
+    HANDOFF_MISUSE("on_timeout(d, f): d must be a std::chrono::duration, as in 5ms, and f a function without parameters")
+    wrong_timeout(D&&) {}
+};
+
+template <class T>
+inline constexpr bool foreign_time_point = false;
+template <class Clock, class Duration>
+inline constexpr bool foreign_time_point<std::chrono::time_point<Clock, Duration>> = !clock_type<Clock>;
+
+// A time of what is no clock stays an ordinary error, since programs may ask whether a clock is good for waits.
+struct wrong_deadline {
+    template <class D>
+        requires(!foreign_time_point<std::remove_cvref_t<D>>)
+    HANDOFF_MISUSE("on_deadline(t, f): t must be a std::chrono::time_point of a clock, and f a function without parameters")
+    wrong_deadline(D&&) {}
+};
+
+template <class S>
+concept converts_to_stop_token = !std::is_same_v<std::remove_cvref_t<S>, std::stop_token> && std::is_convertible_v<S, std::stop_token>;
+
+struct wrong_stop {
+    template <class S>
+        requires(!converts_to_stop_token<S>)
+    HANDOFF_MISUSE("on_stop(token, f): token must be a std::stop_token (source.get_token() of a source), and f a function without "
+                   "parameters")
+    wrong_stop(S&&) {}
+};
+
+struct wrong_otherwise {
+    template <class F>
+    HANDOFF_MISUSE("otherwise(f): f must be a function without parameters")
+    wrong_otherwise(F&&) {}
+};
+
 }  // namespace detail
 
 // The cases. Each is one operation, for one select; it can be moved before that. A case refers to its channel, which must
@@ -183,11 +246,11 @@ private:
 // events) are in select_cases.hpp.
 
 // on_recv: f(std::optional<T>) is called with what was received; empty if the channel is closed and drained.
-template <class T, std::invocable<std::optional<T>> F>
+template <class T, detail::case_function<std::optional<T>> F>
 auto on_recv(const channel<T>& ch, F f) {
     return detail::recv_case<T, F>(ch, {}, std::move(f));
 }
-template <class T, std::invocable<std::optional<T>> F>
+template <class T, detail::case_function<std::optional<T>> F>
 auto on_recv(channel<T>&& ch, F f) {
     return detail::recv_case<T, F>(ch, ch, std::move(f));
 }
@@ -208,41 +271,53 @@ template <class T>
 auto on_recv(channel<T>&& ch) {
     return detail::recv_case<T, detail::do_nothing>(ch, ch, {});
 }
+template <class... Args>
+detail::no_case on_recv(detail::wrong_recv, Args&&...) { return detail::no_case(); }
 
 // on_send: f() is called once the value, copied or moved from, has been sent. select throws channel_closed if it chooses
 // this case and the channel is closed. A value that was not sent is destroyed with the case, unless value() takes it back.
-template <class T, class V, std::invocable F = detail::do_nothing>
+template <class T, class V, detail::case_function F = detail::do_nothing>
     requires std::constructible_from<T, V&&>
 auto on_send(const channel<T>& ch, V&& value, F f = {}) {
     return detail::send_case<T, F>(ch, {}, std::forward<V>(value), std::move(f));
 }
-template <class T, class V, std::invocable F = detail::do_nothing>
+template <class T, class V, detail::case_function F = detail::do_nothing>
     requires std::constructible_from<T, V&&>
 auto on_send(channel<T>&& ch, V&& value, F f = {}) {
     return detail::send_case<T, F>(ch, ch, std::forward<V>(value), std::move(f));
 }
+template <class... Args>
+detail::no_case on_send(detail::wrong_send, Args&&...) { return detail::no_case(); }
 
 // on_timeout and on_deadline: f() is called if no other case was ready in time. d counts from when the case is made.
-template <class Rep, class Period, std::invocable F = detail::do_nothing>
+template <class Rep, class Period, detail::case_function F = detail::do_nothing>
 auto on_timeout(std::chrono::duration<Rep, Period> d, F f = {}) {
     return detail::timeout_case<F, detail::steady_limit>(detail::limit_after(d), std::move(f));
 }
-template <detail::clock_type Clock, class Duration, std::invocable F = detail::do_nothing>
+template <detail::clock_type Clock, class Duration, detail::case_function F = detail::do_nothing>
 auto on_deadline(std::chrono::time_point<Clock, Duration> t, F f = {}) {
     return detail::timeout_case<F, decltype(detail::limit_at(t))>(detail::limit_at(t), std::move(f));
 }
+template <class... Args>
+detail::no_case on_timeout(detail::wrong_timeout, Args&&...) { return detail::no_case(); }
+template <class... Args>
+detail::no_case on_deadline(detail::wrong_deadline, Args&&...) { return detail::no_case(); }
 
 // on_stop: f() is called once a stop has been requested.
-template <std::invocable F = detail::do_nothing>
+template <detail::case_function F = detail::do_nothing>
 auto on_stop(std::stop_token token, F f = {}) {
     return detail::plain_case<F>(detail::case_kind::stop, std::move(f), std::move(token));
 }
+template <class... Args>
+detail::no_case on_stop(detail::wrong_stop, Args&&...) { return detail::no_case(); }
 
 // otherwise: f() is called if no case is ready at once; select then does not wait.
-template <std::invocable F = detail::do_nothing>
+template <detail::case_function F = detail::do_nothing>
 auto otherwise(F f = {}) {
     return detail::plain_case<F>(detail::case_kind::otherwise, std::move(f));
 }
+template <class... Args>
+detail::no_case otherwise(detail::wrong_otherwise, Args&&...) { return detail::no_case(); }
 
 // select waits until one of the cases is ready, carries out that one and no other, calls its function, and returns its
 // index. Among several ready cases it chooses at random, all with the same chance. The function runs after the operation,
@@ -286,5 +361,20 @@ inline std::size_t select(std::span<select_case> cases) {
     return chosen.index;
 }
 inline std::size_t select(std::vector<select_case>& cases) { return select(std::span<select_case>(cases)); }
+
+namespace detail {
+
+struct wrong_select {
+    template <class C>
+        requires(!std::is_convertible_v<C, std::span<select_case>>)
+    HANDOFF_MISUSE("select(cases...): each must be a case, which on_recv, on_send, on_timeout, on_deadline, on_stop and otherwise make; "
+                   "or one variable, a std::vector<select_case> or an array of them")
+    wrong_select(C&&) {}
+};
+
+}  // namespace detail
+
+template <class... Args>
+std::size_t select(detail::wrong_select, Args&&...) { return 0; }
 
 }  // namespace handoff

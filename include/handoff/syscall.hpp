@@ -13,6 +13,7 @@
 #pragma once
 
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/misuse.hpp>
 
 #include <concepts>
 #include <functional>
@@ -58,6 +59,17 @@ public:
     syscall_guard& operator=(const syscall_guard&) = delete;
 };
 
+namespace detail {
+
+struct wrong_blocking_call {
+    template <class F>
+    HANDOFF_MISUSE("blocking_call(f, args...): f can't be called with these arguments, which are passed on as they are. Put the call "
+                   "into a lambda: blocking_call([&] { return f(x); })")
+    wrong_blocking_call(F&&) {}
+};
+
+}  // namespace detail
+
 // blocking_call calls f(args...) under a guard and returns what f returned; an exception passes through, errno is the
 // call's. It may switch before f, as entersyscall does, but not after f. The form with a lambda takes any code:
 //
@@ -79,6 +91,9 @@ decltype(auto) blocking_call(handoff_policy policy, F&& f, Args&&... args) {
     syscall_guard guard(policy);
     return std::invoke(std::forward<F>(f), std::forward<Args>(args)...);
 }
+
+template <class... Args>
+detail::misused blocking_call(detail::wrong_blocking_call, Args&&...) { return {}; }
 
 }  // namespace handoff
 

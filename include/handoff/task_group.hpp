@@ -97,6 +97,14 @@ private:
     group_ref g_;
 };
 
+struct wrong_group_go {
+    template <class F>
+        requires(!made_options<F>)
+    HANDOFF_MISUSE("task_group::go(f, args...): f can't be called with these arguments. They are copied or moved into the "
+                   "goroutine: pass std::ref(x) for a reference, std::move(x) for what can't be copied")
+    wrong_group_go(F&&) {}
+};
+
 }  // namespace detail
 
 // A task_group starts goroutines and waits for all of them: none lives longer than the group. The first exception that
@@ -173,25 +181,25 @@ public:
     // group that has failed or was ended by cancel(), once its wait() has returned or thrown: such a group runs nothing any
     // more.
     template <detail::not_spawn_options F>
-        requires std::invocable<std::decay_t<F>>
+        requires detail::spawnable<F>
     auto go(F&& f, call_site site = call_site::current()) {
         return start(nullptr, {site, nullptr}, std::forward<F>(f));
     }
     template <detail::not_spawn_options F, class Arg, class... Args>
-        requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+        requires detail::spawnable<F, Arg, Args...>
     [[gnu::noinline]] auto go(F&& f, Arg&& arg, Args&&... args) {
         return start(nullptr, {{}, __builtin_return_address(0)},
                      detail::bind_call(std::forward<F>(f), std::forward<Arg>(arg), std::forward<Args>(args)...));
     }
     template <class F, class... Args>
-        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+        requires detail::spawnable<F, Args...>
     auto go(const spawn_options& opts, F&& f, Args&&... args) {
         return start(&opts, {opts.site, nullptr}, detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...));
     }
 
     // try_go is go that does not wait: it returns nothing, and has started nothing, if the limit is reached.
     template <class F>
-        requires std::invocable<std::decay_t<F>>
+        requires detail::spawnable<F>
     auto try_go(F&& f, call_site site = call_site::current()) {
         detail::sched* where = nullptr;
         std::optional<detail::group_member> member = detail::group_member::try_make(s_, where);
@@ -199,6 +207,11 @@ public:
         if (!member) return std::optional<handle>();
         return std::optional<handle>(start_as(std::move(*member), where, nullptr, {site, nullptr}, std::forward<F>(f)));
     }
+
+    template <class... Args>
+    detail::misused go(detail::wrong_group_go, Args&&...) { return {}; }
+    template <class... Args>
+    detail::misused try_go(detail::wrong_group_go, Args&&...) { return {}; }
 
     // wait returns once all goroutines of the group have ended. If an exception has left any of them, it rethrows the
     // first. Otherwise it throws deadline_exceeded after the deadline, or `cancelled` if the group was cancelled from

@@ -3,10 +3,12 @@
 
 #include <handoff/channel.hpp>
 #include <handoff/detail/export.hpp>
+#include <handoff/detail/misuse.hpp>
 #include <handoff/goroutine.hpp>
 
 #include <chrono>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 namespace handoff {
@@ -39,6 +41,18 @@ struct timer_handle {
 // start_owned_timer gives c a timer that c owns. A null runtime: the maker's.
 HANDOFF_API void start_owned_timer(channel_of<std::chrono::steady_clock::time_point>& c, std::int64_t when, sched* of = nullptr);
 
+// std::function itself says so only by a static_assert.
+template <class F>
+concept timer_function = std::is_convertible_v<F, std::function<void()>> && std::is_copy_constructible_v<F>;
+
+struct wrong_timer_function {
+    template <class F>
+        requires(!timer_function<std::decay_t<F>>)
+    HANDOFF_MISUSE("timer(d, f): f is kept in a std::function<void()>, so it must be callable without arguments, and copyable. For what "
+                   "can't be copied capture a std::shared_ptr")
+    wrong_timer_function(F&&) {}
+};
+
 }  // namespace detail
 
 // timer does something once, later: it sends the time to its channel, or calls a function in a new goroutine. It belongs to
@@ -62,12 +76,16 @@ public:
         : ch_(1), handle_(ch_, nullptr, detail::deadline_after(d), 0, detail::sched_of(rt)) {}
 
     // f runs in a new goroutine; it may reset this timer.
-    template <class Rep, class Period>
-    timer(std::chrono::duration<Rep, Period> d, std::function<void()> f)
+    template <class Rep, class Period, detail::timer_function F = std::function<void()>>
+    timer(std::chrono::duration<Rep, Period> d, F f)
         : handle_({}, std::move(f), detail::deadline_after(d), 0) {}
-    template <class Rep, class Period>
-    timer(runtime& rt, std::chrono::duration<Rep, Period> d, std::function<void()> f)
+    template <class Rep, class Period, detail::timer_function F = std::function<void()>>
+    timer(runtime& rt, std::chrono::duration<Rep, Period> d, F f)
         : handle_({}, std::move(f), detail::deadline_after(d), 0, detail::sched_of(rt)) {}
+    template <class Rep, class Period>
+    timer(std::chrono::duration<Rep, Period>, detail::wrong_timer_function) {}
+    template <class Rep, class Period>
+    timer(runtime&, std::chrono::duration<Rep, Period>, detail::wrong_timer_function) {}
 
     // The channel to which the time is sent; a handle without a channel if the timer calls a function.
     channel<time_point> chan() const noexcept { return ch_; }

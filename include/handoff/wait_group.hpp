@@ -112,6 +112,14 @@ struct case_access {
     }
 };
 
+struct wrong_wait_group_go {
+    template <class F>
+        requires(!made_options<F>)
+    HANDOFF_MISUSE("wait_group::go(f, args...): f can't be called with these arguments. They are copied or moved into the "
+                   "goroutine: pass std::ref(x) for a reference, std::move(x) for what can't be copied")
+    wrong_wait_group_go(F&&) {}
+};
+
 }  // namespace detail
 
 // As Go's sync.WaitGroup: call add() before the work that is to be waited for begins, done() at its end, and wait() to wait
@@ -132,21 +140,23 @@ public:
     // exception that leaves f goes to options::on_unhandled_exception. Throws what add and handoff::go throw; nothing has
     // changed then.
     template <detail::not_spawn_options F>
-        requires std::invocable<std::decay_t<F>>
+        requires detail::spawnable<F>
     void go(F&& f, call_site site = call_site::current()) {
         start(nullptr, {site, nullptr}, std::forward<F>(f));
     }
     template <detail::not_spawn_options F, class Arg, class... Args>
-        requires std::invocable<std::decay_t<F>, std::decay_t<Arg>, std::decay_t<Args>...>
+        requires detail::spawnable<F, Arg, Args...>
     [[gnu::noinline]] void go(F&& f, Arg&& arg, Args&&... args) {
         start(nullptr, {{}, __builtin_return_address(0)},
               detail::bind_call(std::forward<F>(f), std::forward<Arg>(arg), std::forward<Args>(args)...));
     }
     template <class F, class... Args>
-        requires std::invocable<std::decay_t<F>, std::decay_t<Args>...>
+        requires detail::spawnable<F, Args...>
     void go(const spawn_options& opts, F&& f, Args&&... args) {
         start(&opts, {opts.site, nullptr}, detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...));
     }
+    template <class... Args>
+    detail::misused go(detail::wrong_wait_group_go, Args&&...) { return {}; }
 
 private:
     // Counts one as done when it is destroyed.
