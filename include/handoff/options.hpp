@@ -103,7 +103,8 @@ struct options {
     std::function<void(const goroutine_name&, std::exception_ptr)> on_unhandled_exception{};
 
     // Called after an unguarded call whose processor was taken away, on the goroutine that made the call. It should be
-    // quick. Default: nothing (HANDOFF_DEBUG=unguarded=1 prints a line for each).
+    // quick. Default: nothing (HANDOFF_DEBUG=unguarded=1 prints a line for the first of
+    // each place and call, and for each tenth, hundredth and so on).
     std::function<void(const unguarded_call&)> on_unguarded_call{};
 
     // Called on each thread of the runtime, whichever plays the monitor included: on_thread_start before its first goroutine,

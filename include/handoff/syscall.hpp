@@ -40,7 +40,8 @@ HANDOFF_API void entersyscallblock() noexcept;
 // exitsyscall says that the call is over. The goroutine continues at once, on the same thread, with its processor if nobody
 // took that, otherwise without one. In the latter case it gets a processor when it next enters the library; there it may
 // wait and change threads. exitsyscall itself does not switch (except in a simulation, where it is one of the places where
-// another goroutine may run). errno is kept.
+// another goroutine may run). errno is kept. Without a matching entersyscall it does nothing, and says so on stderr, the
+// 1st, 10th, 100th … time in a runtime.
 HANDOFF_API void exitsyscall() noexcept;
 
 // syscall_guard is the pair as a scope.

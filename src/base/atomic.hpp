@@ -43,7 +43,7 @@ private:
 // shared_counter may be incremented by several threads at once. Relaxed for the same reason.
 class shared_counter {
 public:
-    void add(std::uint64_t n = 1) noexcept { v_.fetch_add(n, std::memory_order_relaxed); }
+    std::uint64_t add(std::uint64_t n = 1) noexcept { return v_.fetch_add(n, std::memory_order_relaxed) + n; }
     std::uint64_t get() const noexcept { return v_.load(std::memory_order_relaxed); }
 
 private:

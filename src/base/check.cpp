@@ -1,5 +1,6 @@
 #include "base/check.hpp"
 
+#include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -9,11 +10,14 @@ namespace handoff::base {
 
 namespace {
 
-void print(const char* format, va_list args) noexcept {
-    char line[1024] = "handoff: ";
+// If `nth` is more than 1, says how often that has been.
+void print(std::uint64_t nth, const char* format, va_list args) noexcept {
+    constexpr int most = 1024, most_at_end = 48;   // bytes, a newline included
+    char line[most] = "handoff: ";
     int n = 9;
-    n += std::vsnprintf(line + n, sizeof line - 10, format, args);
-    if (n > static_cast<int>(sizeof line) - 2) n = static_cast<int>(sizeof line) - 2;
+    n += std::vsnprintf(line + n, most - most_at_end - 9, format, args);
+    if (n >= most - most_at_end) n = most - most_at_end - 1;   // cut off, with a 0 byte behind
+    if (nth > 1) n += std::snprintf(line + n, most_at_end, " (%" PRIu64 " times so far)", nth);
     line[n++] = '\n';
     // If stderr is gone, there is nothing else to do.
     [[maybe_unused]] auto written = ::write(2, line, static_cast<size_t>(n));
@@ -24,14 +28,22 @@ void print(const char* format, va_list args) noexcept {
 void warn(const char* format, ...) noexcept {
     va_list args;
     va_start(args, format);
-    print(format, args);
+    print(1, format, args);
+    va_end(args);
+}
+
+void warn_nth(std::uint64_t nth, const char* format, ...) noexcept {
+    if (!is_told(nth)) return;
+    va_list args;
+    va_start(args, format);
+    print(nth, format, args);
     va_end(args);
 }
 
 void fatal(const char* format, ...) noexcept {
     va_list args;
     va_start(args, format);
-    print(format, args);
+    print(1, format, args);
     va_end(args);
     std::abort();
 }

@@ -27,18 +27,19 @@ std::string call_text(long call) {
 }
 
 void count_unguarded(sched& s, const unguarded_call& c) {
+    std::uint64_t nth;
     {
         base::lock_guard hold(s.unguarded.lock);
         unguarded_site& site = s.unguarded.sites[{c.who.created, c.call}];
         site.created = c.who.created;
         site.call = c.call;
-        ++site.count;
+        nth = ++site.count;
         site.total += c.blocked;
         site.longest = std::max(site.longest, c.blocked);
     }
     if (s.debug.unguarded)
-        base::warn("%s blocked %.1f ms in unguarded %s", c.who.describe().c_str(),
-                   static_cast<double>(c.blocked.count()) / 1e6, c.call.c_str());
+        base::warn_nth(nth, "%s blocked %.1f ms in unguarded %s", c.who.describe().c_str(),
+                       static_cast<double>(c.blocked.count()) / 1e6, c.call.c_str());
 }
 
 }  // namespace

@@ -211,7 +211,7 @@ void trace(sched& s, std::int64_t now) noexcept {
     try {
         print_trace(s, now);
     } catch (const std::bad_alloc&) {
-        base::warn("no memory for a trace line");
+        base::warn_nth(s.count.traces_lost.add(), "no memory for a trace line");
     }
 }
 

@@ -201,8 +201,8 @@ bool outermost_ends(M* m, G* g) noexcept {
         return false;
     }
     if (depth == 0) {
-        base::warn("exitsyscall without entersyscall in goroutine %llu",
-                   static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
+        base::warn_nth(m->s->count.exits_unmatched.add(), "exitsyscall without entersyscall in goroutine %llu",
+                       static_cast<unsigned long long>(g->id.load(std::memory_order_relaxed)));
         return false;
     }
     // The goroutine has entered the library meanwhile, and was tied to its thread.

@@ -11,6 +11,7 @@ struct counters {
     base::shared_counter threads_created, threads_retired, thread_cap_hits, thread_create_failures, stack_failures;
     base::atomic<int> thread_create_errno{0};
     base::atomic<bool> warned_no_stack{false};   // the first of stack_failures was reported
+    base::shared_counter exits_unmatched, timers_lost, traces_lost;   // for base::warn_nth
 };
 
 }  // namespace handoff::detail

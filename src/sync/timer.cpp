@@ -195,7 +195,7 @@ void timer_state::again(M* m, std::int64_t at) noexcept {
         add(m);
     } catch (const std::bad_alloc&) {
         pending = false;
-        base::warn("no memory to start a timer again: it is stopped");
+        base::warn_nth(m->s->count.timers_lost.add(), "no memory to start a timer again: it is stopped");
     }
 }
 

@@ -118,7 +118,9 @@ void right_groups(handoff::runtime& rt, handoff::task_group& group) {
     handoff::spawn_options lvalue;
     const handoff::spawn_options always;
     group.go(none);
-    group.go(only_lvalue());
+    returns<join_handle<int>>(group.go(only_rvalue()));
+    returns<join_handle<int>>(group.go([](int n, const std::unique_ptr<int>&) { return n; }, 1, std::make_unique<int>(2)));
+    if (auto started = group.try_go([] { return 1; })) returns<join_handle<int>>(std::move(*started));
     group.go([p = std::make_unique<int>(1)]() mutable { p.reset(); });
     group.go(none, handoff::call_site::current());
     group.go(lvalue, counter());

@@ -75,11 +75,14 @@ void wrong(handoff::runtime& rt, handoff::task_group& group) {
     rt.run(by_pointer, pointer);   // runtime::run(f, args...): f can't be called with these arguments
     const std::string said = rt.run(one_argument);   // runtime::run(f, args...): f can't be called with these arguments
     // task_group
-    group.go(one_argument);   // task_group::go(f): f can't be called without arguments
-    group.go(one_argument, 1);   // task_group::go(f): f can't be called without arguments
-    group.go(only_rvalue());   // task_group::go(f): f can't be called without arguments
-    group.go(named, one_argument);   // task_group::go(f): f can't be called without arguments
-    group.go(always, [](int) {});   // task_group::go(f): f can't be called without arguments
+    group.go(one_argument);   // task_group::go(f, args...): f can't be called with these arguments
+    group.go(one_argument, std::string());   // task_group::go(f, args...): f can't be called with these arguments
+    group.go(needs_lvalue);   // task_group::go(f, args...): f can't be called with these arguments
+    group.try_go(one_argument);   // task_group::go(f, args...): f can't be called with these arguments
+    handoff::wait_group counter;
+    counter.go(one_argument);   // wait_group::go(f, args...): f can't be called with these arguments
+    group.go(named, one_argument);   // task_group::go(f, args...): f can't be called with these arguments
+    group.go(always, [](int) {});   // task_group::go(f, args...): f can't be called with these arguments
     // calls
     handoff::blocking_call(one_argument);   // blocking_call(f, args...): f can't be called with these arguments
     handoff::blocking_call(by_reference, 1);   // blocking_call(f, args...): f can't be called with these arguments

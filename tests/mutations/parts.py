@@ -343,4 +343,33 @@ mutation(
     '    os::name_this_thread(m->id);\n    call_option(s.opts.on_thread_start, "on_thread_start");',
     '    call_option(s.opts.on_thread_start, "on_thread_start");\n    os::name_this_thread(m->id);',
     "thread_names.may_be_changed",
+# ---- Lines on stderr that would come again and again ----------------------------------------------------------------
+
+mutation(
+    "same_line_comes_each_time",
+    "src/base/check.cpp",
+    "    if (!is_told(nth)) return;\n",
+    "",
+    "warning.of_the_same_thing_*:debug_output.unguarded_calls_of_a_place_*:guard.exits_without_enter_*",
+)
+mutation(
+    "unguarded_call_is_each_time_the_first",
+    "src/debug/report.cpp",
+    "        nth = ++site.count;",
+    "        ++site.count;\n        nth = 1;",
+    "debug_output.unguarded_calls_of_a_place_*",
+)
+mutation(
+    "exit_without_enter_is_each_time_the_first",
+    "src/goroutine/syscall.cpp",
+    "base::warn_nth(m->s->count.exits_unmatched.add(), ",
+    "base::warn_nth(1, ",
+    "guard.exits_without_enter_*",
+)
+mutation(
+    "long_line_loses_its_number",
+    "src/base/check.cpp",
+    "std::vsnprintf(line + n, most - most_at_end - 9, format, args);\n    if (n >= most - most_at_end) n = most - most_at_end - 1;",
+    "std::vsnprintf(line + n, most - 9, format, args);\n    if (n > most - 2) n = most - 2;",
+    "warning.that_is_too_long_still_tells_its_number",
 )

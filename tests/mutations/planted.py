@@ -239,3 +239,27 @@ planted(
     "tests/install/run",
     r"time\.hpp: No such file",
 )
+
+# ---- What the compilers say ----------------------------------------------------------------------------------------
+
+planted(
+    "wrong_calls_are_valid",
+    "include/handoff/detail/misuse.hpp",
+    replacing("#define HANDOFF_MISUSE(sentence) __attribute__((unavailable(sentence)))", "#define HANDOFF_MISUSE(sentence)"),
+    "tests/compile/check g++",
+    r"g\+\+ accepts it",
+)
+planted(
+    "go_does_not_ask_for_copies",
+    "include/handoff/goroutine.hpp",
+    replacing("(std::constructible_from<std::decay_t<Call>, Call> && ...) && ", ""),
+    "tests/compile/check g++",
+    r"not one error of \d lines, of which the first three say: std::move\(x\) for what can't be copied",
+)
+planted(
+    "refused_call_is_preferred",
+    "include/handoff/goroutine.hpp",
+    replacing("        requires(!made_options<F>)\n", ""),
+    "tests/compile/check g++",
+    r"right_uses\.cpp: g\+\+ refuses it",
+)

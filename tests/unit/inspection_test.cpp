@@ -1,12 +1,15 @@
 // What a runtime tells about itself: stats, snapshot, dump, and the lines of HANDOFF_DEBUG.
 #include "testing.hpp"
 
+#include "debug/report.hpp"
 #include "sched/p.hpp"
+#include "sched/sched.hpp"
 
 #include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
+#include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
 
@@ -438,7 +441,31 @@ TEST(debug_output, scheddetail_adds_all_goroutines) {
                 "  goroutine [0-9]+ \"reader\" \\(inspection_test.cpp:[0-9]+\\): running thread=[0-9]+\n");
 }
 
-TEST(debug_output, unguarded_prints_a_line_for_each_call) {
+[[noreturn]] void end_many_unguarded_calls() {
+    ::setenv("HANDOFF_DEBUG", "unguarded=1", 1);
+    {
+        runtime rt({.procs = 1});
+        rt.run([] {
+            handoff::detail::M* m = handoff::detail::current_m();
+            handoff::detail::G* g = m->curg.load(std::memory_order_relaxed);
+            for (int i = 0; i < 123; ++i) {
+                handoff::detail::unguarded_call_ended(*m->s, g, 0, 1'000'000, SYS_read);
+                if (i % 50 == 0) handoff::detail::unguarded_call_ended(*m->s, g, 0, 2'000'000, SYS_write);
+            }
+        });
+    }
+    std::_Exit(0);
+}
+
+TEST(debug_output, unguarded_calls_of_a_place_are_told_ever_more_rarely) {
+    EXPECT_EXIT(end_many_unguarded_calls(), testing::ExitedWithCode(0),
+                "^handoff: goroutine [^\n]* blocked 1.0 ms in unguarded read\n"
+                "handoff: goroutine [^\n]* blocked 2.0 ms in unguarded write\n"
+                "handoff: goroutine [^\n]* blocked 1.0 ms in unguarded read \\(10 times so far\\)\n"
+                "handoff: goroutine [^\n]* blocked 1.0 ms in unguarded read \\(100 times so far\\)\n$");
+}
+
+TEST(debug_output, unguarded_prints_a_line_for_a_call) {
     EXPECT_EXIT(work_with_debug("unguarded=1"), testing::ExitedWithCode(0),
                 "handoff: goroutine [0-9]+ \"reader\" \\(inspection_test.cpp:[0-9]+\\) blocked [0-9.]+ ms in "
                 "unguarded read\n");

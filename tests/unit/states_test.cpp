@@ -11,6 +11,7 @@
 
 #include <handoff/stats.hpp>
 
+#include <cstring>
 #include <memory>
 #include <pthread.h>
 #include <set>
@@ -207,6 +208,26 @@ TEST(warning, that_is_too_long_is_one_shorter_line) {
     EXPECT_EQ(said.rfind("handoff: xxx", 0), 0u);
     EXPECT_LT(said.size(), 1100u);
     EXPECT_EQ(said.find('\n'), said.size() - 1);
+}
+
+TEST(warning, of_the_same_thing_comes_ever_more_rarely) {
+    testing::internal::CaptureStderr();
+    for (std::uint64_t n = 0; n <= 1234; ++n) handoff::base::warn_nth(n, "%s", "again");
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "handoff: again\n"
+                                                      "handoff: again (10 times so far)\n"
+                                                      "handoff: again (100 times so far)\n"
+                                                      "handoff: again (1000 times so far)\n");
+}
+
+TEST(warning, that_is_too_long_still_tells_its_number) {
+    const std::string text(5000, 'x');
+    testing::internal::CaptureStderr();
+    handoff::base::warn_nth(10'000'000'000'000'000'000u, "%s", text.c_str());
+    const std::string said = testing::internal::GetCapturedStderr();
+    const std::string end = "xxx (10000000000000000000 times so far)\n";
+    ASSERT_GT(said.size(), end.size());
+    EXPECT_EQ(said.substr(said.size() - end.size()), end);
+    EXPECT_EQ(said.size(), std::strlen(said.c_str()));
 }
 
 // ---- Names -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include "sched/section.hpp"
 #include "testing.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <functional>
 #include <memory>
@@ -646,9 +647,25 @@ TEST(guard, exit_without_enter_is_said_and_does_nothing) {
         return this_goroutine::id();
     });
     const std::string said = testing::internal::GetCapturedStderr();
-    const std::string line = "handoff: exitsyscall without entersyscall in goroutine " + std::to_string(id) + "\n";
-    EXPECT_EQ(said, line + line);
+    EXPECT_EQ(said, "handoff: exitsyscall without entersyscall in goroutine " + std::to_string(id) + "\n");
     EXPECT_EQ(rt.run([] { return blocking_call([] { return 1; }); }), 1);
+}
+
+TEST(guard, exits_without_enter_are_said_ever_more_rarely) {
+    runtime rt({.procs = 2});
+    testing::internal::CaptureStderr();
+    {
+        handoff::task_group all(rt);
+        for (int i = 0; i < 8; ++i)
+            all.go([] {
+                for (int n = 0; n < 25; ++n) handoff::exitsyscall();
+            });
+        all.wait();
+    }
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 3) << said;
+    EXPECT_NE(said.find(" (10 times so far)\n"), said.npos) << said;
+    EXPECT_NE(said.find(" (100 times so far)\n"), said.npos) << said;
 }
 
 // Rule 5: on a thread that is no goroutine the brackets do nothing.
