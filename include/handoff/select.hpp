@@ -1,5 +1,6 @@
 // select: wait for the first of several channel operations.
 //
+//     using namespace std::chrono_literals;
 //     select(on_recv(requests, [](std::optional<request> r) { ... }),
 //            on_send(log, line, [] { ... }),
 //            on_timeout(1s, [] { ... }));

@@ -116,7 +116,7 @@ struct wrong_group_go {
 // group. Off a goroutine, with none named, it is the default runtime if the program has asked for that (default_runtime()
 // in runtime.hpp); otherwise the constructor throws usage_error.
 //
-//     task_group g(2s);                        // all within two seconds
+//     task_group g(2s);                        // all within two seconds (std::chrono_literals)
 //     for (auto& url : urls) g.go([&] { fetch(url); });
 //     g.wait();
 //

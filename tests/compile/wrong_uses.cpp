@@ -79,8 +79,7 @@ void wrong(handoff::runtime& rt, handoff::task_group& group) {
     group.go(one_argument, std::string());   // task_group::go(f, args...): f can't be called with these arguments
     group.go(needs_lvalue);   // task_group::go(f, args...): f can't be called with these arguments
     group.try_go(one_argument);   // task_group::go(f, args...): f can't be called with these arguments
-    handoff::wait_group counter;
-    counter.go(one_argument);   // wait_group::go(f, args...): f can't be called with these arguments
+    handoff::wait_group().go(one_argument);   // wait_group::go(f, args...): f can't be called with these arguments
     group.go(named, one_argument);   // task_group::go(f, args...): f can't be called with these arguments
     group.go(always, [](int) {});   // task_group::go(f, args...): f can't be called with these arguments
     // calls
