@@ -151,8 +151,8 @@ template <class T>
 struct not_held {
     template <class V>
         requires(!std::is_convertible_v<V, T>)
-    HANDOFF_MISUSE("channel<T>: the value doesn't convert to T, the type that the channel holds. Pass T(x) if a constructor makes one, "
-                   "std::move(x) for what can't be copied")
+    HANDOFF_MISUSE("channel<T>: the value doesn't convert to T, the type that the channel holds. Pass T(x) if a "
+                   "constructor makes one, std::move(x) for what can't be copied")
     not_held(V&&) {}
 };
 

@@ -178,17 +178,19 @@ concept not_spawn_options = !std::is_same_v<std::remove_cvref_t<F>, spawn_option
 
 // A function and its arguments, of which a goroutine can be made: copies of them, the function called as an rvalue.
 template <class... Call>
-concept spawnable = (std::constructible_from<std::decay_t<Call>, Call> && ...) && std::is_invocable_v<std::decay_t<Call>...>;
+concept spawnable = (std::constructible_from<std::decay_t<Call>, Call> && ...) &&
+                    std::is_invocable_v<std::decay_t<Call>...>;
 
 // What the overload with spawn_options may take as such, by a conversion.
 template <class F>
-concept made_options = not_spawn_options<F> && (std::convertible_to<F, spawn_options> || requires(F&& f) { spawn_options{std::forward<F>(f)}; });
+concept made_options = not_spawn_options<F> && (std::convertible_to<F, spawn_options> ||
+                                                requires(F&& f) { spawn_options{std::forward<F>(f)}; });
 
 struct wrong_go {
     template <class F>
         requires(!made_options<F>)
-    HANDOFF_MISUSE("go(f, args...): f can't be called with these arguments. They are copied or moved into the goroutine: pass "
-                   "std::ref(x) for a reference, std::move(x) for what can't be copied")
+    HANDOFF_MISUSE("go(f, args...): f can't be called with these arguments. They are copied or moved into the "
+                   "goroutine: pass std::ref(x) for a reference, std::move(x) for what can't be copied")
     wrong_go(F&&) {}
 };
 

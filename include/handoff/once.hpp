@@ -19,8 +19,8 @@ namespace detail {
 
 struct wrong_call_once {
     template <class F>
-    HANDOFF_MISUSE("call_once(flag, f, args...): f can't be called with these arguments, which are passed on as they are. Put the "
-                   "call into a lambda: call_once(flag, [&] { f(x); })")
+    HANDOFF_MISUSE("call_once(flag, f, args...): f can't be called with these arguments, which are passed on as they "
+                   "are. Put the call into a lambda: call_once(flag, [&] { f(x); })")
     wrong_call_once(F&&) {}
 };
 

@@ -20,8 +20,8 @@ struct runtime_access;
 
 struct wrong_run {
     template <class F>
-    HANDOFF_MISUSE("runtime::run(f, args...): f can't be called with these arguments. They are copied or moved into the goroutine: "
-                   "pass std::ref(x) for a reference, std::move(x) for what can't be copied")
+    HANDOFF_MISUSE("runtime::run(f, args...): f can't be called with these arguments. They are copied or moved into "
+                   "the goroutine: pass std::ref(x) for a reference, std::move(x) for what can't be copied")
     wrong_run(F&&) {}
 };
 

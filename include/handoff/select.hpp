@@ -191,21 +191,22 @@ struct no_case final : case_base {
 
 struct wrong_recv {
     template <class C>
-    HANDOFF_MISUSE("on_recv(ch, f): ch must be a handoff::channel<T>, and f a function that takes a std::optional<T>, which is empty if "
-                   "the channel is closed")
+    HANDOFF_MISUSE("on_recv(ch, f): ch must be a handoff::channel<T>, and f a function that takes a std::optional<T>, "
+                   "which is empty if the channel is closed")
     wrong_recv(C&&) {}
 };
 
 struct wrong_send {
     template <class C>
-    HANDOFF_MISUSE("on_send(ch, value, f): ch must be a handoff::channel<T>, value one of which a T can be made (std::move(x) for what "
-                   "can't be copied), and f a function without parameters")
+    HANDOFF_MISUSE("on_send(ch, value, f): ch must be a handoff::channel<T>, value one of which a T can be made "
+                   "(std::move(x) for what can't be copied), and f a function without parameters")
     wrong_send(C&&) {}
 };
 
 struct wrong_timeout {
     template <class D>
-    HANDOFF_MISUSE("on_timeout(d, f): d must be a std::chrono::duration, as in 5ms, and f a function without parameters")
+    HANDOFF_MISUSE("on_timeout(d, f): d must be a std::chrono::duration, as in 5ms, and f a function without "
+                   "parameters")
     wrong_timeout(D&&) {}
 };
 
@@ -218,18 +219,20 @@ inline constexpr bool foreign_time_point<std::chrono::time_point<Clock, Duration
 struct wrong_deadline {
     template <class D>
         requires(!foreign_time_point<std::remove_cvref_t<D>>)
-    HANDOFF_MISUSE("on_deadline(t, f): t must be a std::chrono::time_point of a clock, and f a function without parameters")
+    HANDOFF_MISUSE("on_deadline(t, f): t must be a std::chrono::time_point of a clock, and f a function without "
+                   "parameters")
     wrong_deadline(D&&) {}
 };
 
 template <class S>
-concept converts_to_stop_token = !std::is_same_v<std::remove_cvref_t<S>, std::stop_token> && std::is_convertible_v<S, std::stop_token>;
+concept converts_to_stop_token = !std::is_same_v<std::remove_cvref_t<S>, std::stop_token> &&
+                                 std::is_convertible_v<S, std::stop_token>;
 
 struct wrong_stop {
     template <class S>
         requires(!converts_to_stop_token<S>)
-    HANDOFF_MISUSE("on_stop(token, f): token must be a std::stop_token (source.get_token() of a source), and f a function without "
-                   "parameters")
+    HANDOFF_MISUSE("on_stop(token, f): token must be a std::stop_token (source.get_token() of a source), and f a "
+                   "function without parameters")
     wrong_stop(S&&) {}
 };
 
@@ -368,8 +371,8 @@ namespace detail {
 struct wrong_select {
     template <class C>
         requires(!std::is_convertible_v<C, std::span<select_case>>)
-    HANDOFF_MISUSE("select(cases...): each must be a case, which on_recv, on_send, on_timeout, on_deadline, on_stop and otherwise make; "
-                   "or one variable, a std::vector<select_case> or an array of them")
+    HANDOFF_MISUSE("select(cases...): each must be a case, which on_recv, on_send, on_timeout, on_deadline, on_stop "
+                   "and otherwise make; or one variable, a std::vector<select_case> or an array of them")
     wrong_select(C&&) {}
 };
 

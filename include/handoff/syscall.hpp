@@ -64,8 +64,8 @@ namespace detail {
 
 struct wrong_blocking_call {
     template <class F>
-    HANDOFF_MISUSE("blocking_call(f, args...): f can't be called with these arguments, which are passed on as they are. Put the call "
-                   "into a lambda: blocking_call([&] { return f(x); })")
+    HANDOFF_MISUSE("blocking_call(f, args...): f can't be called with these arguments, which are passed on as they "
+                   "are. Put the call into a lambda: blocking_call([&] { return f(x); })")
     wrong_blocking_call(F&&) {}
 };
 

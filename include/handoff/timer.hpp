@@ -48,8 +48,8 @@ concept timer_function = std::is_convertible_v<F, std::function<void()>> && std:
 struct wrong_timer_function {
     template <class F>
         requires(!timer_function<std::decay_t<F>>)
-    HANDOFF_MISUSE("timer(d, f): f is kept in a std::function<void()>, so it must be callable without arguments, and copyable. For what "
-                   "can't be copied capture a std::shared_ptr")
+    HANDOFF_MISUSE("timer(d, f): f is kept in a std::function<void()>, so it must be callable without arguments, and "
+                   "copyable. For what can't be copied capture a std::shared_ptr")
     wrong_timer_function(F&&) {}
 };
 

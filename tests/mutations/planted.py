@@ -252,7 +252,7 @@ planted(
 planted(
     "go_does_not_ask_for_copies",
     "include/handoff/goroutine.hpp",
-    replacing("(std::constructible_from<std::decay_t<Call>, Call> && ...) && ", ""),
+    replacing("(std::constructible_from<std::decay_t<Call>, Call> && ...) &&\n", ""),
     "tests/compile/check g++",
     r"not one error of \d lines, of which the first three say: std::move\(x\) for what can't be copied",
 )

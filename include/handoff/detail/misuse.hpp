@@ -1,7 +1,7 @@
 // What makes a wrong call one sentence, in place of the notes on all overloads.
 //
 // A function that is called wrongly by mistake has one more overload, whose first parameter is a class like
-// `wrong_spawn`. Anything converts to that, by a constructor that is `unavailable`: gcc and clang then print its sentence,
+// `wrong_go`. Anything converts to that, by a constructor that is `unavailable`: gcc and clang then print its sentence,
 // at the line of the call. The overload never wins over a valid one. Those deduce their first parameter, and a conversion
 // by a constructor ranks below that. Where a valid one converts its first argument, too, the constructor refuses what can
 // be converted so.
