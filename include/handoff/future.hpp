@@ -94,7 +94,8 @@ public:
     // get_future returns the future; once. Throws future_already_retrieved, no_state.
     future<T> get_future() {
         // Relaxed: only who is the first matters.
-        if (detail::state_in(s_).retrieved.exchange(true, std::memory_order_relaxed)) detail::fail_future(std::future_errc::future_already_retrieved);
+        if (detail::state_in(s_).retrieved.exchange(true, std::memory_order_relaxed))
+            detail::fail_future(std::future_errc::future_already_retrieved);
         return future<T>(s_);
     }
 
@@ -111,9 +112,9 @@ public:
     void set_value(V& value) {
         put([&]() -> T { return value; });
     }
-    void set_value()
-        requires std::is_void_v<T>
-    {
+    template <class V = T>
+        requires std::is_void_v<V>
+    void set_value() {
         put([] {});
     }
     void set_exception(std::exception_ptr e) {

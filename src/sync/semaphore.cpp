@@ -23,7 +23,8 @@
 namespace handoff::detail {
 
 void bad_permits(std::ptrdiff_t n, std::ptrdiff_t most) {
-    throw usage_error("handoff: " + std::to_string(n) + " permits of a semaphore are acquired, not between 1 and " + std::to_string(most));
+    throw usage_error("handoff: " + std::to_string(n) + " permits of a semaphore are acquired, not between 1 and " +
+                      std::to_string(most));
 }
 
 namespace {
@@ -151,7 +152,8 @@ bool semaphore_base::collect(std::uint64_t n, std::int64_t deadline, const std::
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
     do {   // acquire: pairs with give's release
         c.has = std::min(seen >> 1, n);
-    } while (!word_.compare_exchange_weak(seen, c.has == n ? seen - n * one : parked, std::memory_order_acquire, std::memory_order_relaxed));
+    } while (!word_.compare_exchange_weak(seen, c.has == n ? seen - n * one : parked, std::memory_order_acquire,
+                                          std::memory_order_relaxed));
     const bool waits = c.has != n;
     if (waits) b.append(c);
     b.lock.unlock();

@@ -108,8 +108,8 @@ mutation(
 mutation(
     "release_of_some_releases_all",
     "src/wait/parking_lot.cpp",
-    "        if (served == most) break;",
-    "",
+    "        if (served == most || n->tag != tag) break;",
+    "        if (n->tag != tag) break;",
     "*parking_lot.releases_as_many_*",
 )
 mutation(

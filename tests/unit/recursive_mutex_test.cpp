@@ -81,9 +81,7 @@ TEST_P(recursive_mutexes, exclude) {
     for (int who = 0; who < 10; ++who)
         all.start(who % 2 == 0 ? rt_ : other_, who >= 8, [&, who] {
             for (std::size_t i = 0; i < rounds; ++i) {
-                if (who % 3 != 0) m.lock();
-                else while (!m.try_lock_for(50us)) {
-                    }
+                if (who % 3 != 0 || !m.try_lock_for(50us)) m.lock();
                 section.enter();
                 const std::lock_guard again(m);
                 if (i % 32 == 0) this_goroutine::yield();
@@ -156,7 +154,8 @@ TEST_P(recursive_mutexes, are_destroyed_by_their_last_owner) {
 
 TEST(recursive_mutex, is_locked_no_more_often_than_it_can_count) {
     recursive_mutex m;
-    const std::string text = "handoff: a recursive_mutex is locked by its owner more than " + std::to_string(recursive_mutex::max_depth()) + " times";
+    const std::string text =
+        "handoff: a recursive_mutex is locked by its owner more than " + std::to_string(recursive_mutex::max_depth()) + " times";
     for (std::uint32_t i = 0; i < recursive_mutex::max_depth(); ++i) m.lock();
     EXPECT_EQ(thrown_by<usage_error>([&] { m.lock(); }), text);
     EXPECT_EQ(thrown_by<usage_error>([&] { (void)m.try_lock_for(1h); }), text);

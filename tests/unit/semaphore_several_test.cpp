@@ -234,7 +234,8 @@ TEST_P(several_permits, are_all_there_in_the_end) {
                         crowd stopper;
                         stopper.go(other_, [&source, busy_for = r()] { busy(busy_for), source.request_stop(); });
                         try {
-                            got = r() % 2 == 0 ? s.try_acquire_for(n, time, source.get_token()) : (s.acquire(n, source.get_token()), true);
+                            if (r() % 2 == 0) got = s.try_acquire_for(n, time, source.get_token());
+                            else s.acquire(n, source.get_token());
                         } catch (const cancelled&) {
                             got = false;
                         }

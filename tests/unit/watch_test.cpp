@@ -78,7 +78,10 @@ TEST_P(watches, wake_all_who_wait) {
         for (int i = 0; i < 12; ++i)
             all.start(rt_, i >= 10, [&, i, r = w->subscribe()]() mutable {
                 EXPECT_EQ(r.next(), 1);
-                const std::optional<int> next = i % 3 == 0 ? r.next() : i % 3 == 1 ? r.next_for(1h) : r.changed() ? r.next() : std::nullopt;
+                if (i % 3 == 2) {
+                    EXPECT_EQ(r.changed(), !closes);
+                }
+                const std::optional<int> next = i % 3 == 1 ? r.next_for(1h) : r.next();
                 EXPECT_EQ(next, closes ? std::nullopt : std::optional(2));
             });
         EXPECT_EVENTUALLY(waiting(rt_, reason) == 10 && all.threads_sleep());
