@@ -14,6 +14,8 @@ namespace handoff {
 
 namespace detail {
 
+struct case_access;
+
 // manual: it is set until somebody resets it. automatic: whoever it lets through resets it.
 enum class event_kind : std::uint8_t { manual, automatic };
 
@@ -78,6 +80,12 @@ private:
     static constexpr std::uint32_t is_set = 1, parked = 2;
 
     bool wait(std::int64_t deadline, const std::stop_token* stop) { return try_wait() || wait_slow(deadline, stop); }
+
+    friend case_access;
+
+    // For select. seems_set is a hint. begin_wait is must_park without letting anybody through.
+    bool seems_set() const noexcept { return (word_.load(std::memory_order_relaxed) & is_set) != 0; }
+    HANDOFF_API bool begin_wait() noexcept;
 
     // must_park says whether a waiter that has just come must park. If so, set() will look for it in the parking lot.
     // Otherwise the event lets it through, as try_wait does. Under the bucket's lock.

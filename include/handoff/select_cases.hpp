@@ -1,13 +1,16 @@
-// Cases of select for what is not a channel: the end of a goroutine, a counter that reaches zero. And join_any.
+// Cases of select for what is not a channel: the end of a goroutine, a counter that reaches zero, a permit, an event. And
+// join_any.
 //
 //     select(on_recv(requests, serve),
 //            on_join(worker, [&] { worker.join(); }),
 //            on_done(group, [&] { group.wait(); }));
 #pragma once
 
+#include <handoff/event.hpp>
 #include <handoff/goroutine.hpp>
 #include <handoff/latch.hpp>
 #include <handoff/select.hpp>
+#include <handoff/semaphore.hpp>
 #include <handoff/task_group.hpp>
 #include <handoff/wait_group.hpp>
 
@@ -56,6 +59,34 @@ private:
     [[no_unique_address]] F f_;
 };
 
+template <class F>
+class semaphore_case final : public event_case {
+public:
+    semaphore_case(semaphore_base& of, F f) : event_case(&of), of_(&of), f_(std::move(f)) {}
+    bool seems_ready() const noexcept override { return of_->has_permit(); }
+    bool try_fast() noexcept override { return of_->try_take(); }
+    bool must_wait() noexcept override { return of_->begin_wait(); }
+    void fire(bool) override { std::invoke(f_); }
+
+private:
+    semaphore_base* of_;
+    [[no_unique_address]] F f_;
+};
+
+template <event_kind kind, class F>
+class set_case final : public event_case {
+public:
+    set_case(event_base<kind>& of, F f) : event_case(&of), of_(&of), f_(std::move(f)) {}
+    bool seems_ready() const noexcept override { return case_access::seems_set(*of_); }
+    bool try_fast() noexcept override { return of_->try_wait(); }
+    bool must_wait() noexcept override { return case_access::begin_wait(*of_); }
+    void fire(bool) override { std::invoke(f_); }
+
+private:
+    event_base<kind>* of_;
+    [[no_unique_address]] F f_;
+};
+
 }  // namespace detail
 
 // on_join: f() is called once the goroutine of the handle has ended; its join() returns at once then. The handle must stay
@@ -76,6 +107,19 @@ auto on_done(const detail::countdown_waits<who>& counter, F f = {}) {
 template <std::invocable F = detail::do_nothing>
 auto on_done(const task_group& group, F f = {}) {
     return detail::countdown_case<F>(detail::case_access::of_group(group), std::move(f));
+}
+
+// on_acquire: f() is called with a permit of the semaphore acquired. First come, first served, with those who wait in
+// acquire(); a select that chooses another case has had no permit.
+template <std::ptrdiff_t Max, std::invocable F = detail::do_nothing>
+auto on_acquire(counting_semaphore<Max>& semaphore, F f = {}) {
+    return detail::semaphore_case<F>(detail::case_access::of_semaphore(semaphore), std::move(f));
+}
+
+// on_set: f() is called once the event lets the select through; an auto_reset_event has let nobody else through then.
+template <detail::event_kind kind, std::invocable F = detail::do_nothing>
+auto on_set(detail::event_base<kind>& event, F f = {}) {
+    return detail::set_case<kind, F>(event, std::move(f));
 }
 
 namespace detail {

@@ -17,6 +17,8 @@ namespace handoff {
 
 namespace detail {
 
+struct case_access;
+
 class semaphore_base {
 public:
     explicit constexpr semaphore_base(std::uint64_t permits) noexcept : word_(permits << 1) {}
@@ -48,6 +50,11 @@ public:
     }
 
     HANDOFF_API void give(std::uint64_t n, std::uint64_t most);
+
+    // For select. has_permit is a hint. begin_wait says whether there is no permit, and lets give() look for waiters then.
+    // Under the lock of the waiters' bucket.
+    bool has_permit() const noexcept { return word_.load(std::memory_order_relaxed) >= one; }
+    HANDOFF_API bool begin_wait() noexcept;
 
 private:
     struct collector;
@@ -159,6 +166,7 @@ private:
         return detail::wait_within(detail::limit_at(t), [&](std::int64_t deadline) { return base_.take_several(n, deadline, stop); });
     }
 
+    friend detail::case_access;
     detail::semaphore_base base_;
 };
 

@@ -110,6 +110,18 @@ struct case_access {
     static const countdown& of_group(const Group& g) noexcept {
         return running_of(*g.s_);
     }
+    template <class Semaphore>
+    static auto& of_semaphore(Semaphore& s) noexcept {
+        return s.base_;
+    }
+    template <class Event>
+    static bool seems_set(const Event& e) noexcept {
+        return e.seems_set();
+    }
+    template <class Event>
+    static bool begin_wait(Event& e) noexcept {
+        return e.begin_wait();
+    }
 };
 
 struct wrong_wait_group_go {

@@ -21,6 +21,16 @@ bool event_base<kind>::must_park() noexcept {
 }
 
 template <event_kind kind>
+bool event_base<kind>::begin_wait() noexcept {
+    std::uint32_t seen = word_.load(std::memory_order_relaxed);
+    do {
+        if ((seen & is_set) != 0) return false;
+        // Relaxed: who is let through is told what happened before by the wake-up.
+    } while (!word_.compare_exchange_weak(seen, parked, std::memory_order_relaxed));
+    return true;
+}
+
+template <event_kind kind>
 bool event_base<kind>::wait_slow(std::int64_t deadline, const std::stop_token* stop) {
     park_request r{this, wait_reason::event};
     r.limits = {deadline, stop, true};

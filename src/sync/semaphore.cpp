@@ -64,6 +64,15 @@ bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* sto
     return end.end != wait_end::timed_out;
 }
 
+bool semaphore_base::begin_wait() noexcept {
+    std::uint64_t seen = word_.load(std::memory_order_relaxed);
+    do {
+        if (seen >= one) return false;
+        // Relaxed: who gets a permit is told what happened before by the wake-up.
+    } while (!word_.compare_exchange_weak(seen, parked, std::memory_order_relaxed));
+    return true;
+}
+
 // serve gives out n permits, and leaves in n what nobody waits for. Under the bucket's lock. True: the round is full, and
 // there are more permits.
 template <class Waiting, class Won, class Round>

@@ -238,4 +238,31 @@ EXPLORE_SCENARIO(unbounded, "channel.unbounded", 100'000, .length = 2'500) {
     EXPLORE_CHECK(all.count() == 6);
 }
 
+// Two selects and a plain waiter for the permits of a semaphore and an event, which come one by one: each is taken once.
+EXPLORE_SCENARIO(select_acquires, "select.permits", 100'000, .length = 2'500) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::counting_semaphore<> a(0);
+    handoff::auto_reset_event b;
+    int got = 0;
+    const auto take = [&] {
+        const auto limit = std::chrono::nanoseconds(choose(500));
+        const std::size_t which = perhaps() ? handoff::select(handoff::on_acquire(a), handoff::on_set(b), handoff::on_timeout(limit))
+                                            : handoff::select(handoff::on_set(b), handoff::on_acquire(a));
+        if (which < 2) ++got;
+    };
+    join_handle<void> takers[] = {rt.go(take), rt.go(take)};
+    thread gives([&] {
+        a.release();
+        compute(choose(100));
+        b.set();
+    });
+    if (a.try_acquire_for(std::chrono::nanoseconds(choose(300)))) ++got;
+    a.release();
+    gives.join();
+    for (auto& h : takers) h.join();
+    while (a.try_acquire()) ++got;
+    if (b.try_wait()) ++got;
+    EXPLORE_CHECK(got == 3);
+}
+
 }  // namespace

@@ -48,9 +48,9 @@ template <class Mutex>
 void mutex_is_given_up() {
     auto* const m = new Mutex;
     m->lock();
-    is_given_up(m, [](Mutex& m) { m.unlock(); },
-                [](Mutex& m) {
-                    until([&] { return m.try_lock(); }, [&] { m.lock(); });
+    is_given_up(m, [](Mutex& held) { held.unlock(); },
+                [](Mutex& wanted) {
+                    until([&] { return wanted.try_lock(); }, [&] { wanted.lock(); });
                     m.unlock();
                 });
 }

@@ -349,7 +349,9 @@ TEST_P(Timers, AreUsedWhileTheirRuntimeEnds) {
         for (auto& t : users) t.join();
         for (std::size_t i = 0; i < timers.size(); ++i) {
             const bool was = timers[i]->stop();
-            if (i % 3 != 2) EXPECT_FALSE(was);        // else its time may lie unreceived in the channel
+            if (i % 3 != 2) {
+                EXPECT_FALSE(was);
+            }   // else its time may lie unreceived in the channel
             EXPECT_FALSE(timers[i]->stop());
         }
         timers.clear();

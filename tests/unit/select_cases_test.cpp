@@ -15,9 +15,11 @@ using handoff::channel;
 using handoff::join_any;
 using handoff::join_handle;
 using handoff::latch;
+using handoff::on_acquire;
 using handoff::on_done;
 using handoff::on_join;
 using handoff::on_recv;
+using handoff::on_set;
 using handoff::on_timeout;
 using handoff::otherwise;
 using handoff::runtime;
@@ -83,6 +85,74 @@ TEST_P(select_cases, wait_for_a_group) {
         EXPECT_EQ(select(on_recv(never), on_done(g)), 1u);
         g.wait();
     });
+}
+
+TEST_P(select_cases, acquire_permits) {
+    everywhere([&] {
+        handoff::counting_semaphore<> s(1);
+        const channel<int> never(0);
+        EXPECT_EQ(select(on_acquire(s), otherwise()), 0u);
+        EXPECT_EQ(select(on_acquire(s), otherwise()), 1u);
+        EXPECT_EQ(select(on_recv(never), on_acquire(s), on_timeout(1ms)), 2u);
+        auto releases = rt_.go([&] { s.release(); });
+        bool called = false;
+        EXPECT_EQ(select(on_recv(never), on_acquire(s, [&] { called = true; })), 1u);
+        EXPECT_TRUE(called);
+        EXPECT_FALSE(s.try_acquire()) << "it has the only one";
+        releases.join();
+    });
+}
+
+TEST_P(select_cases, are_let_through_by_events) {
+    everywhere([&] {
+        handoff::event manual;
+        handoff::auto_reset_event automatic;
+        EXPECT_EQ(select(on_set(manual), on_set(automatic), otherwise()), 2u);
+        EXPECT_EQ(select(on_set(manual), on_set(automatic), on_timeout(1ms)), 2u);
+        auto sets = rt_.go([&] { automatic.set(); });
+        EXPECT_EQ(select(on_set(manual), on_set(automatic)), 1u);
+        sets.join();
+        EXPECT_EQ(select(on_set(manual), on_set(automatic), otherwise()), 2u) << "it was reset";
+        auto sets_too = rt_.go([&] { manual.set(); });
+        EXPECT_EQ(select(on_set(manual), on_set(automatic)), 0u);
+        sets_too.join();
+        EXPECT_EQ(select(on_set(manual), otherwise()), 0u) << "it stays set";
+    });
+}
+
+// Selects and plain waiters take permits from one another: none is lost, none is given twice.
+TEST_P(select_cases, lose_no_permit) {
+    constexpr int takers = 4;
+    const int each = static_cast<int>(scaled(3'000, 300));
+    handoff::counting_semaphore<> a(0), b(0);
+    std::atomic<int> got_a{0}, got_b{0}, late{0};
+    std::vector<join_handle<void>> all;
+    for (int t = 0; t < takers; ++t)
+        all.push_back(rt_.go([&, t] {
+            for (int i = 0; i < each;) {
+                const auto limit = std::chrono::microseconds(i % 7 * 20);
+                switch (t == 0 ? 3 : select(on_acquire(a), on_acquire(b), on_timeout(limit))) {
+                    case 0: ++got_a, ++i; break;
+                    case 1: ++got_b, ++i; break;
+                    case 2: ++late; break;
+                    default: got_a += a.try_acquire_for(limit) ? (++i, 1) : 0;
+                }
+            }
+        }));
+    auto give = [&](handoff::counting_semaphore<>& s, int n) {
+        return rt_.go([&s, n] {
+            for (int i = 0; i < n; ++i) {
+                s.release();
+                if (i % 5 == 0) this_goroutine::yield();
+            }
+        });
+    };
+    auto to_a = give(a, 3 * each), to_b = give(b, each);
+    join_all(all);
+    to_a.join();
+    to_b.join();
+    EXPECT_EQ(got_a + got_b, takers * each);
+    EXPECT_FALSE(a.try_acquire() || b.try_acquire());
 }
 
 TEST_P(select_cases, of_bad_handles_throw) {

@@ -23,7 +23,7 @@ private:
 
 class shared_counter {
 public:
-    void add(std::uint64_t n = 1) noexcept { v_ += n; }
+    std::uint64_t add(std::uint64_t n = 1) noexcept { return v_ += n; }
     std::uint64_t get() const noexcept { return v_; }
 
 private:
