@@ -73,17 +73,17 @@ private:
     [[no_unique_address]] F f_;
 };
 
-template <event_kind kind, class F>
+template <event_kind which, class F>
 class set_case final : public event_case {
 public:
-    set_case(event_base<kind>& of, F f) : event_case(&of), of_(&of), f_(std::move(f)) {}
+    set_case(event_base<which>& of, F f) : event_case(&of), of_(&of), f_(std::move(f)) {}
     bool seems_ready() const noexcept override { return case_access::seems_set(*of_); }
     bool try_fast() noexcept override { return of_->try_wait(); }
     bool must_wait() noexcept override { return case_access::begin_wait(*of_); }
     void fire(bool) override { std::invoke(f_); }
 
 private:
-    event_base<kind>* of_;
+    event_base<which>* of_;
     [[no_unique_address]] F f_;
 };
 
