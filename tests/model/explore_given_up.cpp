@@ -51,7 +51,7 @@ void mutex_is_given_up() {
     is_given_up(m, [](Mutex& held) { held.unlock(); },
                 [](Mutex& wanted) {
                     until([&] { return wanted.try_lock(); }, [&] { wanted.lock(); });
-                    m.unlock();
+                    wanted.unlock();
                 });
 }
 
