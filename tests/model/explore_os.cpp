@@ -274,6 +274,7 @@ unsigned affinity_cpus() noexcept { return the.cores; }
 namespace handoff::base {
 
 void warn(const char*, ...) noexcept {}
+void warn_nth(std::uint64_t, const char*, ...) noexcept {}
 
 void fatal(const char* format, ...) noexcept {
     va_list args;
