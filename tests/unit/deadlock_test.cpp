@@ -123,7 +123,7 @@ TEST_P(deadlocks, are_not_reported_before_their_time) {
 }
 
 TEST_P(deadlocks, may_be_waits_of_any_kind) {
-    channel<int> ch(0), never;
+    channel<int> ch(0), never = channel<int>::nil();
     handoff::counting_semaphore<> s(0);
     handoff::condition_variable cv;
     handoff::mutex m;

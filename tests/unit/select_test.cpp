@@ -70,7 +70,7 @@ TEST_P(selects, take_the_case_that_is_ready) {
 
 TEST_P(selects, do_not_wait_with_otherwise) {
     everywhere([] {
-        channel<int> ch(1), direct(0), none;
+        channel<int> ch(1), direct(0), none = channel<int>::nil();
         int times = 0;
         const auto count = [&] { ++times; };
         EXPECT_EQ(handoff::select(otherwise(count)), 0u);
@@ -181,7 +181,7 @@ TEST_P(selects, meet_each_other) {
 
 TEST_P(selects, time_out_never_early) {
     everywhere([] {
-        channel<single> direct(0), none;
+        channel<single> direct(0), none = channel<single>::nil();
         for (const std::chrono::nanoseconds d : {-1'000'000ns, 0ns, 1ns, 200'000ns, 3'000'000ns}) {
             int fired = 0;
             const auto begin = steady::now();
@@ -288,9 +288,9 @@ TEST(select_never_ready, waits_forever) {
 
 // ---- Channels that are never ready, and closed ones -----------------------------------------------------------------
 
-TEST_P(selects, never_take_a_default_constructed_channel) {
+TEST_P(selects, never_take_a_nil_channel) {
     everywhere([] {
-        channel<int> none, ready(1);
+        const channel<int> none = channel<int>::nil(), ready(1);
         for (int i = 0; i < 100; ++i) {
             ready.send(i);
             EXPECT_EQ(handoff::select(on_recv(none), on_send(none, 1), on_recv(ready)), 2u);
@@ -302,7 +302,7 @@ TEST_P(selects, never_take_a_default_constructed_channel) {
 
 TEST_P(selects, find_closed_channels_ready) {
     everywhere([] {
-        channel<int> closed(2), open(0), none;
+        channel<int> closed(2), open(0), none = channel<int>::nil();
         closed.send(1);
         closed.close();
         std::optional<int> got;

@@ -25,7 +25,7 @@ struct trace {
 // Something of everything: channels, select, locks, timers, groups, and what they did, in order.
 std::string mixture() {
     std::string log;
-    channel<int> values(2), none;
+    channel<int> values(2), none = channel<int>::nil();
     mutex m;
     shared_mutex sm;
     condition_variable cv;
