@@ -81,7 +81,8 @@ public:
     // The canceller is called again at this interval until the call has returned: for cancellers whose effect is lost if they
     // come just before the call blocks, such as a signal. The repetitions are made in new goroutines of the calling goroutine's
     // runtime, never two at a time; off a goroutine in the default runtime, if the program has asked for that
-    // (default_runtime() in runtime.hpp), otherwise the call throws usage_error. Throws usage_error unless interval > 0.
+    // (default_runtime() in runtime.hpp), otherwise the call throws usage_error. A millisecond is a good interval; much
+    // less keeps a processor busy. Throws usage_error unless interval > 0.
     template <class Rep, class Period>
     call_canceller every(std::chrono::duration<Rep, Period> interval) && {
         repeat_ = detail::in_range(interval).count();

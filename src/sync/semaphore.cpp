@@ -50,6 +50,8 @@ struct semaphore_base::collector : parked_node {
 };
 
 bool semaphore_base::take_slow(std::int64_t deadline, const std::stop_token* stop) {
+    // The fast path may only have been closed. Who need not wait has its permit, even if a stop was requested.
+    if (try_take()) return true;
     park_request r{this, wait_reason::semaphore};
     r.limits = {deadline, stop, true};
     r.tag = tag_one;
@@ -152,6 +154,7 @@ bool semaphore_base::pass_on(collector& c, Waiting& waiting, Won& won, Round& ro
 }
 
 bool semaphore_base::collect(std::uint64_t n, std::int64_t deadline, const std::stop_token* stop) {
+    if (try_take_several(n)) return true;   // as in take_slow
     const wait_limits limits{deadline, stop, true};
     check_cancelled(limits);
     M* m = enter_current();

@@ -216,3 +216,10 @@ mutation(
     "(next_ += gone + 1) - 1 - s_->oldest())]);\n        missed_ += gone;",
     "broadcast.brings_*",
 )
+mutation(
+    "free_permit_is_refused_after_a_stop",
+    "src/sync/semaphore.cpp",
+    "    if (try_take()) return true;\n",
+    "",
+    "several_permits_simulated.that_are_free_are_taken_after_a_stop",
+)

@@ -317,6 +317,18 @@ TEST(several_permits_simulated, get_lost_in_no_order) {
     EXPECT_GT(got, 0);
 }
 
+TEST(several_permits_simulated, that_are_free_are_taken_after_a_stop) {
+    simulation(1).run([] {
+        handoff::counting_semaphore<> s(3);
+        std::stop_source stop;
+        stop.request_stop();
+        s.acquire(stop.get_token());
+        s.acquire(2, stop.get_token());
+        EXPECT_THROW(s.acquire(stop.get_token()), handoff::cancelled);
+        EXPECT_THROW(s.acquire(2, stop.get_token()), handoff::cancelled);
+    });
+}
+
 TEST(several_permits_simulated, wait_in_virtual_time) {
     simulation sim(1);
     sim.run([] {
