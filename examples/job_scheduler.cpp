@@ -11,6 +11,7 @@
 // wrong usage.
 #include <handoff/handoff.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -37,7 +38,7 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-constexpr auto first_pause = 20ms;   // before the second try; doubled before each later one
+constexpr auto first_pause = 20ms;   // before the second try; each later one is twice as long, up to 20 s
 
 struct job {
     int priority = 0;
@@ -125,10 +126,12 @@ bool run_all(std::vector<job> jobs, unsigned at_once, std::stop_token stop) {
             std::fflush(stdout);
         });
     };
-    const auto on_end = [&](std::optional<job> j) {
+    const auto on_end = [&](std::optional<job> end) {
+        job& j = end.value();
         --running;
-        if (j->result.empty()) later.emplace(steady_clock::now() + first_pause * (1 << (j->tried - 1)), std::move(*j));
-        else report(*j);
+        const auto pause = first_pause * (1 << std::min(j.tried - 1, 10u));
+        if (j.result.empty()) later.emplace(steady_clock::now() + pause, std::move(j));
+        else report(j);
     };
     const auto on_time = [&] {
         ready.push(std::move(later.begin()->second));
