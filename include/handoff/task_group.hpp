@@ -71,6 +71,7 @@ private:
     void leave() noexcept;
 
     alignas(void*) std::byte scope_[80];
+    bool in_group_ = false;   // the scope is in the group's list; only its goroutine uses it
 };
 
 // Counts a goroutine of a group as running, from its construction to its destruction.

@@ -291,9 +291,10 @@ child_frame::child_frame(group_state& g) {
     {
         spin_guard hold(g.lock);
         if (g.reason.load(std::memory_order_relaxed) != cancel_reason::none) g.cut_short = true;
-        else g.scopes.push_back(*scope);
+        else in_group_ = true;
+        if (in_group_) g.scopes.push_back(*scope);
     }
-    if (!scope->link.is_linked()) {
+    if (!in_group_) {   // the link itself is the lock's: the scopes beside it write it
         std::destroy_at(scope);
         throw_if_cancelled(wait_end::cancelled);
     }
@@ -322,11 +323,12 @@ void child_frame::leave() noexcept {
     destroy_locals(self->locals);   // before the group learns that the goroutine has ended
     spin_guard hold(scope.group->lock);
     scope.group->scopes.erase(scope.group->scopes.iterator_to(scope));
+    in_group_ = false;
 }
 
 child_frame::~child_frame() {
     cancel_scope& scope = scope_in(scope_);
-    if (scope.link.is_linked()) leave();
+    if (in_group_) leave();
     std::destroy_at(&scope);
 }
 

@@ -183,6 +183,14 @@ planted(
     "setarch $(uname -m) -R ../thread/handoff_unit --gtest_filter='sleep.*'",
     r"ThreadSanitizer: data race",
 )
+planted(
+    "group_looks_at_a_link_without_the_lock",
+    "src/sync/task_group.cpp",
+    replacing("    if (!in_group_) {", "    if (!scope->link.is_linked()) {"),
+    f"{build('thread', 'handoff_unit', '-DHANDOFF_SANITIZE=thread')} && "
+    "setarch $(uname -m) -R ../thread/handoff_unit --gtest_filter='*task_groups.begin_while_others*'",
+    r"ThreadSanitizer: data race",
+)
 
 # ---- Compilers, linkers and what reads the source -------------------------------------------------------------------
 

@@ -86,6 +86,22 @@ TEST_P(task_groups, wait_for_all) {
     });
 }
 
+// Each begins while the one before it is in a call, on another thread. ThreadSanitizer sees what they share.
+TEST_P(task_groups, begin_while_others_are_in_calls) {
+    on_both(rt_, [this] {
+        std::atomic<int> inside{0};
+        task_group g(rt_);
+        for (int i = 0; i < 10; ++i)
+            g.go([&] {
+                const handoff::syscall_guard guard(handoff::handoff_policy::immediate);
+                inside.fetch_add(1);
+                while (inside.load() < 10) std::this_thread::yield();
+            });
+        g.wait();
+        EXPECT_EQ(inside.load(), 10);
+    });
+}
+
 TEST_P(task_groups, may_be_empty) {
     on_both(rt_, [] {
         { const task_group unused; }
