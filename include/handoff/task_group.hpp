@@ -170,7 +170,8 @@ public:
     task_group& operator=(const task_group&) = delete;
 
     // limit lets at most n goroutines of the group run at once; go() waits while there are as many. Throws usage_error if n
-    // is 0, or while a goroutine of the group runs. A group may run any number at first.
+    // is 0, or while a goroutine of the group runs. A group may run any number at first. A goroutine of the group that calls
+    // go() keeps its own place while it waits for another: where one starts the others, allow for it, too.
     HANDOFF_API void limit(std::size_t n);
 
     // go starts f(args...) as a goroutine of the group; see handoff::go. Its handle may be dropped, as any handle may; the
