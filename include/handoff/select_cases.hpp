@@ -87,40 +87,74 @@ private:
     [[no_unique_address]] F f_;
 };
 
+struct wrong_join {
+    template <class H>
+    HANDOFF_MISUSE("on_join(handle, f): handle must be a handoff::join_handle, and f a function without parameters")
+    wrong_join(H&&) {}
+};
+
+struct wrong_done {
+    template <class C>
+    HANDOFF_MISUSE("on_done(x, f): x must be a wait_group, a latch or a task_group, and f a function without parameters")
+    wrong_done(C&&) {}
+};
+
+struct wrong_acquire {
+    template <class S>
+    HANDOFF_MISUSE("on_acquire(semaphore, f): semaphore must be a handoff::counting_semaphore that is not const, and f a "
+                   "function without parameters")
+    wrong_acquire(S&&) {}
+};
+
+struct wrong_set {
+    template <class E>
+    HANDOFF_MISUSE("on_set(event, f): event must be a handoff::event or auto_reset_event that is not const, and f a function "
+                   "without parameters")
+    wrong_set(E&&) {}
+};
+
 }  // namespace detail
 
 // on_join: f() is called once the goroutine of the handle has ended; its join() returns at once then. The handle must stay
 // where it is until the select has returned. Throws what join() throws by itself, for an empty handle for example.
-template <class R, std::invocable F = detail::do_nothing>
+template <class R, detail::case_function F = detail::do_nothing>
 auto on_join(const join_handle<R>& handle, F f = {}) {
     detail::G* const g = detail::handle_access<R>::of(handle);
     detail::check_joinable(g);
     return detail::join_case<F>(g, std::move(f));
 }
+template <class... Args>
+detail::no_case on_join(detail::wrong_join, Args&&...) { return detail::no_case(); }
 
 // on_done: f() is called once the count of the wait group or latch is zero, or no goroutine of the task group runs. A
 // wait() returns at once then, if nothing is added meanwhile.
-template <detail::countdown_kind who, std::invocable F = detail::do_nothing>
+template <detail::countdown_kind who, detail::case_function F = detail::do_nothing>
 auto on_done(const detail::countdown_waits<who>& counter, F f = {}) {
     return detail::countdown_case<F>(detail::case_access::of(counter), std::move(f));
 }
-template <std::invocable F = detail::do_nothing>
+template <detail::case_function F = detail::do_nothing>
 auto on_done(const task_group& group, F f = {}) {
     return detail::countdown_case<F>(detail::case_access::of_group(group), std::move(f));
 }
+template <class... Args>
+detail::no_case on_done(detail::wrong_done, Args&&...) { return detail::no_case(); }
 
 // on_acquire: f() is called with a permit of the semaphore acquired. First come, first served, with those who wait in
 // acquire(); a select that chooses another case has had no permit.
-template <std::ptrdiff_t Max, std::invocable F = detail::do_nothing>
+template <std::ptrdiff_t Max, detail::case_function F = detail::do_nothing>
 auto on_acquire(counting_semaphore<Max>& semaphore, F f = {}) {
     return detail::semaphore_case<F>(detail::case_access::of_semaphore(semaphore), std::move(f));
 }
+template <class... Args>
+detail::no_case on_acquire(detail::wrong_acquire, Args&&...) { return detail::no_case(); }
 
 // on_set: f() is called once the event lets the select through; an auto_reset_event has let nobody else through then.
-template <detail::event_kind kind, std::invocable F = detail::do_nothing>
+template <detail::event_kind kind, detail::case_function F = detail::do_nothing>
 auto on_set(detail::event_base<kind>& event, F f = {}) {
     return detail::set_case<kind, F>(event, std::move(f));
 }
+template <class... Args>
+detail::no_case on_set(detail::wrong_set, Args&&...) { return detail::no_case(); }
 
 namespace detail {
 

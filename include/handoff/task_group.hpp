@@ -58,13 +58,14 @@ HANDOFF_API const countdown& running_of(const group_state& g) noexcept;
 // While a child_frame lives, the current goroutine is in the group's cancellation scope.
 class child_frame {
 public:
-    // Throws `cancelled` if the group is cancelled already.
+    // Throws told_exception if the group is cancelled already.
     HANDOFF_API explicit child_frame(group_state& g);
     HANDOFF_API ~child_frame();
     child_frame(const child_frame&) = delete;
     child_frame& operator=(const child_frame&) = delete;
 
-    // fail tells the group which exception has left its goroutine. Called by the handler that has caught it.
+    // fail tells the group, and the handle if there is one, which exception has left the goroutine. Called by the handler that
+    // has caught it.
     HANDOFF_API void fail() noexcept;
 
 private:
@@ -200,14 +201,21 @@ public:
     }
 
     // try_go is go that does not wait: it returns nothing, and has started nothing, if the limit is reached.
-    template <class F>
+    template <detail::not_spawn_options F>
         requires detail::spawnable<F>
     auto try_go(F&& f, call_site site = call_site::current()) {
-        detail::sched* where = nullptr;
-        std::optional<detail::group_member> member = detail::group_member::try_make(s_, where);
-        using handle = decltype(start(nullptr, {}, std::forward<F>(f)));
-        if (!member) return std::optional<handle>();
-        return std::optional<handle>(start_as(std::move(*member), where, nullptr, {site, nullptr}, std::forward<F>(f)));
+        return try_start(nullptr, {site, nullptr}, std::forward<F>(f));
+    }
+    template <detail::not_spawn_options F, class Arg, class... Args>
+        requires detail::spawnable<F, Arg, Args...>
+    [[gnu::noinline]] auto try_go(F&& f, Arg&& arg, Args&&... args) {
+        return try_start(nullptr, {{}, __builtin_return_address(0)},
+                         detail::bind_call(std::forward<F>(f), std::forward<Arg>(arg), std::forward<Args>(args)...));
+    }
+    template <class F, class... Args>
+        requires detail::spawnable<F, Args...>
+    auto try_go(const spawn_options& opts, F&& f, Args&&... args) {
+        return try_start(&opts, {opts.site, nullptr}, detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...));
     }
 
     template <class... Args>
@@ -275,7 +283,7 @@ private:
                 return std::invoke(*std::move(f));
             } catch (...) {
                 frame.fail();
-                throw;
+                throw detail::told_exception();
             }
         }
     };
@@ -285,6 +293,14 @@ private:
         detail::sched* where = nullptr;
         detail::group_member member(s_, where);
         return start_as(std::move(member), where, opts, site, std::forward<F>(f));
+    }
+    template <class F>
+    auto try_start(const spawn_options* opts, const detail::spawn_site& site, F&& f) {
+        detail::sched* where = nullptr;
+        std::optional<detail::group_member> member = detail::group_member::try_make(s_, where);
+        using handle = decltype(start_as(std::move(*member), where, opts, site, std::forward<F>(f)));
+        if (!member) return std::optional<handle>();
+        return std::optional<handle>(start_as(std::move(*member), where, opts, site, std::forward<F>(f)));
     }
     template <class F>
     static auto start_as(detail::group_member member, detail::sched* where, const spawn_options* opts,

@@ -29,6 +29,7 @@ void run_task(G* g) noexcept {
     try {
         g->ops->run(g->storage);
         g->has_result = true;
+    } catch (const told_exception&) {
     } catch (...) {
         g->exception = caught_exception();
     }

@@ -165,12 +165,19 @@ public:
         return result::queued;
     }
 
-    // leave leaves the queues, and returns the index of the case through which w was won, otherwise `none`.
-    std::size_t leave(const waiter& w) noexcept {
-        std::size_t fired = none;
-        for (std::size_t i = 0; places_ && i < n_; ++i)
-            if (leave(w, places_[i], static_cast<event_case&>(*cases_[i]))) fired = i;
-        return fired;
+    // leave leaves the queues.
+    void leave() noexcept {
+        for (std::size_t i = 0; places_ && i < n_; ++i) leave(places_[i], static_cast<event_case&>(*cases_[i]));
+    }
+    // fired returns the index of the case through which w was won, otherwise `none`. Once all queues are left, channels' too:
+    // whoever won w wrote to it under the lock of one of them.
+    std::size_t fired(const waiter& w) const noexcept {
+        for (std::size_t i = 0; places_ && i < n_; ++i) {
+            const place& at = places_[i];
+            if (at.join ? at.join->told.load(std::memory_order_relaxed) == join_waiter::told_as::won : at.parked && w.fired == &*at.parked)
+                return i;
+        }
+        return none;
     }
 
 private:
@@ -195,13 +202,12 @@ private:
         return result::queued;
     }
 
-    static bool leave(const waiter& w, place& at, event_case& c) noexcept {
-        if (at.join) return stop_waiting(c.goroutine, *at.join) && at.join->told.load(std::memory_order_relaxed) == join_waiter::told_as::won;
-        if (!at.parked) return false;
+    static void leave(place& at, event_case& c) noexcept {
+        if (at.join) stop_waiting(c.goroutine, *at.join);
+        if (!at.parked) return;
         bucket& b = bucket_of(c.address);
         spin_guard hold(b.lock);   // its waker may still be writing to the node
         if (at.parked->queued) b.remove(*at.parked);
-        return w.fired == &*at.parked;
     }
 
     case_base* const* const cases_;
@@ -236,6 +242,7 @@ public:
             channels_.unlock();
             won.wake(m);
             leave_current(m);
+            if (cases_[i]->base->overflow) trim(*cases_[i]->base);
             return {again ? none : i, result == channel_result::done};
         }
         if (others_.otherwise != none) {
@@ -271,7 +278,8 @@ private:
         const event_places::result events = events_.queue(m, w);
         const bool begins_again = events != event_places::result::queued && wins_itself(w);
         const wait_end end = begins_again ? wait_end::woken : wait_armed(m, w, wait_reason::select, nullptr, limits);
-        select_result result{events_.leave(w), true};
+        events_.leave();
+        select_result result{none, true};
         channels_.lock();   // the waker may still be writing to a node
         for (std::size_t i = 0; i < n_; ++i) {
             if (nodes_[i].queued) erase(list_of(*cases_[i]), nodes_[i]);
@@ -279,6 +287,7 @@ private:
         }
         channels_.unlock();
         leave_current(m);
+        if (result.index == none) result.index = events_.fired(w);
         if (begins_again && events == event_places::result::joined_elsewhere)
             throw usage_error("handoff: a select waits for the end of a goroutine for which another one waits, or twice for the same");
         if (end == wait_end::timed_out) return {others_.timeout, true};

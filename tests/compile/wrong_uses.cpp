@@ -82,6 +82,13 @@ void wrong(handoff::runtime& rt, handoff::task_group& group) {
     handoff::wait_group().go(one_argument);   // wait_group::go(f, args...): f can't be called with these arguments
     group.go(named, one_argument);   // task_group::go(f, args...): f can't be called with these arguments
     group.go(always, [](int) {});   // task_group::go(f, args...): f can't be called with these arguments
+    // cases of what is no channel
+    handoff::on_join(1);   // on_join(handle, f): handle must be a handoff::join_handle
+    handoff::on_join(handoff::go(no_argument), one_argument);   // f a function without parameters
+    handoff::on_done(handoff::mutex());   // on_done(x, f): x must be a wait_group, a latch or a task_group
+    handoff::on_done(group, one_argument);   // f a function without parameters
+    handoff::on_acquire(numbers);   // on_acquire(semaphore, f): semaphore must be a handoff::counting_semaphore
+    handoff::on_set(once);   // on_set(event, f): event must be a handoff::event or auto_reset_event
     // calls
     handoff::blocking_call(one_argument);   // blocking_call(f, args...): f can't be called with these arguments
     handoff::blocking_call(by_reference, 1);   // blocking_call(f, args...): f can't be called with these arguments

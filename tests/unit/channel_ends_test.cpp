@@ -74,6 +74,21 @@ TEST_P(channel_ends, those_who_wait_learn_of_it) {
     });
 }
 
+// A loop goes on over a channel whose handle its body drops.
+TEST_P(channel_ends, may_go_while_a_loop_receives) {
+    everywhere([] {
+        auto [tx, rx] = make_channel<single>(4);
+        for (int i = 0; i < 3; ++i) tx.send(single(i));
+        int sum = 0;
+        for (single& v : rx) {
+            rx = {};
+            tx = {};
+            sum += v.get();
+        }
+        EXPECT_EQ(sum, 3);
+    });
+}
+
 TEST_P(channel_ends, may_be_closed_by_hand_before) {
     everywhere([] {
         auto [tx, rx] = make_channel<int>(1);

@@ -77,9 +77,14 @@ TEST_P(group_limits, are_seen_by_try_go) {
         bool called = false;
         EXPECT_FALSE(g.try_go([&] { called = true; }));
         EXPECT_THROW(g.limit(3), usage_error) << "while they run";
+        EXPECT_FALSE(g.try_go([](int) {}, 1));
+        EXPECT_FALSE(g.try_go(spawn_options{.name = "x"}, [](int) {}, 1));
         go_on.send(5);
         go_on.send(5);
         EXPECT_EQ(first->join(), 5);
+        g.wait();
+        EXPECT_EQ(g.try_go([](int n) { return n; }, 1)->join(), 1);
+        EXPECT_EQ(g.try_go(spawn_options{.name = "x"}, [](int n) { return n; }, 2)->join(), 2);
         g.wait();
         EXPECT_TRUE(g.try_go([] {}));
         g.wait();

@@ -170,8 +170,14 @@ TEST_P(select_cases, of_bad_handles_throw) {
     rt_.run([&] {
         const channel<int> go_on(0);
         join_handle<void> handle;
-        handle = handoff::go([&] { EXPECT_THROW((void)on_join(handle), std::system_error) << "itself"; });
-        this_goroutine::sleep_for(1ms);
+        const channel<int> assigned(0);
+        handle = handoff::go([&, assigned] {
+            assigned.recv();
+            EXPECT_THROW((void)on_join(handle), std::system_error) << "itself";
+            assigned.send(1);
+        });
+        assigned.send(1);
+        assigned.recv();
         handle.join();
     });
 }

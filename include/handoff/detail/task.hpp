@@ -27,6 +27,9 @@ struct task_ops {
     bool told_elsewhere;                                          // an exception that no join sees need not be reported
 };
 
+// Leaves a closure whose exception is where it belongs already: in its G, and with whom it was told.
+struct told_exception {};
+
 // A closure whose exceptions go to somebody besides the handle, as in a task group, declares it.
 template <class F>
 concept tells_exceptions = requires { requires F::tells_exceptions::value; };
