@@ -343,6 +343,8 @@ mutation(
     '    os::name_this_thread(m->id);\n    call_option(s.opts.on_thread_start, "on_thread_start");',
     '    call_option(s.opts.on_thread_start, "on_thread_start");\n    os::name_this_thread(m->id);',
     "thread_names.may_be_changed",
+)
+
 # ---- Lines on stderr that would come again and again ----------------------------------------------------------------
 
 mutation(

@@ -120,8 +120,8 @@ mutation(
 mutation(
     "end_of_a_thread_in_a_group_has_no_name",
     "src/sync/task_group.cpp",
-    "group->fail(caught_exception());",
-    "group->fail(std::current_exception());",
+    "        e = caught_exception();",
+    "        e = std::current_exception();",
     "thread_end.*",
 )
 
