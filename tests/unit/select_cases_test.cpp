@@ -129,13 +129,14 @@ TEST_P(select_cases, lose_no_permit) {
     std::vector<join_handle<void>> all;
     for (int t = 0; t < takers; ++t)
         all.push_back(rt_.go([&, t] {
-            for (int i = 0; i < each;) {
+            for (int i = 0, tries = 0; i < each;) {
                 const auto limit = std::chrono::microseconds(i % 7 * 20);
                 switch (t == 0 ? 3 : select(on_acquire(a), on_acquire(b), on_timeout(limit))) {
                     case 0: ++got_a, ++i; break;
                     case 1: ++got_b, ++i; break;
                     case 2: ++late; break;
-                    default: got_a += a.try_acquire_for(limit) ? (++i, 1) : 0;
+                    default:   // the plain one asks for either in turn
+                        if (++tries % 2 ? a.try_acquire_for(limit) : b.try_acquire_for(limit)) ++(tries % 2 ? got_a : got_b), ++i;
                 }
             }
         }));
