@@ -71,7 +71,7 @@ thread_info info_of(const M& m) noexcept {
     thread_info i;
     i.id = m.id;
     i.tid = m.tid.load(std::memory_order_relaxed);
-    const G* g = m.curg.load(std::memory_order_relaxed);
+    const G* g = m.curg.load(std::memory_order_acquire);
     if (g) i.goroutine = g->id.load(std::memory_order_relaxed);
     const P* p = m.p.load(std::memory_order_relaxed);
     if (p && !lost_p(&m)) i.processor = static_cast<int>(p->id);

@@ -40,7 +40,8 @@ struct alignas(64) M : context::switcher {
     retake_word taken;
     base::atomic<std::uint32_t> call{0};
     base::atomic<P*> p{nullptr};           // owner writes, monitor reads; the M has it unless is_without_p(taken)
-    base::atomic<G*> curg{nullptr};        // owner writes, snapshots read
+    // Owner writes, the monitor and snapshots read. release and acquire: who reads it sees the G that was made in a new chunk.
+    base::atomic<G*> curg{nullptr};
     sched* const s;
     base::counter calls;                   // calls that ended, or were suspended by entering the library: call / 2
     base::counter calls_not_own;           // of these, those that did not end with the P still there; counted before `calls`

@@ -243,7 +243,7 @@ held_p monitor_round::take() noexcept {
     for (unsigned i = 0; i < count; ++i) {
         retake_candidate& c = candidates[i];
         if (c.as != retake::taken_computing) continue;
-        const G* g = c.m->curg.load(std::memory_order_relaxed);
+        const G* g = c.m->curg.load(std::memory_order_acquire);
         s.limit.begin(c.m, g ? g->kind.load(std::memory_order_relaxed) : 0);   // before the owner can end it
         computes[i] = c.m;
     }
@@ -268,11 +268,11 @@ held_p monitor_round::take() noexcept {
             (c.call % 2 != 0 ? s.count.handoffs_sysmon : s.count.handoffs_computing).add();
         } else if (c.as == retake::taken_call) {
             s.count.handoffs_sysmon.add();
-            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);   // so that others need not wait for its end
+            s.predict.learn(c.m->curg.load(std::memory_order_acquire), true);   // so that others need not wait for its end
             if (work) p.handoff = handoff_cause::sysmon, p.handoff_began = p.watch.call_began;
         } else if (c.as == retake::taken_unguarded) {
             s.count.handoffs_unguarded.add();
-            s.predict.learn(c.m->curg.load(std::memory_order_relaxed), true);
+            s.predict.learn(c.m->curg.load(std::memory_order_acquire), true);
             if (work) p.handoff = handoff_cause::unguarded, p.handoff_began = p.watch.section_seen;
         } else {
             s.count.handoffs_computing.add();

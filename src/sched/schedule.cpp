@@ -334,7 +334,7 @@ static inline bool ready_to_run(M* m, own_p p, G* g) noexcept {
 
 void start_here(M* m, G* g) noexcept {
     note_start(m, own_p(m), g);
-    m->curg.store(g, std::memory_order_relaxed);
+    m->curg.store(g, std::memory_order_release);
 }
 
 void execute(M* m, G* g) noexcept {
@@ -346,7 +346,7 @@ void execute(M* m, G* g) noexcept {
         return;
     }
     if (!ready_to_run(m, own_p(m), g)) return;
-    m->curg.store(g, std::memory_order_relaxed);
+    m->curg.store(g, std::memory_order_release);
     context::switcher* back = context::jump(m->g0, g->exec, m);
     if (switches_are_watched()) [[unlikely]] tell_switch(m, nullptr);   // before others can find the goroutine that was left
     finish_switch(back);
@@ -362,7 +362,7 @@ static M* wait_on_thread_stack(M* m, G* g) noexcept {
     finish_switch_inline(m);
     stop_locked_m(m);
     note_start(m, own_p(m), g);
-    m->curg.store(g, std::memory_order_relaxed);
+    m->curg.store(g, std::memory_order_release);
     return m;
 }
 
@@ -379,7 +379,7 @@ static inline M* switch_inline(M* m, context::execution& from, G* next, context:
     }
     if (!next)
         if (G* tied = m->locked_g; tied && tied->deep) [[unlikely]] return wait_on_thread_stack(m, tied);
-    m->curg.store(next, std::memory_order_relaxed);
+    m->curg.store(next, std::memory_order_release);
     return finish_switch_inline(context::jump(from, next ? next->exec : m->g0, m, how));
 }
 

@@ -86,7 +86,7 @@ void start_without(M* m, G* g, context::stack* st) noexcept {
     s.count.started_without.add();
     m->sleeps_at_start = os::voluntary_switches();
     if (!std::exchange(m->is_worker, true)) s.workers.fetch_add(1, std::memory_order_relaxed);
-    m->curg.store(g, std::memory_order_relaxed);
+    m->curg.store(g, std::memory_order_release);
     // Otherwise the next switch would take g for the goroutine before it, whose G may have been reused by then.
     if (switches_are_watched()) [[unlikely]] tell_switch(m, g);
 }
