@@ -188,8 +188,9 @@ TEST_P(channel_lives, nil_ones_are_never_ready) {
 TEST(channel_never_ready, waits_forever) {
     static runtime* const left_alone = new runtime(never_ends());
     const std::size_t before = parked_for(*left_alone, "a channel that is never ready");   // if it is repeated
-    auto receiver = left_alone->go([] { channel<int>::nil().recv(); });
-    auto sender = left_alone->go([] { channel<int>::nil().send(1); });
+    static const auto none = channel<int>::nil();   // reachable, while the goroutines wait for ever
+    auto receiver = left_alone->go([] { none.recv(); });
+    auto sender = left_alone->go([] { none.send(1); });
     EXPECT_EVENTUALLY(parked_for(*left_alone, "a channel that is never ready") == before + 2);
     left_alone->run([] { this_goroutine::sleep_for(1ms); });
     EXPECT_FALSE(receiver.done());

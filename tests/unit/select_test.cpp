@@ -274,7 +274,7 @@ TEST(select_never_ready, waits_forever) {
     std::vector<join_handle<void>> all;
     all.push_back(left_alone->go([] { handoff::select(); }));
     all.push_back(left_alone->go([] {
-        const auto none = channel<int>::nil();
+        static const auto none = channel<int>::nil();   // reachable, while this waits for ever
         handoff::select(on_recv(none), on_send(none, 1));
     }));
     all.push_back(left_alone->go([] {
