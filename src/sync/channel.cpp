@@ -102,7 +102,7 @@ void close_and_wake(channel_base& c, wake_list& won) noexcept {
 namespace {
 
 // never_ready waits on a nil channel.
-channel_result never_ready(const wait_limits& limits) {
+[[gnu::noinline]] channel_result never_ready(const wait_limits& limits) {
     M* m = enter_current();   // also if it need not wait: here a simulation may preempt, or a request to yield is met
     if (limits.deadline == at_once) {
         leave_current(m);
@@ -187,7 +187,7 @@ channel_result transfer(channel_base& c, M* m, void* slot, std::int64_t deadline
     return wait_in(c, c.*list, m, slot, why);
 }
 
-channel_result send_unbounded(channel_base& c, void* value) {
+[[gnu::noinline]] channel_result send_unbounded(channel_base& c, void* value) {
     for (;;) {
         add_spare(c);
         M* m = enter_current();
@@ -201,7 +201,7 @@ channel_result send_unbounded(channel_base& c, void* value) {
     }
 }
 
-channel_result recv_unbounded(channel_base& c, void* slot, std::int64_t deadline, const std::stop_token* stop) {
+[[gnu::noinline]] channel_result recv_unbounded(channel_base& c, void* slot, std::int64_t deadline, const std::stop_token* stop) {
     M* m = enter_current();
     c.lock.lock();
     const channel_result result =
