@@ -326,7 +326,7 @@ public:
         T* operator->() const noexcept { return &*value_; }
         iterator& operator++() {
             value_.reset();
-            if (std::optional<T> next = from_.recv()) value_.emplace(std::move(*next));
+            if (std::optional<T> next = from_->recv()) value_.emplace(std::move(*next));
             return *this;
         }
         void operator++(int) { ++*this; }
@@ -334,8 +334,8 @@ public:
 
     private:
         friend channel;
-        explicit iterator(const channel& from) : from_(from) { ++*this; }
-        channel from_;   // the loop may drop the handle over which it goes
+        explicit iterator(const channel& from) : from_(&from) { ++*this; }
+        const channel* from_ = nullptr;
         mutable std::optional<T> value_;
     };
     iterator begin() const { return iterator(*this); }

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -52,6 +53,8 @@ protected:
     end_handle(end_handle&&) noexcept = default;
     end_handle& operator=(const end_handle&) noexcept = default;
     end_handle& operator=(end_handle&&) noexcept = default;
+
+    std::shared_ptr<channel_end<T>> end() const noexcept { return end_; }
 
 private:
     static inline const channel<T> none;
@@ -103,8 +106,22 @@ public:
         return this->chan().recv_until(t);
     }
 
-    // for (T& value : rx), as over a channel.
-    auto begin() const { return this->chan().begin(); }
+    // for (T& value : rx), as over a channel. The loop counts as a receiver, so its body may drop rx.
+    class iterator : public channel<T>::iterator {
+    public:
+        iterator() noexcept = default;
+        iterator& operator++() {
+            channel<T>::iterator::operator++();
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+
+    private:
+        friend receiver;
+        explicit iterator(const receiver& rx) : channel<T>::iterator(rx.chan().begin()), kept_(rx.detail::end_handle<T>::end()) {}
+        std::shared_ptr<detail::channel_end<T>> kept_;
+    };
+    iterator begin() const { return iterator(*this); }
     std::default_sentinel_t end() const noexcept { return {}; }
 };
 

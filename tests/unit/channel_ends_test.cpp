@@ -22,6 +22,8 @@ using namespace std::chrono_literals;
 using namespace handoff_test;
 using namespace handoff;
 
+static_assert(std::input_iterator<receiver<int>::iterator>);
+
 class channel_ends : public channel_suite {};
 INSTANTIATE_TEST_SUITE_P(procs, channel_ends, testing::Values(1u, 2u, 4u), testing::PrintToStringParamName());
 
