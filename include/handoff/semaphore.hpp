@@ -25,19 +25,8 @@ public:
     semaphore_base(const semaphore_base&) = delete;
     semaphore_base& operator=(const semaphore_base&) = delete;
 
-    bool try_take() noexcept {
-        interleave_point();
-        return take_quickly(one);
-    }
-    // `least` is the least value of the word with which a permit can be taken: `one`, or (while the fast paths are closed)
-    // one that it never reaches.
-    bool take_quickly(std::uint64_t least = never_if_closed(one)) noexcept {
-        std::uint64_t seen = word_.load(std::memory_order_relaxed);
-        // acquire: pairs with give's release.
-        while (seen >= least)
-            if (word_.compare_exchange_weak(seen, seen - one, std::memory_order_acquire, std::memory_order_relaxed)) return true;
-        return false;
-    }
+    bool try_take() noexcept { return try_take_several(1); }
+    bool take_quickly() noexcept { return take_several_quickly(1, never_if_closed(one)); }
     HANDOFF_API bool take_slow(std::int64_t deadline, const std::stop_token* stop);
 
     // The same for n permits, of which there may be as many: 1 <= n < 2^63.
@@ -65,6 +54,8 @@ private:
     [[gnu::noinline]] void give_slow(std::uint64_t n, std::uint64_t most);
     HANDOFF_API bool collect(std::uint64_t n, std::int64_t deadline, const std::stop_token* stop);
 
+    // `least` is the least value of the word with which n permits can be taken: that many, or (while the fast paths are closed)
+    // one that it never reaches.
     bool take_several_quickly(std::uint64_t n, std::uint64_t least) noexcept {
         std::uint64_t seen = word_.load(std::memory_order_relaxed);
         // acquire: pairs with give's release.

@@ -111,8 +111,7 @@ struct wrong_group_go {
 
 // A task_group starts goroutines and waits for all of them: none lives longer than the group. The first exception that
 // leaves one of them cancels the others (cancellation.hpp) and is thrown by wait(). Results come through the handles that
-// go() returns. Groups nest: a group that is made by a
-// goroutine of another group is cancelled with that group.
+// go() returns. Groups nest: a group that is made by a goroutine of another group is cancelled with that group.
 //
 // All its goroutines run in one runtime: the one that the constructor names, otherwise that of the goroutine that makes the
 // group. Off a goroutine, with none named, it is the default runtime if the program has asked for that (default_runtime()
@@ -122,8 +121,8 @@ struct wrong_group_go {
 //     for (auto& url : urls) g.go([&] { fetch(url); });
 //     g.wait();
 //
-// go, try_go, cancel and stop_token may be called from any thread, also by the group's goroutines; the other functions only by its
-// owner.
+// go, try_go, cancel and stop_token may be called from any thread, also by the group's goroutines; the other functions only
+// by its owner.
 class task_group {
 public:
     task_group() : task_group(static_cast<detail::sched*>(nullptr)) {}

@@ -49,6 +49,9 @@ private:
 
 bool transfers(const case_base& c) noexcept { return c.kind == case_kind::recv || c.kind == case_kind::send; }
 
+// needs_spare says whether c sends to an unbounded channel, which may need a spare node for the value.
+bool needs_spare(const case_base& c) noexcept { return c.kind == case_kind::send && c.base && c.base->overflow; }
+
 // Without the lock, seems_ready is a guess.
 bool seems_ready(const case_base& c) noexcept {
     if (c.kind == case_kind::stop) return c.stop.stop_requested();
@@ -220,7 +223,7 @@ public:
     slow_select(case_base* const* cases, std::size_t n, const other_cases& others)
         : cases_(cases), n_(n), others_(others), channels_(cases, n), nodes_(n), order_(n), events_(cases, n) {
         for (std::size_t i = 0; i < n; ++i)
-            if (cases[i]->kind == case_kind::send && cases[i]->base && cases[i]->base->overflow) add_spare(*cases[i]->base);
+            if (needs_spare(*cases[i])) add_spare(*cases[i]->base);
     }
 
     // m is in a runtime section, or null. Returns outside of the section; index `none` if it has to be called again.
@@ -237,7 +240,7 @@ public:
             }
             const auto result = try_case(*cases_[i], won);
             // Nothing was done, and an unbounded channel is not full: others have used up its spare nodes.
-            const bool again = !result && cases_[i]->base->overflow && cases_[i]->kind == case_kind::send;
+            const bool again = !result && needs_spare(*cases_[i]);
             if (!result && !again) continue;
             channels_.unlock();
             won.wake(m);

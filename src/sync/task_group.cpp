@@ -298,9 +298,9 @@ child_frame::child_frame(group_state& g) {
     auto* const scope = ::new (static_cast<void*>(scope_)) cancel_scope(&g);
     {
         spin_guard hold(g.lock);
-        if (g.reason.load(std::memory_order_relaxed) != cancel_reason::none) g.cut_short = true;
-        else in_group_ = true;
+        in_group_ = g.reason.load(std::memory_order_relaxed) == cancel_reason::none;
         if (in_group_) g.scopes.push_back(*scope);
+        else g.cut_short = true;
     }
     if (!in_group_) {   // the link itself is the lock's: the scopes beside it write it
         std::destroy_at(scope);

@@ -333,8 +333,8 @@ mutation(
 mutation(
     "group_forgets_whom_it_did_not_run",
     "src/sync/task_group.cpp",
-    "cancel_reason::none) g.cut_short = true;\n",
-    "cancel_reason::none) {}\n",
+    "        else g.cut_short = true;\n",
+    "",
     "*nested_groups.that_ended_in_time_*:*task_groups.*",
 )
 mutation(
