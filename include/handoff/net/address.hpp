@@ -140,8 +140,8 @@ constexpr bool address::is_link_local() const noexcept {
 // has at most 107 bytes; one that is longer is the error filename_too_long. A peer may be bound to a path of 108 bytes, the
 // most that Linux takes: such an endpoint comes from the kernel, and works, but no text gives it.
 //
-// Two endpoints are equal if all of that is. The order is by family (nothing, Unix, IPv4, IPv6, others); then by address and
-// port, or by the bytes of the name, a path after abstract names. 136 bytes.
+// Two endpoints are equal if all of that is. The order is by the family's number, which is 0 for nothing: Unix, IPv4, IPv6;
+// then by address and port, or by the bytes of the name, a path after abstract names. 136 bytes.
 class endpoint {
 public:
     // Holds nothing: size() is 0, family() AF_UNSPEC.

@@ -1,0 +1,135 @@
+// Addresses from text and back. The C library's inet_pton is as strict as we promise to be, so it reads the numbers; what it
+// can't be given is a text with a NUL in it, where it would stop reading.
+#include <handoff/net/address.hpp>
+
+#include "net/text.hpp"
+#include "os/errno.hpp"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace handoff::net {
+namespace {
+
+// A copy that ends with a NUL, for functions of C. It is empty if the text does not fit or has a NUL in it.
+template <std::size_t capacity>
+class c_text {
+public:
+    explicit c_text(std::string_view text) noexcept {
+        if (text.size() >= capacity || text.find('\0') != text.npos) return;
+        std::copy(text.begin(), text.end(), chars_);
+    }
+
+    const char* get() const noexcept { return chars_; }
+    bool empty() const noexcept { return chars_[0] == '\0'; }
+
+private:
+    char chars_[capacity]{};
+};
+
+template <class Bytes>
+bool read_bytes(int family, std::string_view text, Bytes& bytes) noexcept {
+    return inet_pton(family, c_text<INET6_ADDRSTRLEN>(text).get(), bytes.data()) == 1;
+}
+
+// The two parts of an IPv6 address: what stands before the first '%', and behind it.
+struct v6_parts {
+    std::string_view bytes, scope;
+    bool has_scope;
+    explicit v6_parts(std::string_view text) noexcept {
+        const auto percent = text.find('%');
+        bytes = text.substr(0, percent);
+        has_scope = percent != text.npos;
+        if (has_scope) scope = text.substr(percent + 1);
+    }
+};
+
+bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+// What the kernel lets an interface be called, but for its bytes above 127.
+bool may_be_in_interface_name(char c) noexcept { return c > ' ' && c < 0x7f && c != '/' && c != ':'; }
+
+// check_scope reads a scope that is a number, and leaves 0 where it is a name.
+problem check_scope(std::string_view text, std::uint32_t& scope) noexcept {
+    if (text.empty()) return invalid("its scope is empty");
+    if (std::all_of(text.begin(), text.end(), is_digit)) {
+        scope = read_decimal(text).value_or(0);
+        if (scope == 0) return invalid("its scope is not a decimal number from 1 to 4294967295");
+    } else if (text.size() >= IFNAMSIZ || !std::all_of(text.begin(), text.end(), may_be_in_interface_name)) {
+        return invalid("its scope is neither a number nor the name of an interface");
+    }
+    return {};
+}
+
+problem read_scope(std::string_view text, std::uint32_t& scope) noexcept {
+    if (const problem p = check_scope(text, scope)) return p;
+    if (scope != 0) return {};
+    scope = if_nametoindex(c_text<IFNAMSIZ>(text).get());
+    if (scope != 0) return {};
+    const std::error_code code(os::get_errno(), std::generic_category());
+    if (code == std::errc::no_such_device) return {"there is no interface with the name of its scope", code};
+    return {"the system does not say which interface has the name of its scope", code};
+}
+
+problem not_an_address() noexcept { return invalid("neither an IPv4 nor an IPv6 address"); }
+
+}  // namespace
+
+problem check_v6(std::string_view text) noexcept {
+    const v6_parts parts(text);
+    address::v6_bytes bytes;
+    if (!read_bytes(AF_INET6, parts.bytes, bytes)) return invalid("what stands in its brackets is not an IPv6 address");
+    std::uint32_t scope = 0;
+    return parts.has_scope ? check_scope(parts.scope, scope) : problem{};
+}
+
+problem read_address(std::string_view text, address& a) noexcept {
+    if (text.empty()) return invalid("it is empty");
+    address::v4_bytes four;
+    if (read_bytes(AF_INET, text, four)) {
+        a = address::v4(four);
+        return {};
+    }
+    const v6_parts parts(text);
+    address::v6_bytes sixteen;
+    if (!read_bytes(AF_INET6, parts.bytes, sixteen)) return not_an_address();
+    std::uint32_t scope = 0;
+    if (parts.has_scope)
+        if (const problem p = read_scope(parts.scope, scope)) return p;
+    a = address::v6(sixteen, scope);
+    return {};
+}
+
+address address::parse(std::string_view text) {
+    address a;
+    const problem p = read_address(text, a);
+    return or_throw("address", text, p, a);
+}
+
+address address::parse(std::string_view text, std::error_code& ec) noexcept {
+    address a;
+    const problem p = read_address(text, a);
+    return or_code(ec, p, a);
+}
+
+std::string address::to_string() const {
+    char text[INET6_ADDRSTRLEN];
+    std::string result = inet_ntop(is_v6_ ? AF_INET6 : AF_INET, bytes_.data(), text, sizeof text);
+    if (scope_ != 0) result += '%' + std::to_string(scope_);
+    return result;
+}
+
+}  // namespace handoff::net
+
+std::size_t std::hash<handoff::net::address>::operator()(const handoff::net::address& a) const noexcept {
+    char all[16 + sizeof(std::uint32_t)]{};
+    const auto bytes = a.bytes();
+    const std::uint32_t scope = a.scope();
+    std::memcpy(all, bytes.data(), bytes.size());
+    std::memcpy(all + bytes.size(), &scope, sizeof scope);
+    return std::hash<std::string_view>()({all, bytes.size() + sizeof scope});
+}
