@@ -2,6 +2,7 @@
 
 #include "base/check.hpp"
 #include "os/clock.hpp"
+#include "os/epoll.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -34,7 +35,8 @@ int futex_wait(base::atomic<std::uint32_t>& word, std::uint32_t expected, std::i
 
 }  // namespace
 
-void note::wake_kernel() noexcept {
+void note::wake_kernel(std::uint32_t found) noexcept {
+    if (found != asleep) return wakeup_fd::signal(static_cast<int>(found >> 2));
     ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word_), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
@@ -43,6 +45,21 @@ bool note::consume() noexcept {
     if (word_.load(std::memory_order_acquire) != signalled) return false;
     word_.store(clear, std::memory_order_relaxed);   // only the waiter writes until the next wait
     return true;
+}
+
+bool note::begin_poll(int eventfd) noexcept {
+    std::uint32_t seen = clear;
+    // As in wait_until.
+    if (word_.compare_exchange_strong(seen, static_cast<std::uint32_t>(eventfd) << 2 | polls, std::memory_order_acquire,
+                                      std::memory_order_acquire))
+        return true;
+    word_.store(clear, std::memory_order_relaxed);
+    return false;
+}
+
+bool note::end_poll() noexcept {
+    // acquire: pairs with the release in wake().
+    return word_.exchange(clear, std::memory_order_acquire) == signalled;
 }
 
 bool note::wait_until(std::int64_t deadline, std::int64_t spin_ns) noexcept {

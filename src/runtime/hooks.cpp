@@ -4,6 +4,7 @@
 #include "debug/report.hpp"
 #include "debug/snapshot.hpp"
 #include "goroutine/goroutine_main.hpp"
+#include "net/descriptor.hpp"
 #include "sync/plain_unlock.hpp"
 
 #include <handoff/runtime.hpp>
@@ -25,6 +26,8 @@ constinit const sched_hooks hooks{
     .goroutine_main = goroutine_main,
     .unguarded_call_ended = unguarded_call_ended,
     .describe_all = describe_all,
+    .descriptors_ready = descriptors_ready,
+    .poller_ended = poller_ended,
     .trace = trace,
     .describe_overflow = describe_overflow,
     .runtime_starts = runtime_starts,

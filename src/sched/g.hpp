@@ -25,7 +25,7 @@ class g_store;
 // What a goroutine waits for; also the text in reports.
 enum class wait_reason : std::uint8_t {
     none, join, sleep, send, receive, select, forever, mutex, shared_mutex, condition, semaphore, wait_group, latch, barrier,
-    once, event, settle, turn,
+    once, event, network, settle, turn,
 };
 
 const char* name_of(wait_reason r) noexcept;

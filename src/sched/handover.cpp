@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "os/clock.hpp"
 #include "os/thread.hpp"
+#include "sched/hooks.hpp"
 #include "sched/schedule.hpp"
 #include "sched/slice.hpp"
 
@@ -229,13 +230,28 @@ idle_end woke_up(sched& s, M* m, std::int64_t now, std::int64_t& retire_at, defe
         s.idle.begin_spinning(m);
     } else if (now >= retire_at) {
         retire_at = os::never;
-        if (s.idle.timekeeper == m || !s.pool.retires(m, s.procs.wanted() + 1)) return idle_end::waits_on;
+        if (s.idle.timekeeper == m || s.idle.is_waiter(*m) || !s.pool.retires(m, s.procs.wanted() + 1)) return idle_end::waits_on;
         s.count.threads_retired.add();
     } else {
         return idle_end::waits_on;
     }
     s.idle.leaves(*m);
     return m->retires ? idle_end::exits : idle_end::works;
+}
+
+// got_events: the idle m, which is the waiter, has events. It goes to work with them if there is an idle P for it. `alone`:
+// nobody waits from then on, for some time.
+idle_end got_events(sched& s, M* m, bool& alone, deferred_wake& wake) noexcept HANDOFF_REQUIRES(s.idle.lock) {
+    held_p p = take_idle_p(s, nullptr, wake);
+    if (!p) return idle_end::waits_on;
+    if (s.idle.timekeeper == m) {
+        s.idle.keeps_no_time();
+        s.idle.cover_timer(s.idle.first_timer(), wake);
+    }
+    alone = s.idle.unwatched > poller::soon_watched_ns;
+    m->orders.p = std::move(p);
+    s.idle.leaves(*m);
+    return idle_end::works;
 }
 
 }  // namespace
@@ -245,7 +261,8 @@ bool stopm(M* m) noexcept {
     HANDOFF_CHECK(!m->due);
     std::int64_t retire_at = os::never;
     idle_wait w;
-    bool keeps_time;
+    bool keeps_time, polls, alone = false;
+    event_batch events;
     {
         deferred_wake wake;
         base::lock_guard hold(s.idle.lock);
@@ -259,6 +276,7 @@ bool stopm(M* m) noexcept {
             s.idle.timekeeper_until = first;
         }
         keeps_time = s.idle.timekeeper == m;
+        polls = s.poller.in_use() && s.idle.becomes_waiter(*m);
         w = next_wait(s, m, retire_at);
         s.idle.put_m(*m);
     }
@@ -266,25 +284,32 @@ bool stopm(M* m) noexcept {
     if (a_core_is_free(s)) w.spin = std::max(w.spin, s.idle.spin_time.load(std::memory_order_relaxed));
     if (keeps_time) os::set_timer_slack(1);
     bool sleeps = keeps_time && w.until - began > w.spin;
-    while (!m->park.wait_until(w.until, w.spin)) {
+    while (!(polls ? s.poller.wait(m->park, w.until, w.spin, events) : m->park.wait_until(w.until, w.spin))) {
         const std::int64_t now = os::nanotime();
-        deferred_wake wake;
-        base::lock_guard hold(s.idle.lock);
-        if (sleeps) s.idle.ahead.learn(now - w.until);
-        if (!s.idle.has(*m)) {
-            w = {os::never, 0};   // m was taken from the idle set: the wake-up is on its way
-            continue;
+        {
+            deferred_wake wake;
+            base::lock_guard hold(s.idle.lock);
+            if (sleeps && now >= w.until) s.idle.ahead.learn(now - w.until);
+            if (!s.idle.has(*m)) {
+                w = {os::never, 0};   // m was taken from the idle set: the wake-up is on its way
+                polls = false;
+                continue;
+            }
+            const idle_end end = events.count != 0 ? got_events(s, m, alone, wake) : woke_up(s, m, now, retire_at, wake);
+            if (end == idle_end::exits) return false;
+            if (end == idle_end::works) break;
+            w = next_wait(s, m, retire_at);
+            sleeps = keeps_time && w.spin == 0;
         }
-        const idle_end end = woke_up(s, m, now, retire_at, wake);
-        if (end == idle_end::exits) return false;
-        if (end == idle_end::works) break;
-        w = next_wait(s, m, retire_at);
-        sleeps = keeps_time && w.spin == 0;
+        if (events.count != 0) hooks.descriptors_ready(m, events);   // for the Ps that are busy
+        events.count = 0;
     }
     if (keeps_time) os::set_timer_slack(s.pool.inherited.timer_slack_ns);
     s.idle.learn_spin_time(os::nanotime() - began, s.opts.spin_before_sleep.count());
     // If it was woken without orders, it looks again at what to do: it may have to exit, and will see `stopping`.
     put_on_ordered(m);
+    if (events.count != 0) hooks.descriptors_ready(m, events);
+    if (alone) wakep_any(s);
     return true;
 }
 

@@ -13,6 +13,7 @@ namespace handoff::detail {
 
 struct G;
 struct M;
+struct event_batch;
 struct sched;
 
 struct sched_hooks {
@@ -25,6 +26,13 @@ struct sched_hooks {
 
     // Every processor, thread and goroutine, for the report of a standstill. Throws std::bad_alloc.
     std::string (*describe_all)(sched& s);
+
+    // Some descriptors of the poller have become ready: makes their waiters runnable, in the order of the events. m: the calling
+    // thread's M, in a section; it need not have a P.
+    void (*descriptors_ready)(M* m, const event_batch& events) noexcept;
+
+    // The poller of that number is gone: who waits for a descriptor that was registered with it has to register it elsewhere.
+    void (*poller_ended)(std::uint64_t poller) noexcept;
 
     // Prints the lines that HANDOFF_DEBUG=schedtrace asks for, when they are due. Called in the monitor's rounds.
     void (*trace)(sched& s, std::int64_t now) noexcept;

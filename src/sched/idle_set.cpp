@@ -1,7 +1,6 @@
 #include "sched/idle_set.hpp"
 
 #include <algorithm>
-#include <iterator>
 
 namespace handoff::detail {
 
@@ -36,15 +35,22 @@ void idle_set::put_m(M& m) noexcept {
 
 M* idle_set::take_m(deferred_wake& wake) noexcept {
     if (ms_.empty()) return nullptr;
-    auto it = ms_.begin();
-    if (&*it == timekeeper && std::next(it) != ms_.end()) ++it;
-    return unlink_m(*it, wake);
+    M* last = &ms_.front();
+    for (M& m : ms_) {   // they are two at most
+        last = &m;
+        if (&m != timekeeper && !is_waiter(m)) break;
+    }
+    return unlink_m(*last, wake);
 }
 
 M* idle_set::take_longest_idle_m(deferred_wake& wake) noexcept { return ms_.empty() ? nullptr : unlink_m(ms_.back(), wake); }
 
 void idle_set::leaves(M& m) noexcept {
     ms_.erase(ms_.iterator_to(m));
+    if (is_waiter(m)) {
+        waiter_.store(nullptr, std::memory_order_relaxed);
+        waiter_left_at.store(os::nanotime(), std::memory_order_relaxed);
+    }
     m.is_idle.store(false, std::memory_order_relaxed);
 }
 

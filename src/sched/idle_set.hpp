@@ -31,6 +31,7 @@
 
 #include "base/atomic.hpp"
 #include "base/mutex.hpp"
+#include "os/clock.hpp"
 #include "os/note.hpp"
 #include "sched/deferred_wake.hpp"
 #include "sched/held_p.hpp"
@@ -73,7 +74,8 @@ public:
     std::size_t ms() const noexcept HANDOFF_REQUIRES(lock) { return ms_.size(); }
     bool has(const M& m) const noexcept HANDOFF_REQUIRES(lock) { return m.idle_link.is_linked(); }
     void put_m(M& m) noexcept HANDOFF_REQUIRES(lock);
-    // take_m takes the M that went to sleep last, but the timekeeper only if there is no other; null if there is none.
+    // take_m takes the M that went to sleep last, but the timekeeper and the waiter only if there is no other; null if there is
+    // none.
     M* take_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     M* take_longest_idle_m(deferred_wake& wake) noexcept HANDOFF_REQUIRES(lock);
     // leaves removes m, for an m that woke up by itself.
@@ -108,6 +110,20 @@ public:
         timekeeper = nullptr;
         timekeeper_until = os::never;
     }
+
+    // ---- Descriptors ----
+    // has_waiter says whether an idle M waits for descriptors (poller.hpp). Relaxed: a hint without the lock.
+    bool has_waiter() const noexcept { return waiter_.load(std::memory_order_relaxed) != nullptr; }
+    bool is_waiter(const M& m) const noexcept HANDOFF_REQUIRES(lock) { return waiter_.load(std::memory_order_relaxed) == &m; }
+    // becomes_waiter: m, which goes to sleep, is the waiter from now on; false if there is one. It ends as m leaves.
+    bool becomes_waiter(M& m) noexcept HANDOFF_REQUIRES(lock) {
+        if (has_waiter()) return false;
+        waiter_.store(&m, std::memory_order_relaxed);
+        unwatched = os::nanotime() - waiter_left_at.load(std::memory_order_relaxed);
+        return true;
+    }
+    base::atomic<std::int64_t> waiter_left_at{0};                // the monitor reads it without the lock, as a hint
+    std::int64_t unwatched HANDOFF_GUARDED_BY(lock) = 0;         // for how long there was none when the last one came
 
     // ---- The monitor's sleep ----
     os::note monitor_note;
@@ -153,6 +169,7 @@ private:
     // On a cache line of their own: every M reads them now and then.
     alignas(64) base::atomic<std::uint32_t> ps_count_{0};
     base::atomic<std::uint32_t> spinning_{0};
+    base::atomic<M*> waiter_{nullptr};   // changed under the lock
 };
 
 }  // namespace handoff::detail

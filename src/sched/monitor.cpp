@@ -64,6 +64,7 @@ held_p monitor::play(M* m) noexcept {
         }
         if (r.count != 0) mine = r.take();
         start_left_ps(s);
+        watch_descriptors(m, r.now);
         if (r.timers_wait) wakep_any(s);   // an M that looks for work takes them; as Go's sysmon
         if (notes.last_find == r.now) {
             notes.pause = std::min(s.opts.syscall_grace.count(), longest_pause_ns);
@@ -85,6 +86,18 @@ held_p monitor::play(M* m) noexcept {
     os::set_timer_slack(s.pool.inherited.timer_slack_ns);
     m->is_monitor.store(false, std::memory_order_relaxed);
     return mine;
+}
+
+// watch_descriptors asks for events where nobody waits for them, nor has asked for a while.
+void monitor::watch_descriptors(M* m, std::int64_t now) noexcept {
+    if (!s.poller.in_use() || s.idle.has_waiter()) return;
+    if (now - s.poller.asked_at() >= s.opts.syscall_grace.count()) {
+        event_batch events;
+        s.poller.poll_all(notes.shard, events);
+        if (events.count != 0) hooks.descriptors_ready(m, events);
+    }
+    // An M that finds nothing to do becomes the waiter.
+    if (s.idle.ps() != 0 && now - s.idle.waiter_left_at.load(std::memory_order_relaxed) >= poller::soon_watched_ns) wakep_any(s);
 }
 
 // fire_timers runs p's timers that are due, on m.
@@ -145,7 +158,9 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
         const bool all_idle = s.idle.all_ps();
         if (!all_idle) notes.pause = std::min(std::max(quiet / pauses_in_quiet_time, grace), longest_pause_ns);
         else if (quiet > doubles_after_ns) notes.pause = std::min(notes.pause * 2, longest_pause_ns);
-        const std::int64_t pause = notes.all_busy ? std::min(notes.pause, longest_busy_pause_ns) : notes.pause;
+        const bool unwatched = s.poller.in_use() && !s.idle.has_waiter();
+        std::int64_t pause = notes.all_busy ? std::min(notes.pause, longest_busy_pause_ns) : notes.pause;
+        if (unwatched) pause = std::min(pause, poller::longest_unwatched_ns);
         until = std::min(now + pause, std::max(next_look, now + grace));
         const std::int64_t first = s.idle.first_timer();
         if (first < s.idle.timekeeper_until) {
@@ -155,7 +170,7 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
             }
             until = std::min(until, std::max(first, notes.short_of_threads_until));
         }
-        deep = all_idle && rests && !notes.surplus && !has_memory && !work_anywhere(s) && s.stackless.empty() &&
+        deep = all_idle && rests && !unwatched && !notes.surplus && !has_memory && !work_anywhere(s) && s.stackless.empty() &&
                s.limit.kept_back() == 0 && !s.idle.is_starved();
         // Where threads are short it looks again soon, however long the grace is.
         if (s.idle.is_starved()) until = std::min(until, now + longest_pause_ns);
@@ -191,7 +206,7 @@ bool monitor::rest(std::int64_t until) noexcept {
 // timer is set, and no M has a goroutine (which would be in a call, or compute). Under the scheduler's lock.
 bool monitor::all_wait() const noexcept HANDOFF_NO_TSA {
     if (s.life.outsiders.load(std::memory_order_relaxed) != 0 || s.life.launching != 0 || all_ended(s)) return false;
-    bool can_go_on = false;
+    bool can_go_on = s.poller.in_use();   // events may come from outside
     s.procs.for_each([&](const P& p) { can_go_on |= p.timers.first() != os::never; });
     if (can_go_on) return false;
     s.pool.for_each([&](const M& m) { can_go_on |= m.curg.load(std::memory_order_relaxed) != nullptr; });

@@ -72,6 +72,7 @@ public:
         std::int64_t join_pause = 10'000'000;      // how long it sleeps at most while threads exit
         std::int64_t stalled_since = 0;    // when all goroutines were first seen to wait for each other; 0: they don't
         bool stall_reported = false;
+        unsigned shard = 0;                // of the poller, at the last look
         bool surplus = false;              // there were more Ps than wanted, at the last look
     } notes;
     os::activity_files activities;
@@ -80,6 +81,7 @@ private:
     bool pass_on() noexcept;
     void open_what_is_closed() noexcept;
     void fire_timers(M* m, held_p& p) noexcept;
+    void watch_descriptors(M* m, std::int64_t now) noexcept;
     void wakes_up() noexcept;
     void do_chores(std::int64_t now) noexcept;
     bool sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexcept;

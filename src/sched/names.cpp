@@ -44,6 +44,7 @@ const char* name_of(wait_reason r) noexcept {
         case wait_reason::barrier: return "barrier";
         case wait_reason::once: return "call_once";
         case wait_reason::event: return "event";
+        case wait_reason::network: return "network";
         case wait_reason::settle: return "settle";
         case wait_reason::turn: return "its turn to be ended";
     }

@@ -6,6 +6,7 @@
 //     compute_limit   goroutines that compute without a P
 //     prediction      whether calls of a kind block
 //     monitor         watches the Ms that are away from the library, and takes their Ps
+//     poller          asks the kernel which descriptors have become ready
 //     global_queue, g_store, stack_pool
 //
 // Functions move Gs, Ms and Ps between their states: schedule.hpp (which G runs next, park and ready), slice.hpp (time slices),
@@ -29,6 +30,7 @@
 #include "sched/m.hpp"
 #include "sched/monitor.hpp"
 #include "sched/p.hpp"
+#include "sched/poller.hpp"
 #include "sched/prediction.hpp"
 #include "sched/processors.hpp"
 #include "sched/section.hpp"
@@ -107,6 +109,7 @@ struct sched {
     g_queue stackless HANDOFF_GUARDED_BY(idle.lock);   // fresh Gs for which no stack could be had
     alignas(64) processors procs;
     prediction predict;
+    detail::poller poller;
     base::atomic<std::uint32_t> workers{0};            // Ms that start goroutines without a P (without.cpp)
     alignas(64) base::atomic<std::int64_t> coarse_now{0};   // the monitor's clock
     alignas(64) lifetime life;

@@ -7,6 +7,7 @@
 #include "os/clock.hpp"
 #include "os/thread.hpp"
 #include "sched/g_cache.hpp"
+#include "sched/hooks.hpp"
 #include "sched/simulation_hooks.hpp"
 #include "sched/slice.hpp"
 #include "sched/switch_hook.hpp"
@@ -144,6 +145,14 @@ unsigned run_timers(M* m, P& p, std::int64_t now) noexcept {
     return n;
 }
 
+// poll_descriptors asks the kernel for p, and queues the goroutines that wait for what is ready. True if there were events.
+[[gnu::noinline]] static bool poll_descriptors(M* m, own_p p) noexcept {
+    event_batch events;
+    m->s->poller.poll(p->id, static_cast<int>(p->runq.room()), events);
+    if (events.count != 0) hooks.descriptors_ready(m, events);
+    return events.count != 0;
+}
+
 // pick_rarely is every 61st pick, and any pick that has to look at the clock.
 static G* pick_rarely(M* m, own_p p) noexcept {
     sched& s = *m->s;
@@ -152,6 +161,8 @@ static G* pick_rarely(M* m, own_p p) noexcept {
     if (look_further)
         p->until_global = s.globq.has_singles() ? global_every_if_used : global_every;
     if (p->id >= s.procs.wanted()) return nullptr;
+    if (look_further && s.poller.in_use() && !s.idle.has_waiter() && os::nanotime() - s.poller.asked_at() >= poller::ask_every_ns)
+        poll_descriptors(m, p);
     // Behind a long queue, timers that are due might as well wait in their heap, until the queue is shorter or this pick looks
     // further. A goroutine that is woken then runs soon, while what its timer's end has brought into the caches is still there,
     // and in order of time. (Taken as soon as they were due, a hundred thousand went from the ring to the global queue, and
@@ -248,6 +259,7 @@ static G* find_runnable(M* m) noexcept {
         if (G* g = pick(m)) return g;
         if (s.globq.has_unspent())
             if (G* g = take_global_locked(s, p, run_queue::capacity / 2)) return g;
+        if (s.poller.in_use() && !s.idle.has_waiter() && poll_descriptors(m, p)) continue;
         const std::uint32_t idle = s.idle.ps(), procs = s.procs.wanted();
         if (!m->spinning && 2 * s.idle.spinning() < procs - std::min(idle, procs)) s.idle.begin_spinning(m);
         if (m->spinning)

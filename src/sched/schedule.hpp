@@ -44,6 +44,14 @@ inline void ready(M* m, G* g) noexcept {
     wakep(*s);
 }
 
+// ready_in_ring does so for one of several goroutines that are woken together: it is queued behind the others, and the caller calls
+// wakep in the end.
+inline void ready_in_ring(M* m, G* g) noexcept {
+    g->state.ready();
+    if (!m || m->s != g->s || !m->p.load(std::memory_order_relaxed)) return ready_outside(g);
+    put_in_ring(*m->s, own_p(m), g);
+}
+
 G* pick(M* m) noexcept;            // the next G of m's P, from its own queues; null if there is none
 void yield(M* m) noexcept;         // and leaves the section
 M* give_way(M* m) noexcept;        // for m's goroutine, which was asked to yield (slice.cpp)

@@ -129,6 +129,17 @@ public:
         while (first_ != last_) wake_first(m);
     }
 
+    // wake_in_order wakes all of them, so that the goroutines run in the order in which they were won.
+    void wake_in_order(M* m) noexcept {
+        while (waiter* w = first_) {
+            first_ = w->next_to_wake;
+            if (w->g) ready_in_ring(m, w->g);
+            else w->note.wake();
+        }
+        last_ = nullptr;
+        if (m && m->p.load(std::memory_order_relaxed)) wakep(*m->s);
+    }
+
 private:
     void wake_first(M* m) noexcept {
         waiter* w = first_;

@@ -1,0 +1,63 @@
+// TCP: streams and listeners. What holds for all sockets is in socket.hpp.
+#pragma once
+
+#include <handoff/net/socket.hpp>
+
+#include <chrono>
+#include <system_error>
+#include <utility>
+
+namespace handoff::net {
+
+class tcp_stream : public stream_socket {
+public:
+    // A stream without a connection: operations end with net_errc::closed.
+    tcp_stream() noexcept = default;
+
+    // connect connects to an IP endpoint. The stream sends at once what is written (TCP_NODELAY), since a small message would
+    // otherwise wait for the answer to the last one; set_nodelay(false) changes that. Where nobody listens at a local port, TCP
+    // may connect a socket to itself: that is the error net_errc::self_connect, which is equivalent to connection_refused.
+    HANDOFF_API static tcp_stream connect(const endpoint& to, const deadline& d = {});
+    HANDOFF_API static tcp_stream connect(const endpoint& to, std::error_code& ec, const deadline& d = {});
+    // The same from a local endpoint of one's choice, whose port may be 0.
+    HANDOFF_API static tcp_stream connect(const endpoint& to, const endpoint& from, const deadline& d = {});
+    HANDOFF_API static tcp_stream connect(const endpoint& to, const endpoint& from, std::error_code& ec, const deadline& d = {});
+
+    // Options of the connection. The errors are the system's, and net_errc::closed.
+    HANDOFF_API void set_nodelay(bool on);
+    HANDOFF_API void set_nodelay(bool on, std::error_code& ec) noexcept;
+    // set_keepalive: the kernel asks the peer after that time of silence, and then each `interval`, and ends the connection
+    // after `probes` without an answer. In whole seconds, rounded up, at least one; idle 0 turns it off.
+    HANDOFF_API void set_keepalive(std::chrono::seconds idle, std::chrono::seconds interval = std::chrono::seconds(15), int probes = 9);
+    HANDOFF_API void set_keepalive(std::chrono::seconds idle, std::chrono::seconds interval, int probes, std::error_code& ec) noexcept;
+    // set_linger: close() waits for the peer to take what was written, for so long at most; 0 resets the connection.
+    HANDOFF_API void set_linger(std::chrono::seconds time);
+    HANDOFF_API void set_linger(std::chrono::seconds time, std::error_code& ec) noexcept;
+
+private:
+    friend class tcp_listener;
+    explicit tcp_stream(handoff::detail::descriptor_handle h) noexcept : stream_socket(std::move(h)) {}
+};
+
+class tcp_listener : public listener_socket {
+public:
+    tcp_listener() noexcept = default;
+
+    // listen takes connections at an IP endpoint; at port 0 the kernel chooses a port (local_endpoint).
+    HANDOFF_API static tcp_listener listen(const endpoint& at, const listen_options& o = {});
+    HANDOFF_API static tcp_listener listen(const endpoint& at, std::error_code& ec, const listen_options& o = {});
+
+    // accept waits for a connection. A connection that was given up before it was accepted is passed over. If the process or the
+    // machine has no descriptor or memory for it, accept tries again, after a pause that grows from 1 to 100 ms: the connection
+    // waits in the kernel. Streams are as connect makes them. `peer` gets the endpoint at the other end. Goroutines that accept from
+    // one listener take turns.
+    HANDOFF_API tcp_stream accept(const deadline& d = {});
+    HANDOFF_API tcp_stream accept(std::error_code& ec, const deadline& d = {});
+    HANDOFF_API tcp_stream accept(endpoint& peer, const deadline& d = {});
+    HANDOFF_API tcp_stream accept(endpoint& peer, std::error_code& ec, const deadline& d = {});
+
+private:
+    explicit tcp_listener(handoff::detail::descriptor_handle h) noexcept : listener_socket(std::move(h)) {}
+};
+
+}  // namespace handoff::net

@@ -1,0 +1,233 @@
+#include "net/descriptor.hpp"
+
+#include "base/check.hpp"
+#include "os/backoff.hpp"
+#include "wait/parking_lot.hpp"
+
+#include <handoff/error.hpp>
+#include <handoff/net/error.hpp>
+#include <handoff/syscall.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <new>
+#include <unistd.h>
+
+namespace handoff::detail {
+
+namespace {
+
+// Chunk k has 256 << k records. They are never freed.
+constexpr unsigned chunk_count = 23;   // up to 2^31 records
+constexpr std::uint32_t first_chunk = 256;
+
+struct all_descriptors {
+    base::atomic<descriptor*> chunks[chunk_count] = {};   // release: with records in it; acquire where it is read
+    base::mutex lock;
+    descriptor* free HANDOFF_GUARDED_BY(lock) = nullptr;
+    std::uint32_t made HANDOFF_GUARDED_BY(lock) = 0;      // records in all chunks so far
+};
+constinit all_descriptors all;
+
+unsigned chunk_of(std::uint32_t index) noexcept { return static_cast<unsigned>(std::bit_width(index / first_chunk + 1)) - 1; }
+std::uint32_t begin_of(unsigned chunk) noexcept { return first_chunk * ((1u << chunk) - 1); }
+
+descriptor& record(std::uint32_t index) noexcept {
+    const unsigned k = chunk_of(index);
+    return all.chunks[k].load(std::memory_order_acquire)[index - begin_of(k)];
+}
+
+// add_chunk makes more records. Throws std::bad_alloc.
+void add_chunk() HANDOFF_REQUIRES(all.lock) {
+    const unsigned k = chunk_of(all.made);
+    if (k >= chunk_count) throw std::bad_alloc();
+    const std::uint32_t n = first_chunk << k;
+    auto* records = new descriptor[n];
+    for (std::uint32_t i = n; i-- > 0;) {
+        records[i].index = all.made + i;
+        records[i].next_free = std::exchange(all.free, &records[i]);
+    }
+    all.chunks[k].store(records, std::memory_order_release);
+    all.made += n;
+}
+
+template <class F>
+void for_each_record(F f) noexcept {
+    for (unsigned k = 0; k < chunk_count; ++k) {
+        descriptor* records = all.chunks[k].load(std::memory_order_acquire);
+        if (!records) return;
+        for (std::uint32_t i = 0; i < first_chunk << k; ++i) f(records[i]);
+    }
+}
+
+std::uint64_t event_data(const descriptor_handle& h) noexcept {
+    return std::uint64_t{h.generation()} << 32 | h.get()->index;
+}
+
+// claim_waiters wins the waiters for a direction up to the first that will make its call, or all.
+void claim_waiters(descriptor& d, direction dir, bool every, wake_list& won, M* m) noexcept {
+    bucket& b = bucket_of(d.place_of(dir));
+    parked_ring ring;
+    {
+        spin_guard hold(b.lock);
+        parked_waiters waiting(b, d.place_of(dir), ring);
+        if (every) waiting.release_all(0, won);
+        while (parked_node* n = waiting.first()) {
+            const bool calls = n->tag == makes_call;
+            if (waiting.release(*n, 0, won) && calls) break;
+        }
+        if (waiting.empty()) d.word.nobody_parked(dir);
+    }
+    ring.wake(m, b);
+}
+
+void claim_waiters(M* m, descriptor& d, std::uint32_t parked, bool every, wake_list& won) noexcept {
+    if ((parked & descriptor_word::read_parked) != 0) claim_waiters(d, direction::read, every, won, m);
+    if ((parked & descriptor_word::write_parked) != 0) claim_waiters(d, direction::write, every, won, m);
+}
+
+// sched_that_waits is the caller's runtime; of a thread that runs no goroutine the default one, if the program uses that.
+sched* sched_that_waits() {
+    if (const M* m = current_m()) return m->s;
+    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;   // with its store: all of it
+    throw usage_error("handoff: a thread that runs no goroutine can wait for a socket only if default_runtime() was called before");
+}
+
+// register_descriptor tells the poller of the caller's runtime about h, if none knows it. The errno value of the failure, or 0.
+// Throws usage_error.
+int register_descriptor(const descriptor_handle& h) {
+    descriptor& d = *h.get();
+    if ((d.word.bits(h.generation()) & (descriptor_word::registered | descriptor_word::closing)) != 0) return 0;
+    sched* s = sched_that_waits();
+    for (os::backoff wait;; wait.give_up_core()) {
+        const auto found = d.word.begin_registration(h.generation());
+        if (found == descriptor_word::registration::others) continue;
+        if (found != descriptor_word::registration::mine) return 0;
+        break;
+    }
+    const M* m = current_m();
+    const P* p = m && m->s == s ? m->p.load(std::memory_order_relaxed) : nullptr;   // as a hint: it may be lost meanwhile
+    const unsigned home = p ? p->id : d.index;
+    int error = 0;
+    {
+        // epoll_ctl sleeps if others make it at the same time, or if there is no memory at once.
+        syscall_guard guard;
+        error = s->poller.open(s->procs.wanted());
+        d.poller.store(s->poller.id, std::memory_order_relaxed);   // end_registration publishes it
+        if (error == 0) error = s->poller.add(home, d.fd, event_data(h));
+    }
+    if (d.word.end_registration(error == 0)) give_number_back(d);
+    return error;
+}
+
+// The waits of one direction: until the limit, or the descriptor's own.
+std::int64_t earlier_of(const descriptor& d, direction dir, const deadline& limit) {
+    return std::min(limit.steady(), d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed));
+}
+
+bool is_over(const descriptor& d, direction dir, const deadline& limit) {
+    const std::int64_t own = d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed);
+    return (own != no_deadline && own <= clock_now()) || (limit.steady() != no_deadline && limit.steady() <= clock_now() && limit.over());
+}
+
+}  // namespace
+
+descriptor_handle make_descriptor(int fd, bool short_is_drained) {
+    base::lock_guard hold(all.lock);
+    if (!all.free) add_chunk();
+    descriptor& d = *all.free;
+    all.free = d.next_free;
+    d.fd = fd;
+    d.short_is_drained = short_is_drained;
+    for (auto& l : d.limit) l.store(no_deadline, std::memory_order_relaxed);
+    return {&d, d.word.open()};
+}
+
+void give_number_back(descriptor& d) noexcept {
+    {
+        syscall_guard guard;   // a socket with SO_LINGER waits, and so may a file system
+        ::close(std::exchange(d.fd, -1));
+    }
+    base::lock_guard hold(all.lock);
+    d.next_free = std::exchange(all.free, &d);
+}
+
+bool descriptor_handle::is_open() const noexcept {
+    return d_ && (d_->word.bits(generation_) & descriptor_word::closing) == 0;
+}
+
+int descriptor_handle::number() const noexcept {
+    if (!d_ || !d_->word.hold(generation_)) return -1;
+    const int fd = d_->fd;
+    if (d_->word.end_hold()) give_number_back(*d_);
+    return fd;
+}
+
+void descriptor_handle::close_descriptor() const noexcept {
+    const auto closed = d_->word.close(generation_);
+    if (!closed.first) return;
+    M* m = enter_current();
+    wake_all(m, *d_);
+    leave_current(m);
+    if (closed.last) give_number_back(*d_);
+}
+
+bool await_ready(const descriptor_handle& h, direction dir, const deadline& limit, std::error_code& ec) {
+    if (!h.get()) {
+        ec = net::net_errc::closed;
+        return false;
+    }
+    descriptor& d = *h.get();
+    if (const int e = register_descriptor(h)) {
+        ec.assign(e, std::generic_category());
+        return false;
+    }
+    do {
+        park_request r{d.place_of(dir), wait_reason::network};
+        r.limits.deadline = earlier_of(d, dir, limit);
+        r.tag = makes_call;
+        const park_result end = park_current(r, [&] { return d.word.must_park(h.generation(), dir); });
+        if (end.end != wait_end::timed_out) return true;   // or it is closed, which the next step says
+    } while (!is_over(d, dir, limit));
+    ec = std::make_error_code(std::errc::timed_out);
+    return false;
+}
+
+void wake_waiters(M* m, descriptor& d, std::uint32_t parked) noexcept {
+    wake_list won;
+    claim_waiters(m, d, parked, false, won);
+    won.wake(m);
+}
+
+void wake_all(M* m, descriptor& d) noexcept {
+    wake_list won;
+    claim_waiters(m, d, descriptor_word::read_parked | descriptor_word::write_parked, true, won);
+    won.wake(m);
+}
+
+void descriptors_ready(M* m, const event_batch& events) noexcept {
+    constexpr std::uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
+    wake_list won;
+    for (int i = 0; i < events.count; ++i) {
+        const std::uint32_t said = events.events[i].events;
+        const std::uint64_t data = events.events[i].data.u64;
+        std::uint32_t bits = 0;
+        if ((said & (EPOLLIN | ends)) != 0) bits |= descriptor_word::readable;
+        if ((said & ends) != 0) bits |= descriptor_word::read_end;
+        if ((said & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) bits |= descriptor_word::writable;
+        descriptor& d = record(static_cast<std::uint32_t>(data));
+        if (const std::uint32_t parked = d.word.event(static_cast<std::uint32_t>(data >> 32), bits))
+            claim_waiters(m, d, parked, false, won);
+    }
+    won.wake_in_order(m);
+}
+
+void poller_ended(std::uint64_t id) noexcept {
+    M* m = enter_current();
+    for_each_record([&](descriptor& d) {
+        if (d.poller.load(std::memory_order_relaxed) == id && d.word.forget()) wake_all(m, d);
+    });
+    leave_current(m);
+}
+
+}  // namespace handoff::detail

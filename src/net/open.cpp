@@ -1,0 +1,125 @@
+#include "net/socket.hpp"
+
+#include "net/operation.hpp"
+#include "os/clock.hpp"
+#include "wait/parking_lot.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace handoff::net {
+
+using namespace handoff::detail;
+
+descriptor_handle own(int fd, std::error_code& ec) noexcept {
+    try {
+        ec.clear();
+        return make_descriptor(fd, true);
+    } catch (const std::bad_alloc&) {
+        ::close(fd);
+        ec = std::make_error_code(std::errc::not_enough_memory);
+        return {};
+    }
+}
+
+descriptor_handle open_socket(int family, int type, std::error_code& ec) noexcept {
+    const int fd = ::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0) return own(fd, ec);
+    ec.assign(errno, std::generic_category());
+    return {};
+}
+
+void set_option(const descriptor_handle& h, int level, int name, int value, std::error_code& ec) noexcept {
+    with_number(h, ec, [&](int fd) { return ::setsockopt(fd, level, name, &value, sizeof value); });
+}
+
+void bind_and_listen(const descriptor_handle& h, const endpoint& at, const listen_options& o, std::error_code& ec) noexcept {
+    if (at.is_ip()) {
+        if (o.reuse_address) set_option(h, SOL_SOCKET, SO_REUSEADDR, 1, ec);
+        if (!ec && o.reuse_port) set_option(h, SOL_SOCKET, SO_REUSEPORT, 1, ec);
+        if (!ec && at.family() == AF_INET6) set_option(h, IPPROTO_IPV6, IPV6_V6ONLY, o.only_v6, ec);
+    }
+    if (!ec) with_number(h, ec, [&](int fd) { return ::bind(fd, at.data(), at.size()); });
+    if (!ec) with_number(h, ec, [&](int fd) { return ::listen(fd, o.backlog); });
+}
+
+namespace {
+
+// A connection that a socket has made to itself: its ends are the same.
+bool is_own_peer(int fd) noexcept {
+    endpoint a, b;
+    socklen_t n = endpoint::capacity(), k = endpoint::capacity();
+    if (::getsockname(fd, a.storage(), &n) != 0 || ::getpeername(fd, b.storage(), &k) != 0) return false;
+    a.set_size(n);
+    b.set_size(k);
+    return a == b;
+}
+
+// The state of a connection that is being made: 0 and EAGAIN while it is, or what it has come to.
+ssize_t connected(int fd) noexcept {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return -1;
+    if (error == 0) {
+        endpoint peer;
+        size = endpoint::capacity();
+        if (::getpeername(fd, peer.storage(), &size) == 0) return 0;
+        error = errno == ENOTCONN ? EAGAIN : errno;
+    }
+    errno = error;
+    return -1;
+}
+
+}  // namespace
+
+void connect_handle(const descriptor_handle& h, const endpoint& to, const deadline& d, std::error_code& ec) {
+    bool begun = false;
+    perform(h, direction::write, d, ec, 0, [&](int fd) -> ssize_t {
+        if (begun) return connected(fd);
+        const int r = ::connect(fd, to.data(), to.size());
+        // An interrupted connect goes on in the kernel. (A Unix socket says EAGAIN of itself where the backlog is full.)
+        if (r == 0 || (errno != EINPROGRESS && errno != EINTR)) {
+            if (r != 0 && errno == EAGAIN) errno = ENOBUFS;
+            return r;
+        }
+        begun = true;
+        // Where the peer is on this machine that is all: no wait is needed, nor a registration.
+        if (to.is_ip() && to.ip().is_loopback()) return connected(fd);
+        errno = EAGAIN;
+        return -1;
+    });
+    if (ec || !to.is_ip()) return;
+    if (with_number(h, ec, is_own_peer) == 1) ec = net_errc::self_connect;
+}
+
+bool pauses::wait(const descriptor_handle& h, const deadline& d, std::error_code& ec) {
+    const std::int64_t until = os::nanotime() + next_ns_;
+    next_ns_ = std::min<std::int64_t>(next_ns_ * 2, 100'000'000);
+    descriptor& of = *h.get();
+    const auto is_open = [&] { return (of.word.bits(h.generation()) & descriptor_word::closing) == 0; };
+    do {
+        park_request r{of.place_of(direction::read), wait_reason::network};
+        r.limits.deadline = std::min(until, d.steady());
+        r.tag = makes_no_call;
+        park_current(r, is_open);
+        if (!is_open()) {
+            ec = net_errc::closed;
+            return false;
+        }
+        if (d.steady() <= os::nanotime() && d.over()) {
+            ec = std::make_error_code(std::errc::timed_out);
+            return false;
+        }
+    } while (os::nanotime() < until);
+    return true;
+}
+
+void or_throw_at(const std::error_code& ec, const char* what, const endpoint& at) {
+    if (ec) throw std::system_error(ec, what + (" " + at.to_string()));
+}
+
+}  // namespace handoff::net
