@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <bit>
 #include <new>
-#include <unistd.h>
 
 namespace handoff::detail {
 
@@ -146,7 +145,7 @@ descriptor_handle make_descriptor(int fd, bool short_is_drained) {
 void give_number_back(descriptor& d) noexcept {
     {
         syscall_guard guard;   // a socket with SO_LINGER waits, and so may a file system
-        ::close(std::exchange(d.fd, -1));
+        sys::close(std::exchange(d.fd, -1));
     }
     base::lock_guard hold(all.lock);
     d.next_free = std::exchange(all.free, &d);

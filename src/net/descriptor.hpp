@@ -10,6 +10,7 @@
 #pragma once
 
 #include "net/descriptor_word.hpp"
+#include "net/sys.hpp"
 #include "sched/sched.hpp"
 
 #include <handoff/deadline.hpp>

@@ -8,8 +8,6 @@
 #include <cerrno>
 #include <new>
 #include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 namespace handoff::net {
 
@@ -20,21 +18,21 @@ descriptor_handle own(int fd, std::error_code& ec) noexcept {
         ec.clear();
         return make_descriptor(fd, true);
     } catch (const std::bad_alloc&) {
-        ::close(fd);
+        sys::close(fd);
         ec = std::make_error_code(std::errc::not_enough_memory);
         return {};
     }
 }
 
 descriptor_handle open_socket(int family, int type, std::error_code& ec) noexcept {
-    const int fd = ::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = sys::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0) return own(fd, ec);
     ec.assign(errno, std::generic_category());
     return {};
 }
 
 void set_option(const descriptor_handle& h, int level, int name, int value, std::error_code& ec) noexcept {
-    with_number(h, ec, [&](int fd) { return ::setsockopt(fd, level, name, &value, sizeof value); });
+    with_number(h, ec, [&](int fd) { return sys::setsockopt(fd, level, name, &value, sizeof value); });
 }
 
 void bind_and_listen(const descriptor_handle& h, const endpoint& at, const listen_options& o, std::error_code& ec) noexcept {
@@ -43,8 +41,8 @@ void bind_and_listen(const descriptor_handle& h, const endpoint& at, const liste
         if (!ec && o.reuse_port) set_option(h, SOL_SOCKET, SO_REUSEPORT, 1, ec);
         if (!ec && at.family() == AF_INET6) set_option(h, IPPROTO_IPV6, IPV6_V6ONLY, o.only_v6, ec);
     }
-    if (!ec) with_number(h, ec, [&](int fd) { return ::bind(fd, at.data(), at.size()); });
-    if (!ec) with_number(h, ec, [&](int fd) { return ::listen(fd, o.backlog); });
+    if (!ec) with_number(h, ec, [&](int fd) { return sys::bind(fd, at.data(), at.size()); });
+    if (!ec) with_number(h, ec, [&](int fd) { return sys::listen(fd, o.backlog); });
 }
 
 namespace {
@@ -53,7 +51,7 @@ namespace {
 bool is_own_peer(int fd) noexcept {
     endpoint a, b;
     socklen_t n = endpoint::capacity(), k = endpoint::capacity();
-    if (::getsockname(fd, a.storage(), &n) != 0 || ::getpeername(fd, b.storage(), &k) != 0) return false;
+    if (sys::getsockname(fd, a.storage(), &n) != 0 || sys::getpeername(fd, b.storage(), &k) != 0) return false;
     a.set_size(n);
     b.set_size(k);
     return a == b;
@@ -63,11 +61,11 @@ bool is_own_peer(int fd) noexcept {
 ssize_t connected(int fd) noexcept {
     int error = 0;
     socklen_t size = sizeof error;
-    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return -1;
+    if (sys::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return -1;
     if (error == 0) {
         endpoint peer;
         size = endpoint::capacity();
-        if (::getpeername(fd, peer.storage(), &size) == 0) return 0;
+        if (sys::getpeername(fd, peer.storage(), &size) == 0) return 0;
         error = errno == ENOTCONN ? EAGAIN : errno;
     }
     errno = error;
@@ -80,7 +78,7 @@ void connect_handle(const descriptor_handle& h, const endpoint& to, const deadli
     bool begun = false;
     perform(h, direction::write, d, ec, 0, [&](int fd) -> ssize_t {
         if (begun) return connected(fd);
-        const int r = ::connect(fd, to.data(), to.size());
+        const int r = sys::connect(fd, to.data(), to.size());
         // An interrupted connect goes on in the kernel. (A Unix socket says EAGAIN of itself where the backlog is full.)
         if (r == 0 || (errno != EINPROGRESS && errno != EINTR)) {
             if (r != 0 && errno == EAGAIN) errno = ENOBUFS;

@@ -7,10 +7,6 @@
 
 #include <algorithm>
 #include <climits>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 namespace handoff::net {
 
@@ -62,7 +58,7 @@ void wait_for(const descriptor_handle& h, direction dir, std::error_code& ec, co
     pollfd p{};
     perform(h, dir, d, ec, 0, [&](int fd) -> ssize_t {
         p = {fd, static_cast<short>(dir == direction::read ? POLLIN | POLLRDHUP : POLLOUT), 0};
-        const int n = ::poll(&p, 1, 0);
+        const int n = sys::poll(&p, 1, 0);
         if (n == 0) errno = EAGAIN;
         return n == 0 ? -1 : n;
     });
@@ -77,7 +73,7 @@ void socket::set_deadline(const deadline& d) noexcept {
     set_write_deadline(d);
 }
 
-endpoint socket::local_endpoint(std::error_code& ec) const noexcept { return name(handle_, ec, ::getsockname); }
+endpoint socket::local_endpoint(std::error_code& ec) const noexcept { return name(handle_, ec, sys::getsockname); }
 endpoint socket::local_endpoint() const {
     std::error_code ec;
     const endpoint e = local_endpoint(ec);
@@ -85,7 +81,7 @@ endpoint socket::local_endpoint() const {
     return e;
 }
 
-endpoint stream_socket::peer_endpoint(std::error_code& ec) const noexcept { return name(handle_, ec, ::getpeername); }
+endpoint stream_socket::peer_endpoint(std::error_code& ec) const noexcept { return name(handle_, ec, sys::getpeername); }
 endpoint stream_socket::peer_endpoint() const {
     std::error_code ec;
     const endpoint e = peer_endpoint(ec);
@@ -98,7 +94,7 @@ std::size_t stream_socket::read_some(const buffer& into, std::error_code& ec, co
     ec.clear();
     if (into.empty()) return 0;
     return count(perform(handle_, direction::read, d, ec, into.size(),
-                         [&](int fd) { return ::recv(fd, into.data(), into.size(), MSG_DONTWAIT); }));
+                         [&](int fd) { return sys::recv(fd, into.data(), into.size(), MSG_DONTWAIT); }));
 }
 std::size_t stream_socket::read_some(std::span<const buffer> into, std::error_code& ec, const deadline& d) {
     ec.clear();
@@ -108,7 +104,7 @@ std::size_t stream_socket::read_some(std::span<const buffer> into, std::error_co
         msghdr m{};
         m.msg_iov = v.all;
         m.msg_iovlen = v.count;
-        return ::recvmsg(fd, &m, MSG_DONTWAIT);
+        return sys::recvmsg(fd, &m, MSG_DONTWAIT);
     }));
 }
 
@@ -116,7 +112,7 @@ std::size_t stream_socket::write_some(const const_buffer& from, std::error_code&
     ec.clear();
     if (from.empty()) return 0;
     return count(perform(handle_, direction::write, d, ec, from.size(),
-                         [&](int fd) { return ::send(fd, from.data(), from.size(), MSG_DONTWAIT | MSG_NOSIGNAL); }));
+                         [&](int fd) { return sys::send(fd, from.data(), from.size(), MSG_DONTWAIT | MSG_NOSIGNAL); }));
 }
 std::size_t stream_socket::write_some(std::span<const const_buffer> from, std::error_code& ec, const deadline& d) {
     ec.clear();
@@ -126,7 +122,7 @@ std::size_t stream_socket::write_some(std::span<const const_buffer> from, std::e
         msghdr m{};
         m.msg_iov = v.all;
         m.msg_iovlen = v.count;
-        return ::sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return sys::sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
     }));
 }
 
@@ -169,7 +165,7 @@ void stream_socket::wait_writable(const deadline& d) {
 }
 
 void stream_socket::shutdown_write(std::error_code& ec) noexcept {
-    with_number(handle_, ec, [](int fd) { return ::shutdown(fd, SHUT_WR); });
+    with_number(handle_, ec, [](int fd) { return sys::shutdown(fd, SHUT_WR); });
 }
 void stream_socket::shutdown_write() {
     std::error_code ec;
@@ -177,7 +173,7 @@ void stream_socket::shutdown_write() {
     or_throw(ec, "handoff: shutdown_write");
 }
 void stream_socket::shutdown_read(std::error_code& ec) noexcept {
-    with_number(handle_, ec, [](int fd) { return ::shutdown(fd, SHUT_RD); });
+    with_number(handle_, ec, [](int fd) { return sys::shutdown(fd, SHUT_RD); });
 }
 void stream_socket::shutdown_read() {
     std::error_code ec;
@@ -204,7 +200,7 @@ descriptor_handle listener_socket::accept_handle(endpoint* peer, std::error_code
         endpoint from;
         socklen_t size = endpoint::capacity();
         const ssize_t fd = perform(handle_, direction::read, d, ec, 0, [&](int listener) {
-            return ::accept4(listener, from.storage(), &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+            return sys::accept4(listener, from.storage(), &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
         });
         if (fd >= 0) {
             descriptor_handle h = own(static_cast<int>(fd), ec);

@@ -20,7 +20,7 @@ tcp_stream tcp_stream::connect(const endpoint& to, const endpoint& from, std::er
     s = tcp_stream(open_socket(to.family(), SOCK_STREAM, ec));
     if (!ec) s.set_nodelay(true, ec);
     if (!ec && from.size() != 0)
-        with_number(s.handle_, ec, [&](int fd) { return ::bind(fd, from.data(), from.size()); });
+        with_number(s.handle_, ec, [&](int fd) { return sys::bind(fd, from.data(), from.size()); });
     if (!ec) connect_handle(s.handle_, to, d, ec);
     if (ec) return {};
     return s;
@@ -62,7 +62,7 @@ void tcp_stream::set_keepalive(std::chrono::seconds idle, std::chrono::seconds i
 
 void tcp_stream::set_linger(std::chrono::seconds time, std::error_code& ec) noexcept {
     const linger l{1, static_cast<int>(std::clamp<std::int64_t>(time.count(), 0, 32'767))};
-    with_number(handle_, ec, [&](int fd) { return ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l); });
+    with_number(handle_, ec, [&](int fd) { return sys::setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l); });
 }
 void tcp_stream::set_linger(std::chrono::seconds time) {
     std::error_code ec;

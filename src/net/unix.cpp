@@ -3,8 +3,6 @@
 #include "net/operation.hpp"
 #include "net/socket.hpp"
 
-#include <sys/socket.h>
-#include <unistd.h>
 
 namespace handoff::net {
 
@@ -33,13 +31,13 @@ unix_stream unix_stream::connect(const endpoint& to, const deadline& d) {
 
 std::pair<unix_stream, unix_stream> unix_stream::pair(std::error_code& ec) {
     int fds[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) {
+    if (sys::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) {
         ec.assign(errno, std::generic_category());
         return {};
     }
     unix_stream a(own(fds[0], ec));
     if (ec) {
-        ::close(fds[1]);
+        sys::close(fds[1]);
         return {};
     }
     unix_stream b(own(fds[1], ec));
