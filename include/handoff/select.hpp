@@ -68,6 +68,7 @@ struct event_case : case_base {
 
     G* goroutine = nullptr;          // null: it waits in the parking lot
     const void* address = nullptr;
+    std::uint32_t tag = 0;           // of its place in the parking lot, for who makes it ready
 };
 
 struct select_result {

@@ -4,6 +4,7 @@
 #include "goroutine/goroutine_local.hpp"
 #include "goroutine/join.hpp"
 #include "goroutine/unhandled.hpp"
+#include "sched/due.hpp"
 #include "sched/g_cache.hpp"
 #include "sched/schedule.hpp"
 #include "sched/without.hpp"

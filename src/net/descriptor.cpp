@@ -92,33 +92,6 @@ sched* sched_that_waits() {
     throw usage_error("handoff: a thread that runs no goroutine can wait for a socket only if default_runtime() was called before");
 }
 
-// register_descriptor tells the poller of the caller's runtime about h, if none knows it. The errno value of the failure, or 0.
-// Throws usage_error.
-int register_descriptor(const descriptor_handle& h) {
-    descriptor& d = *h.get();
-    if ((d.word.bits(h.generation()) & (descriptor_word::registered | descriptor_word::closing)) != 0) return 0;
-    sched* s = sched_that_waits();
-    for (os::backoff wait;; wait.give_up_core()) {
-        const auto found = d.word.begin_registration(h.generation());
-        if (found == descriptor_word::registration::others) continue;
-        if (found != descriptor_word::registration::mine) return 0;
-        break;
-    }
-    const M* m = current_m();
-    const P* p = m && m->s == s ? m->p.load(std::memory_order_relaxed) : nullptr;   // as a hint: it may be lost meanwhile
-    const unsigned home = p ? p->id : d.index;
-    int error = 0;
-    {
-        // epoll_ctl sleeps if others make it at the same time, or if there is no memory at once.
-        syscall_guard guard;
-        error = s->poller.open(s->procs.wanted());
-        d.poller.store(s->poller.id, std::memory_order_relaxed);   // end_registration publishes it
-        if (error == 0) error = s->poller.add(home, d.fd, event_data(h));
-    }
-    if (d.word.end_registration(error == 0)) give_number_back(d);
-    return error;
-}
-
 // The waits of one direction: until the limit, or the descriptor's own.
 std::int64_t earlier_of(const descriptor& d, direction dir, const deadline& limit) {
     return std::min(limit.steady(), d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed));
@@ -171,6 +144,31 @@ void descriptor_handle::close_descriptor() const noexcept {
     if (closed.last) give_number_back(*d_);
 }
 
+int register_descriptor(const descriptor_handle& h) {
+    descriptor& d = *h.get();
+    if ((d.word.bits(h.generation()) & (descriptor_word::registered | descriptor_word::closing)) != 0) return 0;
+    sched* s = sched_that_waits();
+    for (os::backoff wait;; wait.give_up_core()) {
+        const auto found = d.word.begin_registration(h.generation());
+        if (found == descriptor_word::registration::others) continue;
+        if (found != descriptor_word::registration::mine) return 0;
+        break;
+    }
+    const M* m = current_m();
+    const P* p = m && m->s == s ? m->p.load(std::memory_order_relaxed) : nullptr;   // as a hint: it may be lost meanwhile
+    const unsigned home = p ? p->id : d.index;
+    int error = 0;
+    {
+        // epoll_ctl sleeps if others make it at the same time, or if there is no memory at once.
+        syscall_guard guard;
+        error = s->poller.open(s->procs.wanted());
+        d.poller.store(s->poller.id, std::memory_order_relaxed);   // end_registration publishes it
+        if (error == 0) error = s->poller.add(home, d.fd, event_data(h));
+    }
+    if (d.word.end_registration(error == 0)) give_number_back(d);
+    return error;
+}
+
 bool await_ready(const descriptor_handle& h, direction dir, const deadline& limit, std::error_code& ec) {
     if (!h.get()) {
         ec = net::net_errc::closed;
@@ -219,6 +217,12 @@ void descriptors_ready(M* m, const event_batch& events) noexcept {
             claim_waiters(m, d, parked, false, won);
     }
     won.wake_in_order(m);
+}
+
+void forget_records() noexcept HANDOFF_NO_TSA {
+    for (auto& chunk : all.chunks) chunk.store(nullptr, std::memory_order_relaxed);
+    all.free = nullptr;
+    all.made = 0;
 }
 
 void poller_ended(std::uint64_t id) noexcept {

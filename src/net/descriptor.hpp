@@ -46,6 +46,10 @@ descriptor_handle make_descriptor(int fd, bool short_is_drained);
 // give_number_back closes the file descriptor, and frees the record. For whom descriptor_word has told so.
 void give_number_back(descriptor& d) noexcept;
 
+// register_descriptor tells the poller of the caller's runtime about h, if none knows it. The errno value of the failure, or 0.
+// Throws usage_error if there is no runtime.
+int register_descriptor(const descriptor_handle& h);
+
 // await_ready waits until an operation in that direction is worth a try, or may not wait longer: then `ec` says why, and it
 // returns false. It registers the descriptor. A cancellation point: throws `cancelled`, and usage_error where there is no
 // runtime that could wait.
@@ -55,6 +59,9 @@ bool await_ready(const descriptor_handle& h, direction dir, const deadline& limi
 // all of both, to look again. m: as of enter_current.
 void wake_waiters(M* m, descriptor& d, std::uint32_t parked) noexcept;
 void wake_all(M* m, descriptor& d) noexcept;
+
+// forget_records is for the explorer of schedules, where each begins with empty memory.
+void forget_records() noexcept;
 
 // The hooks of the scheduler (sched/hooks.hpp).
 void descriptors_ready(M* m, const event_batch& events) noexcept;

@@ -215,6 +215,24 @@ descriptor_handle listener_socket::accept_handle(endpoint* peer, std::error_code
     }
 }
 
+descriptor_handle listener_socket::try_accept(bool& shortage) noexcept {
+    shortage = false;
+    std::error_code ec;
+    call_end end{};
+    while (made_once(handle_, direction::read, ec, 0,
+                     [](int listener) { return sys::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }, end)) {
+        if (end.n >= 0) {
+            descriptor_handle h = own(static_cast<int>(end.n), ec);
+            shortage = static_cast<bool>(ec);
+            return h;
+        }
+        if (is_of_the_connection(end.error)) continue;
+        shortage = true;   // or an error of the listener's own, which accept will tell
+        break;
+    }
+    return {};
+}
+
 descriptor_handle listener_socket::accept_handle(endpoint* peer, const deadline& d) {
     std::error_code ec;
     descriptor_handle h = accept_handle(peer, ec, d);

@@ -9,6 +9,7 @@
 #include "sched/g.hpp"
 #include "sched/held_p.hpp"
 #include "sched/retake_word.hpp"
+#include "timer/timer_heap.hpp"
 
 #include <handoff/detail/spin_lock.hpp>
 
@@ -20,7 +21,6 @@
 namespace handoff::detail {
 
 struct P;
-struct timer;
 
 // The role for which an M is started or woken.
 enum class m_role : std::uint8_t { worker, monitor };
@@ -55,6 +55,7 @@ struct alignas(64) M : context::switcher {
     context::execution g0;                 // the context of the scheduler, on the thread's own stack
     G* nextg = nullptr;                    // g0 is to run it next
     timer* due = nullptr;                  // timer objects to be run once no lock of a parking goroutine is held (run_due)
+    timer asks_poller;                     // in `due` if the poller is to be asked then: that takes such locks (schedule.cpp)
     G* locked_g = nullptr;                 // the goroutine that is tied to this thread (G::tied)
     bool spinning = false;                 // counted in idle_set
     std::int64_t call_began = 0;           // when a call began before which its goroutine handed the P off

@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "os/clock.hpp"
 #include "os/thread.hpp"
+#include "sched/due.hpp"
 #include "sched/fast_path.hpp"
 #include "sched/g_cache.hpp"
 #include "sched/handover.hpp"

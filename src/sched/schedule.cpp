@@ -2,12 +2,11 @@
 // thread is involved, does the switch go through g0, the context in which find_runnable searches further.
 #include "sched/schedule.hpp"
 
-#include "base/prefetch.hpp"
 #include "base/sizes.hpp"
 #include "os/clock.hpp"
 #include "os/thread.hpp"
+#include "sched/due.hpp"
 #include "sched/g_cache.hpp"
-#include "sched/hooks.hpp"
 #include "sched/simulation_hooks.hpp"
 #include "sched/slice.hpp"
 #include "sched/switch_hook.hpp"
@@ -29,8 +28,6 @@ constexpr std::uint32_t global_every_if_used = base::sized(7, 3);
 
 // Up to how many goroutines such a look fills the ring.
 constexpr std::uint32_t topped_up_to = base::sized(64, 2);
-
-constexpr unsigned timers_at_once = base::sized(64, 2);
 
 void commit_yield(M* m, G* g, void*) noexcept {
     if (!m->p.load(std::memory_order_relaxed)->runq.push(g)) put_global(*m->s, g);
@@ -60,14 +57,6 @@ static inline M* finish_switch_inline(context::switcher* s) noexcept {
 }
 
 M* finish_switch(context::switcher* s) noexcept { return finish_switch_inline(s); }
-
-// run_due runs the timer objects that run_timers has found. Not while a goroutine parks, which holds locks until its commit.
-void run_due(M* m) noexcept {
-    while (timer* t = m->due) {
-        m->due = t->next_due;   // t may be destroyed once it has run
-        t->run(t, m);
-    }
-}
 
 void put_local(M* m, G* g) noexcept {
     sched& s = *m->s;
@@ -130,29 +119,6 @@ static G* take_global_locked(sched& s, own_p p, unsigned most, bool oldest_batch
     return take_global(s, p, most, oldest_batch);
 }
 
-unsigned run_timers(M* m, P& p, std::int64_t now) noexcept {
-    G* woken[timers_at_once];
-    unsigned n = 0;
-    timer* objects = p.timers.take_due(now, timers_at_once, woken, n);
-    timer** end = &m->due;
-    while (*end) end = &(*end)->next_due;
-    *end = objects;
-    for (unsigned i = 0; i < n; ++i) {
-        base::prefetch_lines<8>(woken[i]->exec.sp);   // the frames of its wait; no other thread has it
-        ready(m, woken[i]);
-    }
-    for (; objects; objects = objects->next_due) ++n;
-    return n;
-}
-
-// poll_descriptors asks the kernel for p, and queues the goroutines that wait for what is ready. True if there were events.
-[[gnu::noinline]] static bool poll_descriptors(M* m, own_p p) noexcept {
-    event_batch events;
-    m->s->poller.poll(p->id, static_cast<int>(p->runq.room()), events);
-    if (events.count != 0) hooks.descriptors_ready(m, events);
-    return events.count != 0;
-}
-
 // pick_rarely is every 61st pick, and any pick that has to look at the clock.
 static G* pick_rarely(M* m, own_p p) noexcept {
     sched& s = *m->s;
@@ -162,7 +128,7 @@ static G* pick_rarely(M* m, own_p p) noexcept {
         p->until_global = s.globq.has_singles() ? global_every_if_used : global_every;
     if (p->id >= s.procs.wanted()) return nullptr;
     if (look_further && s.poller.in_use() && !s.idle.has_waiter() && os::nanotime() - s.poller.asked_at() >= poller::ask_every_ns)
-        poll_descriptors(m, p);
+        poll_soon(m);
     // Behind a long queue, timers that are due might as well wait in their heap, until the queue is shorter or this pick looks
     // further. A goroutine that is woken then runs soon, while what its timer's end has brought into the caches is still there,
     // and in order of time. (Taken as soon as they were due, a hundred thousand went from the ring to the global queue, and

@@ -64,11 +64,6 @@ M* switch_to_g0(M* m, context::execution& from) noexcept;
 void thread_loop(M* m) noexcept;
 void execute(M* m, G* g) noexcept;
 
-// run_timers fires the timers that are due in p's heap; p need not be m's. The goroutines become runnable on m's P. Timer
-// objects wait in m->due for run_due, which has to follow. Returns how many timers were due.
-unsigned run_timers(M* m, P& p, std::int64_t now) noexcept;
-void run_due(M* m) noexcept;
-
 M* finish_switch(context::switcher* s) noexcept;
 
 }  // namespace handoff::detail

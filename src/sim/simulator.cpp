@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "os/clock.hpp"
 #include "os/random.hpp"
+#include "sched/due.hpp"
 #include "sched/fast_path.hpp"
 #include "wait/wait.hpp"
 

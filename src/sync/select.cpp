@@ -201,6 +201,7 @@ private:
         parked_node& n = at.parked.emplace(m, true);
         n.principal = &w;
         n.address = c.address;
+        n.tag = c.tag;
         b.append(n);
         return result::queued;
     }

@@ -236,8 +236,8 @@ mutation(
 mutation(
     "threads_that_join_are_not_woken",
     "src/wait/wait.hpp",
-    "        else w->note.wake();",
-    "",
+    "    void wake_first(M* m) noexcept {\n        waiter* w = first_;\n        first_ = w->next_to_wake;\n        if (w->g) ready(m, w->g);\n        else w->note.wake();",
+    "    void wake_first(M* m) noexcept {\n        waiter* w = first_;\n        first_ = w->next_to_wake;\n        if (w->g) ready(m, w->g);",
     "goroutine.returns_its_result",
 )
 mutation(

@@ -49,7 +49,7 @@ mutation(
 mutation(
     "timekeepers_are_taken_as_they_come",
     "src/sched/idle_set.cpp",
-    "    if (&*it == timekeeper && std::next(it) != ms_.end()) ++it;\n",
+    "&m != timekeeper && ",
     "",
     "idle_set_.*",
 )

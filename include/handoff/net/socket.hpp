@@ -125,11 +125,29 @@ struct listen_options {
 // What both kinds of listeners have in common.
 class listener_socket : public socket {
 protected:
+    friend detail::socket_access;
+
     listener_socket() noexcept = default;
     explicit listener_socket(handoff::detail::descriptor_handle h) noexcept : socket(std::move(h)) {}
 
     HANDOFF_API handoff::detail::descriptor_handle accept_handle(endpoint* peer, std::error_code& ec, const deadline& d);
     HANDOFF_API handoff::detail::descriptor_handle accept_handle(endpoint* peer, const deadline& d);
+    // try_accept accepts what is there; nothing is, if the handle is not open. shortage: there may be something, for which
+    // there is no descriptor or no memory now.
+    HANDOFF_API handoff::detail::descriptor_handle try_accept(bool& shortage) noexcept;
 };
+
+namespace detail {
+
+struct socket_access {
+    static const handoff::detail::descriptor_handle& handle(const socket& s) noexcept { return s.handle_; }
+    static handoff::detail::descriptor_handle try_accept(listener_socket& l, bool& shortage) noexcept { return l.try_accept(shortage); }
+    template <class Stream>
+    static Stream make(handoff::detail::descriptor_handle h) noexcept {
+        return Stream(std::move(h));
+    }
+};
+
+}  // namespace detail
 
 }  // namespace handoff::net

@@ -36,11 +36,14 @@ public:
 
 private:
     friend class tcp_listener;
+    friend detail::socket_access;
     explicit tcp_stream(handoff::detail::descriptor_handle h) noexcept : stream_socket(std::move(h)) {}
 };
 
 class tcp_listener : public listener_socket {
 public:
+    using stream_type = tcp_stream;
+
     tcp_listener() noexcept = default;
 
     // listen takes connections at an IP endpoint; at port 0 the kernel chooses a port (local_endpoint).

@@ -23,11 +23,14 @@ public:
 
 private:
     friend class unix_listener;
+    friend detail::socket_access;
     explicit unix_stream(handoff::detail::descriptor_handle h) noexcept : stream_socket(std::move(h)) {}
 };
 
 class unix_listener : public listener_socket {
 public:
+    using stream_type = unix_stream;
+
     unix_listener() noexcept = default;
 
     // listen takes connections at a Unix endpoint. A path must not exist (address_in_use); who ends removes it.
