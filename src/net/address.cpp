@@ -8,6 +8,9 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,25 +18,13 @@
 namespace handoff::net {
 namespace {
 
-// A copy that ends with a NUL, for functions of C. It is empty if the text does not fit or has a NUL in it.
-template <std::size_t capacity>
-class c_text {
-public:
-    explicit c_text(std::string_view text) noexcept {
-        if (text.size() >= capacity || text.find('\0') != text.npos) return;
-        std::copy(text.begin(), text.end(), chars_);
-    }
-
-    const char* get() const noexcept { return chars_; }
-    bool empty() const noexcept { return chars_[0] == '\0'; }
-
-private:
-    char chars_[capacity]{};
-};
-
+// read_bytes gives inet_pton a copy that ends with a NUL.
 template <class Bytes>
 bool read_bytes(int family, std::string_view text, Bytes& bytes) noexcept {
-    return inet_pton(family, c_text<INET6_ADDRSTRLEN>(text).get(), bytes.data()) == 1;
+    char copy[INET6_ADDRSTRLEN]{};
+    if (text.size() >= sizeof copy || text.find('\0') != text.npos) return false;
+    std::copy(text.begin(), text.end(), copy);
+    return inet_pton(family, copy, bytes.data()) == 1;
 }
 
 // The two parts of an IPv6 address: what stands before the first '%', and behind it.
@@ -65,10 +56,24 @@ problem check_scope(std::string_view text, std::uint32_t& scope) noexcept {
     return {};
 }
 
+// interface_number is the number of the interface with this name, or 0, and errno says why. The C library's if_nametoindex says
+// ENOENT where it has no descriptor left to ask with. Any socket will do.
+std::uint32_t interface_number(std::string_view name) noexcept {
+    const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return 0;
+    ifreq request{};
+    std::copy(name.begin(), name.end(), request.ifr_name);
+    const bool is_there = ::ioctl(fd, SIOCGIFINDEX, &request) == 0;
+    const int e = os::get_errno();
+    ::close(fd);
+    os::set_errno(e);
+    return is_there ? static_cast<std::uint32_t>(request.ifr_ifindex) : 0;
+}
+
 problem read_scope(std::string_view text, std::uint32_t& scope) noexcept {
     if (const problem p = check_scope(text, scope)) return p;
     if (scope != 0) return {};
-    scope = if_nametoindex(c_text<IFNAMSIZ>(text).get());
+    scope = interface_number(text);
     if (scope != 0) return {};
     const std::error_code code(os::get_errno(), std::generic_category());
     if (code == std::errc::no_such_device) return {"there is no interface with the name of its scope", code};
