@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace handoff::net {
@@ -75,8 +76,9 @@ problem read_scope(std::string_view text, std::uint32_t& scope) noexcept {
     if (scope != 0) return {};
     scope = interface_number(text);
     if (scope != 0) return {};
-    const std::error_code code(os::get_errno(), std::generic_category());
-    if (code == std::errc::no_such_device) return {"there is no interface with the name of its scope", code};
+    const int e = os::get_errno();
+    const std::error_code code(e, std::generic_category());
+    if (e == ENODEV) return {"there is no interface with the name of its scope", code};
     return {"the system does not say which interface has the name of its scope", code};
 }
 

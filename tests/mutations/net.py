@@ -19,11 +19,11 @@ mutation(
     "addresses.are_refused_unless_*:hosts.are_refused_unless_*",
 )
 mutation(
-    "empty_scopes_are_names",
+    "empty_scopes_are_bad_numbers",
     "src/net/address.cpp",
     'if (text.empty()) return invalid("its scope is empty");',
     "",
-    "addresses.are_refused_unless_*:hosts.are_refused_unless_*",
+    "addresses.are_named_by_*",
 )
 mutation(
     "names_of_interfaces_are_cut",
@@ -172,11 +172,11 @@ mutation(
     "hosts.are_taken_apart_*",
 )
 mutation(
-    "addresses_need_no_brackets",
+    "missing_brackets_are_bad_ports",
     "src/net/text.cpp",
     "if (rest.find(':', 1) != rest.npos) return",
     "if (rest.starts_with(\"::\")) return",
-    "hosts.are_refused_unless_*:endpoints.are_refused_unless_*",
+    "hosts.are_named_by_*",
 )
 mutation(
     "hosts_may_have_spaces",

@@ -15,7 +15,7 @@ namespace {
 static_assert(sizeof(address) == 24 && std::is_trivially_copyable_v<address>);
 static_assert(noexcept(address::parse({}, std::declval<std::error_code&>())));
 static_assert(address() == address::any_v4() && address::any_v4() < address::any_v6());
-static_assert(address::v4({127, 1, 2, 3}).to_v4_mapped().is_loopback() && !address::v4({126, 0, 0, 1}).is_loopback());
+static_assert(address::v4({127, 1, 2, 3}).is_loopback() && address::v4({127, 1, 2, 3}).to_v4_mapped().is_v6());
 static_assert(address::v6({0xfe, 0x80}, 7).scope() == 7 && address::v6({0xfe, 0x80}, 7).bytes().size() == 16);
 
 // What is read, and what is printed then.
@@ -88,6 +88,7 @@ TEST(addresses, are_refused_unless_all_of_the_text_is_one) {
 TEST(addresses, are_named_by_the_errors_about_them) {
     EXPECT_EQ(parse_refused<address>("127.0.0.01", "handoff: address \"127.0.0.01\": neither an IPv4 nor an IPv6 address"),
               std::errc::invalid_argument);
+    EXPECT_EQ(parse_refused<address>("fe80::1%", "its scope is empty"), std::errc::invalid_argument);
     EXPECT_EQ(parse_refused<address>("a\n\\\x7f\xff"sv, R"("a\x0a\\\x7f\xff")"), std::errc::invalid_argument);
     EXPECT_EQ(parse_refused<address>(std::string(200, 'a'), '"' + std::string(200, 'a') + "\":"), std::errc::invalid_argument);
     EXPECT_EQ(parse_refused<address>(std::string(201, 'a'), '"' + std::string(200, 'a') + "...\":"), std::errc::invalid_argument);
@@ -106,11 +107,16 @@ TEST(addresses, are_refused_with_an_unknown_interface) {
     EXPECT_EQ(code, std::errc::no_such_device);
 }
 
+// The code is looked at afterwards: the undefined-behaviour sanitizer needs descriptors to look at objects with.
 bool refused_without_descriptors() {
-    const rlimit none{0, 0};
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+    const rlimit none{0, limit.rlim_max};
     if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return false;
-    return parse_refused<address>("fe80::1%lo", "the system does not say") == std::errc::too_many_files_open &&
-           accepted<address>("fe80::1%1").scope() == 1;
+    std::error_code named, numbered;
+    (void)address::parse("fe80::1%lo", named);
+    const auto a = address::parse("fe80::1%1", numbered);
+    return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 && named == std::errc::too_many_files_open && !numbered && a.scope() == 1;
 }
 
 TEST(addresses, say_why_the_system_was_not_asked) { EXPECT_IN_CHILD(refused_without_descriptors(), ""); }
@@ -252,6 +258,12 @@ TEST(hosts, are_refused_unless_all_of_the_text_is_one) {
         EXPECT_EQ(parse_refused<host_port>(text, "host and port \""), std::errc::invalid_argument) << text;
         EXPECT_EQ(parse_refused<host_port>(text, "host and port \"", std::uint16_t{1}), std::errc::invalid_argument) << text;
     }
+}
+
+TEST(hosts, are_named_by_the_errors_about_them) {
+    EXPECT_EQ(parse_refused<host_port>("::1:80", "an IPv6 address stands in brackets"), std::errc::invalid_argument);
+    EXPECT_EQ(parse_refused<host_port>("host:http", "\"host:http\": its port is not a decimal number from 0 to 65535"),
+              std::errc::invalid_argument);
 }
 
 TEST(hosts, have_253_bytes_at_most) {

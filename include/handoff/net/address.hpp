@@ -1,7 +1,8 @@
 // Addresses as values: address (IPv4 or IPv6), endpoint (what a socket is bound or connected to) and host_port (a name that
 // has yet to be resolved). All are plain values: several threads may read one, and none of their functions switches or moves
 // to another thread. None waits, either; the only ones that ask the kernel are those that parse an address whose scope is the
-// name of an interface.
+// name of an interface. (If there is none, and the caller may load modules, the kernel looks for one that brings it: that takes
+// milliseconds, and holds the processor.) All take time linear in the text.
 //
 // What parses takes the whole text, and nothing else than what its comment says: no spaces, no octal or hexadecimal parts,
 // no further text. One form throws std::system_error, whose what() names the text and what is wrong with it; the other one
