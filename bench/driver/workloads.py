@@ -64,8 +64,7 @@ def echo_workloads():
                        client=True)
         yield workload(f"echo_blocking_unguarded_{connections}", f"{what}, sockets that block, without any guard",
                        client=True)
-        yield Workload(f"echo_net_{connections}", f"{what}, the peers' own sockets, which don't block", ("go", "tokio"),
-                       client=True)
+        yield workload(f"echo_net_{connections}", f"{what}, sockets that don't block", "go tokio", client=True)
 
 
 def measured_of(subject, name, what, also=()):

@@ -1,7 +1,8 @@
-// echo_blocking_*: an echo server with a goroutine for each connection and sockets that block, on 2 Ps.
+// echo_*: an echo server with a goroutine for each connection, on 2 Ps.
 //
 //   echo_blocking_50, echo_blocking_500                        read() and write() each under the default guard
 //   echo_blocking_unguarded_50, echo_blocking_unguarded_500    the same without any guard, as is its accept()
+//   echo_net_50, echo_net_500                                  the library's own sockets, which don't block
 //
 // The number is that of the connections. On each the client sends 64 bytes, waits for them to come back, and pauses for
 // 20 ms on average before the next ones; it is another process, see echo_client.cpp. The value is the median of the
@@ -13,6 +14,8 @@
 #include "registry.hpp"
 
 #include <handoff/handoff.hpp>
+#include <handoff/net/algorithms.hpp>
+#include <handoff/net/tcp.hpp>
 
 namespace {
 
@@ -50,6 +53,29 @@ std::vector<bench::figure> measure(const bench::settings& s) {
     return {server.figure_of("handoff", procs)};
 }
 
+template <const bench::echo_shape& shape>
+std::vector<bench::figure> measure_net(const bench::settings& s) {
+    namespace net = handoff::net;
+    auto listener = net::tcp_listener::listen({net::address::loopback_v4(), 0});
+    bench::echo_server server(shape, listener.local_endpoint().port(), s);
+    handoff::runtime rt({.procs = procs});
+    rt.run([&] {
+        handoff::task_group connections;
+        for (std::size_t i = 0; i < shape.connections; ++i) {
+            connections.go([connection = listener.accept(std::chrono::seconds(bench::echo_shape::client_lives_s))]() mutable {
+                char message[bench::echo_shape::message];
+                std::error_code ec;   // an error is an end, too; the client will tell of it
+                while (const std::size_t got = connection.read_some(message, ec))
+                    net::write_all(connection, handoff::const_buffer(message, got), ec);
+            });
+        }
+        connections.wait();
+    });
+    return {server.figure_of("handoff", procs)};
+}
+
+const bench::register_workload few_net({{"echo_net_50"}, "handoff", measure_net<bench::echo_net_50>});
+const bench::register_workload many_net({{"echo_net_500"}, "handoff", measure_net<bench::echo_net_500>});
 const bench::register_workload few({{"echo_blocking_50"}, "handoff", measure<guarded, bench::echo_50>});
 const bench::register_workload many({{"echo_blocking_500"}, "handoff", measure<guarded, bench::echo_500>});
 const bench::register_workload few_unguarded({{"echo_blocking_unguarded_50"},

@@ -34,6 +34,8 @@ inline constexpr echo_shape echo_50{"echo_blocking_50", 50};
 inline constexpr echo_shape echo_500{"echo_blocking_500", 500};
 inline constexpr echo_shape echo_unguarded_50{"echo_blocking_unguarded_50", 50};
 inline constexpr echo_shape echo_unguarded_500{"echo_blocking_unguarded_500", 500};
+inline constexpr echo_shape echo_net_50{"echo_net_50", 50};
+inline constexpr echo_shape echo_net_500{"echo_net_500", 500};
 
 // run_echo_client is the client's main; throws. It prints one line of seven numbers: how many messages were measured; of
 // the time from before a message is written until its answer is read p50, p99, p99.9 and the longest; the processor time
@@ -45,6 +47,8 @@ class echo_server {
 public:
     // Starts the client, so it is to be made before a runtime is.
     echo_server(const echo_shape& shape, const settings& s);
+    // The same for a server that listens itself, at that port. accept is not for it.
+    echo_server(const echo_shape& shape, unsigned port, const settings& s);
     ~echo_server();
     echo_server(const echo_server&) = delete;
     echo_server& operator=(const echo_server&) = delete;
@@ -61,7 +65,7 @@ private:
     void start_client(unsigned port, const settings& s);
 
     const echo_shape shape_;
-    int listener_;
+    int listener_ = -1;
     int report_ = -1;   // the client's line comes out of it
     pid_t client_ = -1;
 };

@@ -72,13 +72,15 @@ echo_server::echo_server(const echo_shape& shape, const settings& s) : shape_(sh
     }
 }
 
+echo_server::echo_server(const echo_shape& shape, unsigned port, const settings& s) : shape_(shape) { start_client(port, s); }
+
 echo_server::~echo_server() {
     if (client_ > 0) {
         ::kill(client_, SIGKILL);
         ::waitpid(client_, nullptr, 0);
     }
     ::close(report_);
-    ::close(listener_);
+    if (listener_ >= 0) ::close(listener_);
 }
 
 void echo_server::start_client(unsigned port, const settings& s) {

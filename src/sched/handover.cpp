@@ -292,7 +292,7 @@ bool stopm(M* m) noexcept {
             if (sleeps && now >= w.until) s.idle.ahead.learn(now - w.until);
             if (!s.idle.has(*m)) {
                 w = {os::never, 0};   // m was taken from the idle set: the wake-up is on its way
-                polls = false;
+                if (std::exchange(polls, false)) s.idle.waiter_leaves();
                 continue;
             }
             const idle_end end = events.count != 0 ? got_events(s, m, alone, wake) : woke_up(s, m, now, retire_at, wake);
@@ -304,6 +304,7 @@ bool stopm(M* m) noexcept {
         if (events.count != 0) hooks.descriptors_ready(m, events);   // for the Ps that are busy
         events.count = 0;
     }
+    if (polls) s.idle.waiter_leaves();
     if (keeps_time) os::set_timer_slack(s.pool.inherited.timer_slack_ns);
     s.idle.learn_spin_time(os::nanotime() - began, s.opts.spin_before_sleep.count());
     // If it was woken without orders, it looks again at what to do: it may have to exit, and will see `stopping`.

@@ -47,10 +47,6 @@ M* idle_set::take_longest_idle_m(deferred_wake& wake) noexcept { return ms_.empt
 
 void idle_set::leaves(M& m) noexcept {
     ms_.erase(ms_.iterator_to(m));
-    if (is_waiter(m)) {
-        waiter_.store(nullptr, std::memory_order_relaxed);
-        waiter_left_at.store(os::nanotime(), std::memory_order_relaxed);
-    }
     m.is_idle.store(false, std::memory_order_relaxed);
 }
 

@@ -115,12 +115,17 @@ public:
     // has_waiter says whether an idle M waits for descriptors (poller.hpp). Relaxed: a hint without the lock.
     bool has_waiter() const noexcept { return waiter_.load(std::memory_order_relaxed) != nullptr; }
     bool is_waiter(const M& m) const noexcept HANDOFF_REQUIRES(lock) { return waiter_.load(std::memory_order_relaxed) == &m; }
-    // becomes_waiter: m, which goes to sleep, is the waiter from now on; false if there is one. It ends as m leaves.
+    // becomes_waiter: m, which goes to sleep, is the waiter from now on; false if there is one. It stays that until it has stopped to
+    // wait and says so itself (waiter_leaves), also if it was taken out of the set before: see poller.hpp.
     bool becomes_waiter(M& m) noexcept HANDOFF_REQUIRES(lock) {
-        if (has_waiter()) return false;
+        if (waiter_.load(std::memory_order_acquire)) return false;
         waiter_.store(&m, std::memory_order_relaxed);
         unwatched = os::nanotime() - waiter_left_at.load(std::memory_order_relaxed);
         return true;
+    }
+    void waiter_leaves() noexcept {
+        waiter_left_at.store(os::nanotime(), std::memory_order_relaxed);
+        waiter_.store(nullptr, std::memory_order_release);   // becomes_waiter reads the time then
     }
     base::atomic<std::int64_t> waiter_left_at{0};                // the monitor reads it without the lock, as a hint
     std::int64_t unwatched HANDOFF_GUARDED_BY(lock) = 0;         // for how long there was none when the last one came
@@ -169,7 +174,7 @@ private:
     // On a cache line of their own: every M reads them now and then.
     alignas(64) base::atomic<std::uint32_t> ps_count_{0};
     base::atomic<std::uint32_t> spinning_{0};
-    base::atomic<M*> waiter_{nullptr};   // changed under the lock
+    base::atomic<M*> waiter_{nullptr};   // set under the lock, cleared by that M
 };
 
 }  // namespace handoff::detail

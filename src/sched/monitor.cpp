@@ -98,7 +98,8 @@ void monitor::watch_descriptors(M* m, std::int64_t now) noexcept {
         if (events.count != 0) hooks.descriptors_ready(m, events);
     }
     // An M that finds nothing to do becomes the waiter.
-    if (s.idle.ps() != 0 && now - s.idle.waiter_left_at.load(std::memory_order_relaxed) >= poller::soon_watched_ns) wakep_any(s);
+    const std::int64_t empty_for = now - s.idle.waiter_left_at.load(std::memory_order_relaxed);
+    if (s.idle.ps() != 0 && !s.idle.is_starved() && empty_for >= poller::soon_watched_ns) wakep_any(s);
 }
 
 // fire_timers runs p's timers that are due, on m.
@@ -173,8 +174,6 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
         }
         deep = all_idle && rests && !unwatched && !notes.surplus && !has_memory && !work_anywhere(s) && s.stackless.empty() &&
                s.limit.kept_back() == 0 && !s.idle.is_starved();
-        // Where threads are short it looks again soon, however long the grace is.
-        if (s.idle.is_starved()) until = std::min(until, now + longest_pause_ns);
         if (deep) until = first < s.idle.timekeeper_until ? std::max(first, notes.short_of_threads_until) : os::never;
         if (deep && s.pool.some_exit()) {
             until = std::min(until, now + notes.join_pause);

@@ -23,7 +23,9 @@
 // The waiter sleeps in epoll_pwait2, and is woken through an eventfd, whose number is in its note (os/note.hpp). There is one for
 // the runtime, in its only shard, level-triggered: other Ms that ask may be told of it, and let it be; the waiter alone empties
 // it. An edge-triggered one would be used up by the first that asks (chriskohlhoff/asio#452). It may be readable for nothing, if
-// who woke the last waiter was slow; then the waiter looks at its note, and waits on. With several shards it sleeps in ppoll.
+// who woke the last waiter was slow; then the waiter looks at its note, and waits on. So there must be no second thread that sleeps
+// in epoll, whose wake-up that could be: an M that was taken out of the idle set is the waiter until it is awake, and says so
+// itself. With several shards the waiter sleeps in ppoll.
 //
 // A runtime opens all of this when a goroutine of it first waits for a descriptor.
 #pragma once

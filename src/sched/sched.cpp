@@ -116,7 +116,8 @@ bool in_forked_child() noexcept { return forked_child.load(std::memory_order_rel
 sched::sched(options o)
     : opts(checked(std::move(o))), debug(parse_debug()), floats(context::float_mode::of_this_thread()),
       cores(os::affinity_cpus()), started(os::nanotime()), link(std::make_shared<sched_link>(this, opts.on_unhandled_exception)),
-      poller(pollers_so_far.fetch_add(1, std::memory_order_relaxed) + 1), pool(opts.max_threads, count), limit(opts.retake_running_after, cores), monitor(*this), stacks(opts.stack_size),
+      poller(pollers_so_far.fetch_add(1, std::memory_order_relaxed) + 1),
+      pool(opts.max_threads, count), limit(opts.retake_running_after, cores), monitor(*this), stacks(opts.stack_size),
       store(new_store(opts)) {   // from here on nothing throws: the store would leak
     const bool membarrier = os::membarrier_available();   // the same answer each time
     os::membarrier_in_use.store(membarrier, std::memory_order_relaxed);

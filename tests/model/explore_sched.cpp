@@ -113,6 +113,27 @@ EXPLORE_SCENARIO(yields_to_busy, "wake.yield", 100'000, .length = 800) {
       }).join();
 }
 
+// The same of one whose slice is over, and which is spent. The other can't lose its processor: it stays in the library.
+EXPLORE_SCENARIO(spent_yields_to_busy, "wake.spent", 100'000, .length = 1'500) {
+    runtime rt(greedy(2));
+    if (perhaps()) rt.go([] {}).detach();
+    rt.go([] {
+          bool back = false, began = false;
+          auto busy = handoff::go([&] {
+              M* m = enter(current_m());
+              began = true;
+              while (!back) relax();
+              leave(m);
+          });
+          while (!began) {
+              compute(choose(30));
+              handoff::this_goroutine::yield();
+          }
+          back = true;
+          busy.join();
+      }).join();
+}
+
 // Goroutines that yield to each other on few processors, while others come.
 EXPLORE_SCENARIO(yields, "sched.yield", 100'000, .length = 1'500) {
     runtime rt(quiet(1 + choose(2)));

@@ -89,8 +89,8 @@ mutation(
 mutation(
     "yielded_goroutines_wake_nobody",
     "src/sched/schedule.cpp",
-    "    put_spent(*m->s, g);\n    wakep(*m->s);\n",
-    "    put_spent(*m->s, g);\n",
+    "    // Another P may have looked for work while g was in no queue, and may have gone idle since.\n    wakep(*m->s);\n",
+    "",
     "*LeavesItsPlaceToAnotherProcessor*",
     target="handoff_stress_wakeups_test",
 )
@@ -215,7 +215,7 @@ mutation(
     "src/sched/monitor_round.cpp",
     "if (now >= w.next_probe && (waits || stay >= limit)) {",
     "if (now >= w.next_probe && stay >= limit) {",
-    "unguarded.call_loses_its_processor_and_is_named",
+    "unguarded.call_keeps_nobody_waiting_for_a_slice",
 )
 mutation(
     "clock_tells_nothing_of_sleepers",

@@ -282,14 +282,6 @@ mutation(
     target="handoff_fault",
 )
 mutation(
-    "threads_are_wanted_once_a_grace",
-    "src/sched/monitor.cpp",
-    "        if (s.idle.is_starved()) until = std::min(until, now + longest_pause_ns);\n",
-    "",
-    "threads.*",
-    target="handoff_fault",
-)
-mutation(
     "monitor_never_sleeps",
     "src/sched/monitor.cpp",
     "        s.idle.monitor_deep = deep;\n        s.idle.monitor_until = until;",

@@ -3,6 +3,7 @@
 #include "locks.hpp"
 
 #include <handoff/net/algorithms.hpp>
+#include <handoff/net/select.hpp>
 #include <handoff/net/tcp.hpp>
 #include <handoff/net/unix.hpp>
 
@@ -342,6 +343,101 @@ TEST_P(sockets, numbers_are_used_again) {
         EXPECT_EQ(descriptor_count(), before);
         write_all(waits.client, "x");
         EXPECT_EQ(reader.join(), 1u);
+    });
+}
+
+// ---- Select ----
+
+TEST_P(sockets, are_cases_of_a_select) {
+    rt_.run([] {
+        connection c;
+        handoff::channel<int> commands(1);
+        std::string said;
+        const auto once = [&] {
+            char b[10];
+            handoff::select(handoff::on_recv(commands, [&](std::optional<int> i) { said += std::to_string(*i); }),
+                            handoff::on_readable(c.server, [&] { said.append(b, c.server.read_some(b)); }));
+        };
+        auto both = go([&] {
+            for (int i = 0; i < 4; ++i) once();
+        });
+        this_goroutine::yield();
+        write_all(c.client, "a");
+        EXPECT_EVENTUALLY(said == "a");
+        commands.send(1);
+        EXPECT_EVENTUALLY(said == "a1");
+        write_all(c.client, "b");
+        EXPECT_EVENTUALLY(said == "a1b");
+        commands.send(2);
+        both.join();
+        EXPECT_EQ(said, "a1b2");
+        handoff::select(handoff::on_readable(c.server, [] { ADD_FAILURE() << "nothing is there"; }), handoff::otherwise([] {}));
+        handoff::select(handoff::on_writable(c.server, [&] { said += "w"; }), handoff::on_readable(c.server, [] { ADD_FAILURE(); }));
+        EXPECT_EQ(said, "a1b2w");
+    });
+}
+
+TEST_P(sockets, of_a_select_fire_as_they_are_closed) {
+    rt_.run([this] {
+        connection c;
+        auto waits = go([&] {
+            bool fired = false;
+            handoff::select(handoff::on_readable(c.server, [&] { fired = true; }));
+            return fired;
+        });
+        auto reads = go([&] { return error_of([&] { char b[10]; c.server.read_some(b); }); });
+        EXPECT_EVENTUALLY(waiting(rt_, reason) == 1 && waiting(rt_, "select") == 1);
+        c.server.close();
+        EXPECT_TRUE(waits.join());
+        EXPECT_EQ(reads.join(), net_errc::closed);
+        bool fired = false;
+        handoff::select(handoff::on_readable(c.server, [&] { fired = true; }));
+        EXPECT_TRUE(fired);
+    });
+}
+
+// A select that is woken makes no call, so it must not be the only one that is woken.
+TEST_P(sockets, of_a_select_leave_what_came_to_a_reader) {
+    rt_.run([this] {
+        connection c;
+        handoff::event stops;
+        auto selects = go([&] {
+            handoff::select(handoff::on_readable(c.server, [] {}), handoff::on_set(stops, [] {}));
+        });
+        ASSERT_EVENTUALLY(waiting(rt_, "select") == 1);
+        auto reads = go([&] {
+            char b[10];
+            return c.server.read_some(b);
+        });
+        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        write_all(c.client, "x");
+        EXPECT_EQ(reads.join(), 1u);
+        stops.set();
+        selects.join();
+    });
+}
+
+TEST_P(sockets, are_accepted_in_a_select) {
+    rt_.run([this] {
+        tcp_listener l = tcp_listener::listen(loopback());
+        handoff::event stops;
+        int served = 0;
+        auto server = go([&] {
+            for (bool ends = false; !ends;)
+                handoff::select(handoff::on_accept(l, [&](tcp_stream s) { served += static_cast<int>(write_all(s, "x")); }),
+                                handoff::on_set(stops, [&] { ends = true; }));
+        });
+        for (int i = 0; i < 5; ++i) {
+            if (i == 2) EXPECT_EVENTUALLY(waiting(rt_, "select") == 1);
+            tcp_stream s = tcp_stream::connect(l.local_endpoint());
+            char b[1];
+            EXPECT_EQ(read_exactly(s, b), 1u);
+        }
+        stops.set();
+        server.join();
+        EXPECT_EQ(served, 5);
+        l.close();
+        EXPECT_EQ(error_of([&] { handoff::select(handoff::on_accept(l, [](tcp_stream) {})); }), net_errc::closed);
     });
 }
 

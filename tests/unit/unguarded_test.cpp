@@ -85,6 +85,24 @@ TEST(unguarded, call_loses_its_processor_and_is_named) {
     EXPECT_EQ(log.callers()[0], id);
 }
 
+// Where others wait, a call loses its processor long before a slice is over.
+TEST(unguarded, call_keeps_nobody_waiting_for_a_slice) {
+    runtime rt({.procs = 1, .retake_running_after = 1h});
+    pipe_pair pipe;
+    std::atomic<pid_t> tid{0};
+    auto reader = rt.go([&] {
+        tid = this_tid();
+        pipe.read();
+    });
+    ASSERT_EVENTUALLY(tid.load() != 0 && asleep(tid.load()));
+    std::atomic<bool> ran{false};
+    auto other = rt.go([&] { ran = true; });
+    EXPECT_EVENTUALLY(ran);
+    pipe.write();
+    reader.join();
+    other.join();
+}
+
 // Its thread sleeps before anybody waits for the processor: whenever that is taken, it is not from a computation.
 TEST(unguarded, call_is_never_taken_for_a_computation) {
     runtime rt({.procs = 1, .retake_running_after = 5ms});
