@@ -44,13 +44,13 @@ state states[static_cast<int>(site::count)];
 std::uint64_t random_state = 1;
 
 using syscall_type = long (*)(long, ...);
-syscall_type real_syscall;
+syscall_type syscall_found;
 
 UNSANITIZED syscall_type find_syscall() noexcept {
-    syscall_type found = __atomic_load_n(&real_syscall, __ATOMIC_RELAXED);
+    syscall_type found = __atomic_load_n(&syscall_found, __ATOMIC_RELAXED);
     if (!found) {
         found = reinterpret_cast<syscall_type>(::dlsym(RTLD_NEXT, "syscall"));
-        __atomic_store_n(&real_syscall, found, __ATOMIC_RELAXED);
+        __atomic_store_n(&syscall_found, found, __ATOMIC_RELAXED);
     }
     return found;
 }
@@ -126,6 +126,17 @@ std::uint64_t injection::met() const noexcept {
     return __atomic_load_n(&states[static_cast<int>(where_)].met, __ATOMIC_RELAXED);
 }
 
+UNSANITIZED bool stands_in(site where, long& result) noexcept {
+    const verdict v = judge(where);
+    if (v.error != 0) errno = v.error;
+    result = v.error != 0 ? -1 : 0;
+    return v.skip_call;
+}
+
+UNSANITIZED long real_syscall(long number, long a, long b, long c, long d, long e, long f) noexcept {
+    return find_syscall()(number, a, b, c, d, e, f);
+}
+
 void set_seed(std::uint64_t seed) noexcept { __atomic_store_n(&random_state, seed, __ATOMIC_RELAXED); }
 
 namespace {
@@ -195,12 +206,11 @@ extern "C" UNSANITIZED long syscall(long number, ...) noexcept {
         if (a[0] == MEMBARRIER_CMD_QUERY) where = site::membarrier_query;
         else if (a[0] == MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) where = site::membarrier_register;
         else if (a[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED) where = site::membarrier_run;
+    } else if (number == SYS_getdents64) {
+        where = site::directory_read;
     }
-    if (where != site::count) {
-        const fault::verdict v = fault::judge(where);
-        if (v.error != 0) errno = v.error;
-        if (v.skip_call) return v.error != 0 ? -1 : 0;
-    }
+    long result = 0;
+    if (where != site::count && fault::stands_in(where, result)) return result;
     return fault::find_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 

@@ -1,5 +1,6 @@
 // The shim: calls of the library to the system, made to fail or to take their time. It stands in for pthread_create, mmap,
-// mprotect, madvise, syscall (futex, membarrier) and operator new in this program, and forwards to the real ones.
+// mprotect, madvise, syscall (futex, membarrier, getdents64) and operator new in this program, and for the calls on files in
+// shim_files.cpp, and forwards to the real ones.
 #pragma once
 
 #include <chrono>
@@ -22,6 +23,14 @@ enum class site {
     futex_wait,
     futex_wake,
     allocation,          // operator new
+    cached_read,         // preadv2(RWF_NOWAIT)
+    write,               // writev
+    sync,                // fsync
+    unnamed_file,        // openat(O_TMPFILE)
+    named_file,          // openat(O_CREAT | O_EXCL)
+    link,                // linkat
+    rename,              // renameat
+    directory_read,      // getdents64
     count
 };
 
@@ -49,6 +58,13 @@ public:
 private:
     const site where_;
 };
+
+// stands_in says whether the plan of a site is that the call is not made. Then `result` is what it returns, and errno is set. For
+// the shim's other sources.
+bool stands_in(site where, long& result) noexcept;
+
+// real_syscall makes a system call, past the shim.
+long real_syscall(long number, long a, long b, long c, long d, long e, long f) noexcept;
 
 // What decides where a plan leaves it to chance. Before the first injection.
 void set_seed(std::uint64_t seed) noexcept;
