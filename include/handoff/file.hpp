@@ -4,10 +4,10 @@
 //     std::array<std::byte, 4096> block;
 //     std::size_t n = f.read_at(8192, block);
 //
-// A read of at most 64 KiB that the page cache can serve keeps the processor; it costs a fifth more than pread of 4 KiB, and less
-// than that of more. One that has to wait for the disk hands the processor off first, so that the other goroutines run meanwhile. All other calls that may last are
-// made under a guard (syscall.hpp). Where the kernel or the file system cannot say whether a read would wait (tmpfs, /proc,
-// terminals), reads are made under a guard, too.
+// A read of at most 64 KiB that the page cache can serve keeps the processor; for 4 KiB it costs a fifth more than pread. One
+// that has to wait for the disk hands the processor off first, so that the other goroutines run meanwhile. All other calls that
+// may last are made under a guard (syscall.hpp). Where the kernel or the file system cannot say whether a read would wait
+// (tmpfs, /proc, terminals), reads are made under a guard, too.
 //
 // What holds for all functions of this header, unless a function says something else:
 //
@@ -253,7 +253,8 @@ HANDOFF_API void write_file(const std::string& path, const_buffer data, std::err
 // comes when the new one is in its place.
 //
 // The new file has the old one's permissions, and its owner and group as far as the process may set them; access lists and
-// other attributes are not copied, hard links keep the old contents. Without an old file the permissions are 0666, less the umask.
+// other attributes are not copied, hard links keep the old contents. Without an old file the permissions are 0666, less the
+// umask.
 // If the path is a symbolic link, the file that it leads to is replaced; a link that leads nowhere is replaced itself. What
 // is no regular file is refused (std::errc::is_a_directory, std::errc::invalid_argument). The directory must be readable and
 // writable. Takes the time of some writes to the disk, a millisecond or more.

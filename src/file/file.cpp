@@ -2,8 +2,8 @@
 //
 // - Most are under the adaptive one, since they seldom wait: open (3 to 6 us in what is cached), ftruncate (that of 4 MiB takes
 //   4 ms; the monitor notices), flock, fstat.
-// - fsync and fdatasync hand the processor off first. On ext4 they take 250 us and more, 65 us if there is nothing to write, where
-//   a handoff takes a few. The adaptive guard would learn from the quick writes before them that nothing waits here.
+// - fsync and fdatasync hand the processor off first. On ext4 they take 250 us and more, 65 us if there is nothing to write; a
+//   handoff takes a few. The adaptive guard would learn from the quick writes before them that nothing waits here.
 #include <handoff/file.hpp>
 
 #include "file/calls.hpp"

@@ -126,7 +126,7 @@ std::int64_t file::write_once(iovecs v, std::int64_t at) noexcept {
     return detail::guarded(handoff_policy::adaptive, [&] { return plain_write(fd_, v, at); });
 }
 
-// write_more writes some of what is not empty. Nothing written, and no error: a device that never takes more would be asked for ever.
+// write_more writes some of what is not empty. Nothing written, and no error, is one: such a device would be asked for ever.
 std::int64_t file::write_more(iovecs v, std::int64_t at) noexcept {
     const std::int64_t n = write_once(v, at);
     return n == 0 ? -EIO : n;

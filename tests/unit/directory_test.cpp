@@ -57,7 +57,8 @@ TEST_P(directories, have_names_and_types) {
 // More than one batch, and from the beginning again.
 TEST_P(directories, are_read_in_batches) {
     const std::size_t n = scaled(3000, 1500);
-    for (std::size_t i = 0; i < n; ++i) write_file(in("a file with a long name, so that they fill batches " + std::to_string(i)), "");
+    for (std::size_t i = 0; i < n; ++i)
+        write_file(in("a file with a long name, so that they fill batches " + std::to_string(i)), "");
     on_each(rt_, [&] {
         directory d(dir_.path());
         std::error_code ec;
