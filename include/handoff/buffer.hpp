@@ -41,11 +41,16 @@ public:
 
     constexpr void* data() const noexcept { return data_; }
     constexpr std::size_t size() const noexcept { return size_; }
+    constexpr bool empty() const noexcept { return size_ == 0; }
+    // The rest, from the n-th byte on; n is at most size().
+    mutable_buffer from(std::size_t n) const noexcept { return {static_cast<std::byte*>(data_) + n, size_ - n}; }
 
 private:
     void* data_ = nullptr;
     std::size_t size_ = 0;
 };
+
+using buffer = mutable_buffer;
 
 // Bytes that a write takes.
 class const_buffer {
@@ -67,6 +72,9 @@ public:
 
     constexpr const void* data() const noexcept { return data_; }
     constexpr std::size_t size() const noexcept { return size_; }
+    constexpr bool empty() const noexcept { return size_ == 0; }
+    // The rest, from the n-th byte on; n is at most size().
+    const_buffer from(std::size_t n) const noexcept { return {static_cast<const std::byte*>(data_) + n, size_ - n}; }
 
 private:
     const void* data_ = nullptr;
