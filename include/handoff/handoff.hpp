@@ -1,7 +1,8 @@
 // handoff: goroutines for C++ whose processor is handed off when they block.
 //
 // Includes every part of the library but for future.hpp, watch.hpp and broadcast.hpp, which take the compiler more time
-// than most programs have use for, and file.hpp and directory.hpp, which include headers of the system. Each part also has a header of its own.
+// than most programs have use for, and file.hpp, directory.hpp and the network (net/), which bring the system's headers. Each
+// part also has a header of its own.
 #pragma once
 
 // What is named by the errors of wrong calls comes first, so that the compiler shows a short way to it.
