@@ -69,6 +69,33 @@ enum class simulation_policy {
                    // probabilistic guarantees of finding bugs", 2010).
 };
 
+// The network of a simulation: how it treats what goes through the sockets that are made there. Chances are from 0 to 1, and each
+// time drawn from the seed.
+struct network_options {
+    // How long TCP takes from one end to the other: each piece of data, and each step of a connection that is made. Pieces of one
+    // connection do not overtake each other; those of several do. Unix sockets take no time.
+    std::chrono::nanoseconds least_latency{0};
+    std::chrono::nanoseconds most_latency{std::chrono::milliseconds(1)};
+
+    // The chance that a write takes fewer bytes than there is room for, and that what was written arrives in two parts, so that a
+    // read gets less. The rest can be written, or read, up to most_event_delay later.
+    double short_transfers = 0.25;
+
+    // How many bytes one direction of a connection holds: what was written and not yet read. Further ones can't be written.
+    std::size_t buffer_size = 64 * 1024;
+
+    // How much later goroutines may learn of what has happened to a socket.
+    std::chrono::nanoseconds most_event_delay{std::chrono::microseconds(100)};
+
+    // The chance, at each write to a TCP connection, that it is reset: both ends fail with connection_reset.
+    double resets = 0;
+
+    // The chance, at each attempt to accept, that a connection turns out to be gone (ECONNABORTED), which accept passes over; and
+    // that there is no descriptor for it (EMFILE), after which accept tries again later.
+    double aborted_accepts = 0;
+    double accept_shortages = 0;
+};
+
 struct simulation_options {
     // The run fails with step_limit_exceeded after this many steps. Steps are switches, places where there could have been
     // a switch, and advances of the clock.
@@ -82,6 +109,8 @@ struct simulation_options {
 
     // options::stack_size of its goroutines.
     std::size_t stack_size = 256 * 1024;
+
+    network_options network{};
 };
 
 // What explore() tries.
@@ -125,6 +154,8 @@ struct simulated_call {
 //   time ends 292 years after its begin.
 // - Events that are due at the same instant happen in an order that the seed decides, too: timers, the ends of sleeps and
 //   of timed waits, and what goroutines do at that instant. None of them is late.
+// - Sockets that its goroutines make (net/tcp.hpp, net/unix.hpp) belong to a network of the simulation, in memory. All addresses
+//   and names exist in it, and nothing else listens there. They are closed when the run ends, also if they still exist.
 // - A call under a guard (syscall.hpp) simply runs, and all goroutines wait for it.
 // - Goroutines are numbered from 1 in the order of their start.
 // - Nothing depends on addresses or on the machine. So the same seed gives the same schedule, provided that the code under
@@ -139,8 +170,8 @@ struct simulated_call {
 // cancellation_blocker, or swallows each exception. Then the process is ended with the report.
 //
 // Not simulated, and refused with usage_error: goroutines of other runtimes (starting them, joining them), other clocks
-// than the steady one in sleep_until and timed waits, lock_os_thread. Threads are not part of the schedule: a wait for
-// something that only a thread can do is taken for a deadlock.
+// than the steady one in sleep_until and timed waits, lock_os_thread, waiting for a socket that was made outside. Threads are
+// not part of the schedule: a wait for something that only a thread can do is taken for a deadlock.
 //
 // One thread at a time may use an object of this class. Any number of simulations may run in a process, beside runtimes.
 class HANDOFF_API simulation {

@@ -2,6 +2,7 @@
 
 #include "base/check.hpp"
 #include "os/backoff.hpp"
+#include "sched/simulation_hooks.hpp"
 #include "wait/parking_lot.hpp"
 
 #include <handoff/error.hpp>
@@ -50,6 +51,15 @@ void add_chunk() HANDOFF_REQUIRES(all.lock) {
     all.made += n;
 }
 
+// take_record returns a free record. Throws std::bad_alloc.
+descriptor& take_record() {
+    base::lock_guard hold(all.lock);
+    if (!all.free) add_chunk();
+    descriptor& d = *all.free;
+    all.free = d.next_free;
+    return d;
+}
+
 template <class F>
 void for_each_record(F f) noexcept {
     for (unsigned k = 0; k < chunk_count; ++k) {
@@ -92,6 +102,25 @@ sched* sched_that_waits() {
     throw usage_error("handoff: a thread that runs no goroutine can wait for a socket only if default_runtime() was called before");
 }
 
+// add_to_poller registers d with s's poller, for the caller, who holds the registration. The errno value of the failure, or 0.
+int add_to_poller(sched& s, descriptor& d, std::uint64_t data) {
+    const M* m = current_m();
+    const P* p = m && m->s == &s ? m->p.load(std::memory_order_relaxed) : nullptr;   // as a hint: it may be lost meanwhile
+    const unsigned home = p ? p->id : d.index;
+    // epoll_ctl sleeps if others make it at the same time, or if there is no memory at once.
+    syscall_guard guard;
+    const int error = s.poller.open(s.procs.wanted());
+    d.poller.store(s.poller.id, std::memory_order_relaxed);   // end_registration publishes it
+    return error != 0 ? error : s.poller.add(home, d.fd, data);
+}
+
+// watch_simulated does so in a simulation, where its network takes the poller's place. Without a guard, at whose end another goroutine
+// could run, and would wait for the registration without ever giving way.
+int watch_simulated(descriptor& d, std::uint64_t data) noexcept {
+    d.poller.store(0, std::memory_order_relaxed);   // no poller's number
+    return sys::simulated::watch(d.fd, data);
+}
+
 // The waits of one direction: until the limit, or the descriptor's own.
 std::int64_t earlier_of(const descriptor& d, direction dir, const deadline& limit) {
     return std::min(limit.steady(), d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed));
@@ -105,14 +134,13 @@ bool is_over(const descriptor& d, direction dir, const deadline& limit) {
 }  // namespace
 
 descriptor_handle make_descriptor(int fd, bool short_is_drained) {
-    base::lock_guard hold(all.lock);
-    if (!all.free) add_chunk();
-    descriptor& d = *all.free;
-    all.free = d.next_free;
+    descriptor& d = take_record();
     d.fd = fd;
     d.short_is_drained = short_is_drained;
     for (auto& l : d.limit) l.store(no_deadline, std::memory_order_relaxed);
-    return {&d, d.word.open()};
+    const std::uint32_t generation = d.word.open();
+    if (sys::is_simulated(fd)) [[unlikely]] sys::simulated::made(fd, &d, generation);
+    return {&d, generation};
 }
 
 void give_number_back(descriptor& d) noexcept {
@@ -154,18 +182,12 @@ int register_descriptor(const descriptor_handle& h) {
         if (found != descriptor_word::registration::mine) return 0;
         break;
     }
-    const M* m = current_m();
-    const P* p = m && m->s == s ? m->p.load(std::memory_order_relaxed) : nullptr;   // as a hint: it may be lost meanwhile
-    const unsigned home = p ? p->id : d.index;
     int error = 0;
-    {
-        // epoll_ctl sleeps if others make it at the same time, or if there is no memory at once.
-        syscall_guard guard;
-        error = s->poller.open(s->procs.wanted());
-        d.poller.store(s->poller.id, std::memory_order_relaxed);   // end_registration publishes it
-        if (error == 0) error = s->poller.add(home, d.fd, event_data(h));
-    }
-    if (d.word.end_registration(error == 0)) give_number_back(d);
+    const bool simulated = sys::is_simulated(d.fd), refused = !simulated && s->sim;
+    if (simulated) error = watch_simulated(d, event_data(h));
+    else if (!refused) error = add_to_poller(*s, d, event_data(h));
+    if (d.word.end_registration(error == 0 && !refused)) give_number_back(d);
+    if (refused) refuse_in_simulation("to wait for a descriptor that was made outside of it");
     return error;
 }
 

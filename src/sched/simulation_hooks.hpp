@@ -6,6 +6,7 @@ namespace handoff::detail {
 
 struct G;
 struct M;
+class simulated_network;   // net/simulated_network.hpp
 
 class simulation_hooks {
 public:
@@ -21,6 +22,7 @@ public:
 
     M* m() const noexcept { return m_; }        // the only one; null between runs
 
+    simulated_network* network = nullptr;       // immutable once a run begins
     unsigned quiet = 0;                         // nesting of pinned_goroutine (sched/pinned.hpp): no preemption
 
 protected:

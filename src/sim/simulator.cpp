@@ -5,6 +5,7 @@
 #include "os/random.hpp"
 #include "sched/due.hpp"
 #include "sched/fast_path.hpp"
+#include "sim/split_mix.hpp"
 #include "wait/wait.hpp"
 
 #include <algorithm>
@@ -20,15 +21,6 @@ namespace {
 // If the clock has moved so often in a row without making a goroutine runnable, only tickers are left whose channels nobody
 // reads.
 constexpr std::uint64_t most_idle_advances = 10'000;
-
-// The next number of a sequence, computed from its state (splitmix64, Steele et al.). Any two seeds have different
-// sequences.
-std::uint64_t split_mix(std::uint64_t& state) noexcept {
-    std::uint64_t x = state += 0x9E3779B97F4A7C15u;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-}
 
 bool trace_wanted() {
     const char* value = std::getenv("HANDOFF_SIM_TRACE");
@@ -47,7 +39,8 @@ simulation_options checked(const simulation_options& o) {
 }  // namespace
 
 simulator::simulator(std::uint64_t seed, const simulation_options& o)
-    : seed_(seed), options_(checked(o)), traced_(trace_wanted()), rng_(seed), hash_(seed) {
+    : seed_(seed), options_(checked(o)), traced_(trace_wanted()), rng_(seed), hash_(seed), network_(seed, o.network) {
+    network = &network_;
     const bool coin = random_below(2) != 0;
     drawn_.by_priority = options_.policy == simulation_policy::mixed ? coin : options_.policy == simulation_policy::priorities;
     drawn_.preempts_one_in = std::uint64_t{2} << random_below(5);
@@ -95,11 +88,15 @@ void simulator::begin() {
     p_->until_global = 1;
     p_->next_id = 1;
     p_->end_id = UINT64_MAX;
+    const M* outer = current_m();
+    const simulation_hooks* around = outer ? outer->s->sim : nullptr;
+    network_.begin(m_, around ? static_cast<const simulator*>(around)->network_.depth() + 1 : 0);
 }
 
 void simulator::end() noexcept {
     if (!sched_) return;
     HANDOFF_CHECK(due_.size() == 0);   // a run does not end in the middle of an instant
+    network_.end();
     {
         deferred_wake nobody;
         base::lock_guard hold(sched_->idle.lock);

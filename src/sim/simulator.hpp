@@ -36,6 +36,7 @@
 
 #include "sched/schedule.hpp"
 #include "sched/simulation_hooks.hpp"
+#include "sim/network.hpp"
 #include "wait/cancel.hpp"
 #include "timer/timer_heap.hpp"
 
@@ -150,6 +151,7 @@ private:
     std::int64_t now_ = time_of_begin;
     std::uint64_t steps_ = 0;
     std::uint64_t hash_;
+    detail::network network_;
 
     // State of the present run.
     std::unique_ptr<sched, drain> sched_;
