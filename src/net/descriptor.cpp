@@ -121,11 +121,7 @@ int watch_simulated(descriptor& d, std::uint64_t data) noexcept {
     return sys::simulated::watch(d.fd, data);
 }
 
-// The waits of one direction: until the limit, or the descriptor's own.
-std::int64_t earlier_of(const descriptor& d, direction dir, const deadline& limit) {
-    return std::min(limit.steady(), d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed));
-}
-
+// is_over says whether a wait may not last any longer, by its limit or by the descriptor's own.
 bool is_over(const descriptor& d, direction dir, const deadline& limit) {
     const std::int64_t own = d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed);
     return (own != no_deadline && own <= clock_now()) || (limit.steady() != no_deadline && limit.steady() <= clock_now() && limit.over());
@@ -203,10 +199,14 @@ bool await_ready(const descriptor_handle& h, direction dir, const deadline& limi
     }
     do {
         park_request r{d.place_of(dir), wait_reason::network};
-        r.limits.deadline = earlier_of(d, dir, limit);
+        const std::int64_t own = d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed);
+        r.limits.deadline = std::min(limit.steady(), own);
         r.tag = makes_call;
-        const park_result end = park_current(r, [&] { return d.word.must_park(h.generation(), dir); });
-        if (end.end != wait_end::timed_out) return true;   // or it is closed, which the next step says
+        // Who changes the limit wakes those that wait, under the lock under which this is called (golang/go#68273).
+        const auto waits = [&] {
+            return d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed) == own && d.word.must_park(h.generation(), dir);
+        };
+        if (park_current(r, waits).end != wait_end::timed_out) return true;   // or it is closed, which the next step says
     } while (!is_over(d, dir, limit));
     ec = std::make_error_code(std::errc::timed_out);
     return false;
