@@ -15,10 +15,10 @@ unix_stream unix_stream::connect(const endpoint& to, std::error_code& ec, const 
         return s;
     }
     s = unix_stream(open_socket(AF_UNIX, SOCK_STREAM, ec));
+    if (ec) return {};
     pauses pause;
-    do {
-        if (!ec) connect_handle(s.handle_, to, d, ec);
-    } while (ec == std::errc::no_buffer_space && pause.wait(s.handle_, d, ec));
+    do connect_handle(s.handle_, to, d, ec);
+    while (ec == std::errc::no_buffer_space && pause.wait(s.handle_, d, ec));
     if (ec) return {};
     return s;
 }

@@ -612,6 +612,18 @@ TEST_P(sockets, of_unix_paths_and_abstract_names) {
     });
 }
 
+TEST_P(sockets, of_unix_names_wait_for_room_in_the_backlog) {
+    rt_.run([] {
+        unix_listener l = unix_listener::listen(endpoint::unix_abstract("handoff_tcp_test.backlog." + std::to_string(::getpid())), {.backlog = 0});
+        const unix_stream first = unix_stream::connect(l.local_endpoint());
+        EXPECT_EQ(error_of([&] { (void)unix_stream::connect(l.local_endpoint(), 5ms); }), std::errc::timed_out);
+        auto second = go([&] { return unix_stream::connect(l.local_endpoint(), patience); });
+        this_goroutine::sleep_for(5ms);
+        (void)l.accept();
+        EXPECT_TRUE(second.join().is_open());
+    });
+}
+
 TEST_P(sockets, of_two_runtimes_talk) {
     connection c;
     auto echo = other_.go([&] {
