@@ -99,16 +99,19 @@ bool pauses::wait(const descriptor_handle& h, const deadline& d, std::error_code
     next_ns_ = std::min<std::int64_t>(next_ns_ * 2, 100'000'000);
     descriptor& of = *h.get();
     const auto is_open = [&] { return (of.word.bits(h.generation()) & descriptor_word::closing) == 0; };
+    const auto own = [&] { return of.limit[static_cast<int>(direction::read)].load(std::memory_order_relaxed); };
     do {
         park_request r{of.place_of(direction::read), wait_reason::network};
-        r.limits.deadline = std::min(until, d.steady());
+        const std::int64_t limit = own();
+        r.limits.deadline = std::min({until, d.steady(), limit});
         r.tag = makes_no_call;
-        park_current(r, is_open);
+        park_current(r, [&] { return is_open() && own() == limit; });   // as in await_ready
         if (!is_open()) {
             ec = net_errc::closed;
             return false;
         }
-        if (d.steady() <= os::nanotime() && d.over()) {
+        const std::int64_t now = os::nanotime();
+        if (own() <= now || (d.steady() <= now && d.over())) {
             ec = std::make_error_code(std::errc::timed_out);
             return false;
         }
