@@ -170,8 +170,11 @@ ssize_t network::sendmsg(int fd, const msghdr* m, int) {
     const std::size_t room = n->out->room();
     if (room == 0) return -EAGAIN;
     std::size_t taken = std::min(wanted, room);
-    const bool is_short = taken > 1 && chance(options_.short_transfers);
-    if (is_short) taken = 1 + random_below(taken - 1);
+    if (taken > 1 && chance(options_.short_transfers)) taken = 1 + random_below(taken - 1);
+    // What is left has to be so much that there is an edge when it comes back.
+    const std::size_t left = room - taken;
+    const bool is_short = taken < std::min(wanted, room) && left * 3 >= n->out->capacity;
+    if (!is_short) taken = std::min(wanted, room);
     piece p{what::bytes, {}};
     p.bytes.reserve(taken);
     for (std::size_t i = 0; p.bytes.size() < taken; ++i) {
@@ -179,7 +182,7 @@ ssize_t network::sendmsg(int fd, const msghdr* m, int) {
         p.bytes.append(static_cast<const char*>(v.iov_base), std::min(v.iov_len, taken - p.bytes.size()));
     }
     send_piece(n->out, std::move(p), n->is_unix());
-    if (is_short) withhold(n->out, n->out->room());
+    if (is_short) withhold(n->out, left);
     return static_cast<ssize_t>(taken);
 }
 

@@ -397,11 +397,10 @@ TEST(simulated_network, accept_passes_over_failures) {   // ECONNABORTED; joyent
         task_group g;
         for (int i = 0; i < 3; ++i)
             g.go([&] {
-                for (;;) {
-                    tcp_stream s = tcp_stream::connect(l.local_endpoint());
-                    const std::error_code ec = read_a_byte(s);
-                    if (!ec) break;
-                    require(ec == std::errc::connection_reset, "aborted");
+                for (std::error_code ec = net_errc::closed; ec;) {
+                    tcp_stream s = tcp_stream::connect(l.local_endpoint(), ec);
+                    if (!ec) ec = read_a_byte(s);
+                    require(!ec || ec == std::errc::connection_reset, "aborted");
                 }
                 if (++done == 3) l.close();
             });
@@ -413,6 +412,16 @@ TEST(simulated_network, accept_passes_over_failures) {   // ECONNABORTED; joyent
             write_all(s, "x");
         }
         g.wait();
+    });
+    explore(300, with_network({.accept_shortages = 0.999}), [] {
+        tcp_listener l = tcp_listener::listen(loopback());
+        tcp_stream s = tcp_stream::connect(l.local_endpoint());
+        auto accepts = go([&] { return error_of([&] { (void)l.accept(); }); });
+        this_goroutine::sleep_for(50ms);
+        l.set_read_deadline(5ms);
+        const auto start = handoff::clock::now();
+        const std::error_code ec = accepts.join();
+        require(!ec || (ec == std::errc::timed_out && handoff::clock::now() - start <= 5ms), "late");
     });
 }
 
@@ -426,7 +435,8 @@ TEST(simulated_network, nothing_of_a_closed_socket_reaches_the_next) {
             char block[10];
             std::error_code ec;
             const std::size_t n = b.read_some(block, ec);
-            require(ec == net_errc::closed || std::string_view(block, n) == "old", "the next one's data");
+            const bool old = n > 0 && std::string_view("old").starts_with(std::string_view(block, n));
+            require(ec == net_errc::closed || old, "the next one's data");
         });
         this_goroutine::yield();
         if (this_goroutine::id() % 2 != 0) write_all(a, "old");
@@ -514,31 +524,25 @@ TEST(simulated_network, who_gives_up_takes_no_event_along) {
     explore(2'000, with_network({.least_latency = 1ms, .most_latency = 1ms, .most_event_delay = 0s}), [] {
         connection c;
         task_group stays, goes;
-        int got = 0, gave_up = 0;
+        int got = 0;
         write_all(c.client, "x");   // comes with the timeout and the cancellation
         const auto at = handoff::clock::now() + 1ms;
         goes.go([&] {
-            try {
-                if (!read_a_byte(c.server, 1h)) ++got;
-            } catch (const cancelled&) {
-                ++gave_up;
-            }
+            if (!read_a_byte(c.server, 1h)) ++got;
         });
-        goes.go([&] { read_a_byte(c.server, at) ? ++gave_up : ++got; });
-        stays.go([&] {
-            if (!read_a_byte(c.server)) ++got;
+        goes.go([&] {
+            if (!read_a_byte(c.server, at)) ++got;
         });
+        stays.go([&] { require(!read_a_byte(c.server), "it waits"); });
         this_goroutine::sleep_until(at);
         goes.cancel();
         try {
             goes.wait();
         } catch (const cancelled&) {
         }
+        require(got <= 1, "a byte for one");
         if (got == 1) write_all(c.client, "y");
-        if (gave_up == 0) write_all(c.client, "z");
-        if (got == 2) write_all(c.client, "z");
         stays.wait();
-        require(got + gave_up == 3, "nobody waits");
     });
 }
 
@@ -564,7 +568,10 @@ TEST(simulated_network, deadlines_change_as_they_expire) {   // golang/go#35532
     explore(2'000, [] {
         connection c;
         c.server.set_read_deadline(1s);
-        auto reader = go([&] { return std::pair(read_a_byte(c.server), handoff::clock::now()); });
+        auto reader = go([&] {
+            const std::error_code ec = read_a_byte(c.server);
+            return std::pair(ec, handoff::clock::now());
+        });
         const auto start = handoff::clock::now();
         this_goroutine::sleep_until(start + 1s);
         c.server.set_read_deadline(1s);
@@ -630,8 +637,8 @@ TEST(simulated_network, sockets_are_closed_when_the_run_ends) {
     tcp_listener l;
     std::unique_ptr<connection> c;
     simulation sim(1);
-    const std::size_t before = descriptor_count();
     sim.run([&] {
+        const std::size_t before = descriptor_count();
         l = tcp_listener::listen(loopback(80));
         c = std::make_unique<connection>();
         EXPECT_GE(c->client.native_handle(), 1 << 30);
@@ -694,7 +701,7 @@ TEST(simulated_network, refuses_bad_options) {
     };
     EXPECT_EQ(refused({}), "");
     EXPECT_NE(refused({.least_latency = 2ms}).find("least_latency"), std::string::npos);
-    EXPECT_NE(refused({.most_latency = -1ns}).find("least_latency"), std::string::npos);
+    EXPECT_NE(refused({.most_latency = -1ns}).find("most_latency"), std::string::npos);
     EXPECT_NE(refused({.short_transfers = 1.5}).find("short_transfers"), std::string::npos);
     EXPECT_NE(refused({.buffer_size = 0}).find("buffer_size"), std::string::npos);
     EXPECT_NE(refused({.resets = -0.5}).find("resets"), std::string::npos);
