@@ -30,6 +30,7 @@ struct alignas(64) descriptor {
     std::uint32_t index = 0;
     descriptor* next_free = nullptr;
     bool short_is_drained = false;           // of a stream socket: less than was asked for means that nothing is left
+    base::atomic<bool> is_unix{false};       // of a stream socket; relaxed: it changes only with the generation
 
     const void* place_of(direction d) const noexcept { return reinterpret_cast<const char*>(this) + static_cast<int>(d); }
 };

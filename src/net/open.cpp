@@ -13,10 +13,12 @@ namespace handoff::net {
 
 using namespace handoff::detail;
 
-descriptor_handle own(int fd, std::error_code& ec) noexcept {
+descriptor_handle own(int fd, bool is_unix, std::error_code& ec) noexcept {
     try {
         ec.clear();
-        return make_descriptor(fd, true);
+        descriptor_handle h = make_descriptor(fd, true);
+        h.get()->is_unix.store(is_unix, std::memory_order_relaxed);
+        return h;
     } catch (const std::bad_alloc&) {
         sys::close(fd);
         ec = std::make_error_code(std::errc::not_enough_memory);
@@ -26,7 +28,7 @@ descriptor_handle own(int fd, std::error_code& ec) noexcept {
 
 descriptor_handle open_socket(int family, int type, std::error_code& ec) noexcept {
     const int fd = sys::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0) return own(fd, ec);
+    if (fd >= 0) return own(fd, family == AF_UNIX, ec);
     ec.assign(errno, std::generic_category());
     return {};
 }

@@ -32,9 +32,10 @@ call_end made(F f) noexcept {
 inline void may_switch() noexcept { leave_current(enter_current()); }
 
 // made_once makes the call if it is worth a try; false if the caller has to wait first, or the descriptor is closed (ec). `wanted` is
-// how many bytes the call transfers at most; 0 if it does not transfer bytes.
+// how many bytes the call transfers at most; 0 if it does not transfer bytes, or has found that a short transfer says nothing.
 template <class Call>
-bool made_once(const descriptor_handle& h, direction dir, std::error_code& ec, std::size_t wanted, Call call, call_end& end) noexcept {
+bool made_once(const descriptor_handle& h, direction dir, std::error_code& ec, const std::size_t& wanted, Call call,
+               call_end& end) noexcept {
     if (!h.get()) {
         ec = net::net_errc::closed;
         return false;
@@ -62,7 +63,8 @@ bool made_once(const descriptor_handle& h, direction dir, std::error_code& ec, s
 // perform makes call(fd) as often as it takes, and waits in between. Returns what the call has returned; -1 and `ec` if it failed, or
 // may not wait any longer. Throws as await_ready does.
 template <class Call>
-ssize_t perform(const descriptor_handle& h, direction dir, const deadline& limit, std::error_code& ec, std::size_t wanted, Call call) {
+ssize_t perform(const descriptor_handle& h, direction dir, const deadline& limit, std::error_code& ec, const std::size_t& wanted,
+                Call call) {
     ec.clear();
     may_switch();
     call_end end{};

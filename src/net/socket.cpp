@@ -41,6 +41,19 @@ void set_limit(const descriptor_handle& h, direction dir, const deadline& d) noe
     if (of->word.end_hold()) give_number_back(*of);
 }
 
+bool is_unix(const descriptor_handle& h) noexcept { return h.get() && h.get()->is_unix.load(std::memory_order_relaxed); }
+
+// received is recvmsg into v. A Unix socket's read ends behind bytes that came with descriptors (which nobody has asked for), though
+// others may be there: then `wanted` becomes 0, so that a short read says nothing.
+ssize_t received(int fd, iovec* v, std::size_t count, std::size_t& wanted) noexcept {
+    msghdr m{};
+    m.msg_iov = v;
+    m.msg_iovlen = count;
+    const ssize_t n = sys::recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if ((m.msg_flags & MSG_CTRUNC) != 0) wanted = 0;
+    return n;
+}
+
 std::size_t count(ssize_t n) noexcept { return n > 0 ? static_cast<std::size_t>(n) : 0; }
 
 // name asks the kernel for an endpoint of the socket.
@@ -93,19 +106,19 @@ endpoint stream_socket::peer_endpoint() const {
 std::size_t stream_socket::read_some(const buffer& into, std::error_code& ec, const deadline& d) {
     ec.clear();
     if (into.empty()) return 0;
-    return count(perform(handle_, direction::read, d, ec, into.size(),
+    std::size_t wanted = into.size();
+    if (is_unix(handle_)) [[unlikely]] {
+        iovec v{into.data(), into.size()};
+        return count(perform(handle_, direction::read, d, ec, wanted, [&](int fd) { return received(fd, &v, 1, wanted); }));
+    }
+    return count(perform(handle_, direction::read, d, ec, wanted,
                          [&](int fd) { return sys::recv(fd, into.data(), into.size(), MSG_DONTWAIT); }));
 }
 std::size_t stream_socket::read_some(std::span<const buffer> into, std::error_code& ec, const deadline& d) {
     ec.clear();
     iovecs v(into);
     if (v.bytes == 0) return 0;
-    return count(perform(handle_, direction::read, d, ec, v.bytes, [&](int fd) {
-        msghdr m{};
-        m.msg_iov = v.all;
-        m.msg_iovlen = v.count;
-        return sys::recvmsg(fd, &m, MSG_DONTWAIT);
-    }));
+    return count(perform(handle_, direction::read, d, ec, v.bytes, [&](int fd) { return received(fd, v.all, v.count, v.bytes); }));
 }
 
 std::size_t stream_socket::write_some(const const_buffer& from, std::error_code& ec, const deadline& d) {
@@ -203,7 +216,7 @@ descriptor_handle listener_socket::accept_handle(endpoint* peer, std::error_code
             return sys::accept4(listener, from.storage(), &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
         });
         if (fd >= 0) {
-            descriptor_handle h = own(static_cast<int>(fd), ec);
+            descriptor_handle h = own(static_cast<int>(fd), is_unix(handle_), ec);
             if (ec) return {};
             from.set_size(size);
             if (peer) *peer = from;
@@ -222,7 +235,7 @@ descriptor_handle listener_socket::try_accept(bool& shortage) noexcept {
     while (made_once(handle_, direction::read, ec, 0,
                      [](int listener) { return sys::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }, end)) {
         if (end.n >= 0) {
-            descriptor_handle h = own(static_cast<int>(end.n), ec);
+            descriptor_handle h = own(static_cast<int>(end.n), is_unix(handle_), ec);
             shortage = static_cast<bool>(ec);
             return h;
         }

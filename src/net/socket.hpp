@@ -12,7 +12,7 @@
 namespace handoff::net {
 
 // own makes fd a stream's or a listener's descriptor; if there is no memory for that it is closed, and ec says so.
-handoff::detail::descriptor_handle own(int fd, std::error_code& ec) noexcept;
+handoff::detail::descriptor_handle own(int fd, bool is_unix, std::error_code& ec) noexcept;
 
 // open_socket makes a socket of that family and type, close-on-exec and non-blocking.
 handoff::detail::descriptor_handle open_socket(int family, int type, std::error_code& ec) noexcept;
