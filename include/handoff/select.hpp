@@ -69,6 +69,7 @@ struct event_case : case_base {
     G* goroutine = nullptr;          // null: it waits in the parking lot
     const void* address = nullptr;
     std::uint32_t tag = 0;           // of its place in the parking lot, for who makes it ready
+    bool asks_when_woken = false;    // who wakes it does not know whether it is ready: it has to be tried once more
 };
 
 struct select_result {

@@ -1,5 +1,6 @@
 // A case's bit says only that a call is worth a try, but a select fires for what is ready. So a case that seems ready is asked of
-// the kernel, by poll(2), after the bit is cleared as for an operation; and the bit is set again if it is.
+// the kernel, by poll(2), after the bit is cleared as for an operation; and the bit is set again if it is. One that was woken is asked
+// likewise: others may have been faster, and an edge may be late.
 #include <handoff/net/select.hpp>
 
 #include "net/operation.hpp"
@@ -15,6 +16,7 @@ direction of(bool writes) noexcept { return writes ? direction::write : directio
 descriptor_case::descriptor_case(const descriptor_handle& h, bool writes)
     : event_case(h.get() ? h.get()->place_of(of(writes)) : nullptr), handle_(&h), writes_(writes) {
     tag = makes_no_call;
+    asks_when_woken = true;
     if (!h.get()) return;
     if (const int e = register_descriptor(h)) throw std::system_error(e, std::generic_category(), "handoff: select on a socket");
 }

@@ -292,12 +292,17 @@ private:
         channels_.unlock();
         leave_current(m);
         if (result.index == none) result.index = events_.fired(w);
+        if (result.index != none && asks_when_woken(*cases_[result.index])) result.index = none;
         if (begins_again && events == event_places::result::joined_elsewhere)
             throw usage_error("handoff: a select waits for the end of a goroutine for which another one waits, or twice for the same");
         if (end == wait_end::timed_out) return {others_.timeout, true};
         if (end == wait_end::cancelled && others_.stop != none && limits.stop->stop_requested()) return {others_.stop, true};
         throw_if_cancelled(end);
         return result;
+    }
+
+    static bool asks_when_woken(const case_base& c) noexcept {
+        return c.kind == case_kind::event && static_cast<const event_case&>(c).asks_when_woken;
     }
 
     // True if no other waker has won w.
