@@ -4,6 +4,7 @@
 #include "testing.hpp"
 
 #include <handoff/net/algorithms.hpp>
+#include <handoff/net/select.hpp>
 #include <handoff/net/tcp.hpp>
 #include <handoff/net/unix.hpp>
 
@@ -368,9 +369,10 @@ TEST(simulated_network, a_full_backlog_lets_others_wait) {
         tcp_listener l = tcp_listener::listen(loopback(), {.backlog = 1});
         unix_listener u = unix_listener::listen(endpoint::unix_abstract("u"), {.backlog = 1});
         task_group g;
+        const auto gets_a_byte = [](auto s) { require(!read_a_byte(s), "a byte"); };
         for (int i = 0; i < 5; ++i) {
-            g.go([&] { require(read_a_byte(*std::make_unique<tcp_stream>(tcp_stream::connect(l.local_endpoint()))) == std::error_code(), "tcp"); });
-            g.go([&] { require(read_a_byte(*std::make_unique<unix_stream>(unix_stream::connect(u.local_endpoint()))) == std::error_code(), "unix"); });
+            g.go([&] { gets_a_byte(tcp_stream::connect(l.local_endpoint())); });
+            g.go([&] { gets_a_byte(unix_stream::connect(u.local_endpoint())); });
         }
         for (int i = 0; i < 5; ++i) {
             tcp_stream t = l.accept();
@@ -515,6 +517,40 @@ TEST(simulated_network, one_edge_wakes_all_whom_it_is_for) {
         task_group g;
         for (int i = 0; i < 3; ++i) g.go([&] { (void)l.accept(); });
         for (int i = 0; i < 3; ++i) g.go([&] { (void)tcp_stream::connect(l.local_endpoint()); });
+        g.wait();
+    });
+}
+
+// Selects make no call, so those that do have to be woken beside them.
+TEST(simulated_network, selects_take_no_event_from_others) {
+    explore(2'000, [] {
+        connection c;
+        channel<int> stop(1);
+        int fired = 0;
+        task_group g;
+        for (int i = 0; i < 2; ++i) {
+            g.go([&] { select(on_readable(c.server, [&] { ++fired; }), on_recv(stop, [](auto) {})); });
+            g.go([&] { require(!read_a_byte(c.server), "a byte for each"); });
+        }
+        this_goroutine::yield();
+        write_all(c.client, "ab");
+        simulation::settle();
+        this_goroutine::sleep_for(1s);
+        stop.close();
+        g.wait();
+    });
+    explore(1'000, [] {
+        tcp_listener one = tcp_listener::listen(loopback()), two = tcp_listener::listen(loopback());
+        task_group g;
+        for (int i = 0; i < 2; ++i) {
+            g.go([&] {
+                select(on_accept(one, [](tcp_stream s) { write_all(s, "1"); }), on_accept(two, [](tcp_stream s) { write_all(s, "2"); }));
+            });
+            g.go([&, i] {
+                tcp_stream s = tcp_stream::connect((i == 0 ? one : two).local_endpoint());
+                require(!read_a_byte(s), "nobody accepts");
+            });
+        }
         g.wait();
     });
 }
