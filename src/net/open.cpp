@@ -13,11 +13,11 @@ namespace handoff::net {
 
 using namespace handoff::detail;
 
-descriptor_handle own(int fd, bool is_unix, std::error_code& ec) noexcept {
+descriptor_handle own(int fd, carries what, std::error_code& ec) noexcept {
     try {
         ec.clear();
-        descriptor_handle h = make_descriptor(fd, true);
-        h.get()->is_unix.store(is_unix, std::memory_order_relaxed);
+        descriptor_handle h = make_descriptor(fd, what != carries::messages);
+        h.get()->is_unix.store(what == carries::unix_bytes, std::memory_order_relaxed);
         return h;
     } catch (const std::bad_alloc&) {
         sys::close(fd);
@@ -28,7 +28,8 @@ descriptor_handle own(int fd, bool is_unix, std::error_code& ec) noexcept {
 
 descriptor_handle open_socket(int family, int type, std::error_code& ec) noexcept {
     const int fd = sys::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0) return own(fd, family == AF_UNIX, ec);
+    const carries what = type != SOCK_STREAM ? carries::messages : family == AF_UNIX ? carries::unix_bytes : carries::bytes;
+    if (fd >= 0) return own(fd, what, ec);
     ec.assign(errno, std::generic_category());
     return {};
 }

@@ -1,12 +1,8 @@
 #include <handoff/net/socket.hpp>
 
+#include "net/iovecs.hpp"
 #include "net/operation.hpp"
 #include "net/socket.hpp"
-
-#include <handoff/syscall.hpp>
-
-#include <algorithm>
-#include <climits>
 
 namespace handoff::net {
 
@@ -14,34 +10,8 @@ using namespace handoff::detail;
 
 namespace {
 
-// Up to this number of buffers take part in a call.
-constexpr std::size_t most_buffers = 64;
-static_assert(most_buffers <= IOV_MAX);
-
-struct iovecs {
-    iovec all[most_buffers];
-    std::size_t count = 0, bytes = 0;
-
-    template <class B>
-    explicit iovecs(std::span<const B> buffers) noexcept {
-        for (const B& b : buffers.first(std::min(buffers.size(), most_buffers))) {
-            all[count++] = {const_cast<void*>(static_cast<const void*>(b.data())), b.size()};
-            bytes += b.size();
-        }
-    }
-};
-
-void set_limit(const descriptor_handle& h, direction dir, const deadline& d) noexcept {
-    descriptor* of = h.get();
-    if (!of || !of->word.hold(h.generation())) return;
-    of->limit[static_cast<int>(dir)].store(d.steady(), std::memory_order_relaxed);
-    M* m = enter_current();
-    wake_all(m, *of);   // who waits looks again
-    leave_current(m);
-    if (of->word.end_hold()) give_number_back(*of);
-}
-
 bool is_unix(const descriptor_handle& h) noexcept { return h.get() && h.get()->is_unix.load(std::memory_order_relaxed); }
+carries accepts(const descriptor_handle& listener) noexcept { return is_unix(listener) ? carries::unix_bytes : carries::bytes; }
 
 // received is recvmsg into v. A Unix socket's read ends behind bytes that came with descriptors (which nobody has asked for), though
 // others may be there: then `wanted` becomes 0, so that a short read says nothing.
@@ -66,25 +36,7 @@ endpoint name(const descriptor_handle& h, std::error_code& ec, Get get) noexcept
     return e;
 }
 
-void wait_for(const descriptor_handle& h, direction dir, std::error_code& ec, const deadline& d) {
-    // poll(2) tells for sure. It is made as an operation, which is not over before it says yes.
-    pollfd p{};
-    perform(h, dir, d, ec, 0, [&](int fd) -> ssize_t {
-        p = {fd, static_cast<short>(dir == direction::read ? POLLIN | POLLRDHUP : POLLOUT), 0};
-        const int n = sys::poll(&p, 1, 0);
-        if (n == 0) errno = EAGAIN;
-        return n == 0 ? -1 : n;
-    });
-}
-
 }  // namespace
-
-void socket::set_read_deadline(const deadline& d) noexcept { set_limit(handle_, direction::read, d); }
-void socket::set_write_deadline(const deadline& d) noexcept { set_limit(handle_, direction::write, d); }
-void socket::set_deadline(const deadline& d) noexcept {
-    set_read_deadline(d);
-    set_write_deadline(d);
-}
 
 endpoint socket::local_endpoint(std::error_code& ec) const noexcept { return name(handle_, ec, sys::getsockname); }
 endpoint socket::local_endpoint() const {
@@ -94,7 +46,9 @@ endpoint socket::local_endpoint() const {
     return e;
 }
 
-endpoint stream_socket::peer_endpoint(std::error_code& ec) const noexcept { return name(handle_, ec, sys::getpeername); }
+endpoint peer_of(const descriptor_handle& h, std::error_code& ec) noexcept { return name(h, ec, sys::getpeername); }
+
+endpoint stream_socket::peer_endpoint(std::error_code& ec) const noexcept { return peer_of(handle_, ec); }
 endpoint stream_socket::peer_endpoint() const {
     std::error_code ec;
     const endpoint e = peer_endpoint(ec);
@@ -216,7 +170,7 @@ descriptor_handle listener_socket::accept_handle(endpoint* peer, std::error_code
             return sys::accept4(listener, from.storage(), &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
         });
         if (fd >= 0) {
-            descriptor_handle h = own(static_cast<int>(fd), is_unix(handle_), ec);
+            descriptor_handle h = own(static_cast<int>(fd), accepts(handle_), ec);
             if (ec) return {};
             from.set_size(size);
             if (peer) *peer = from;
@@ -235,7 +189,7 @@ descriptor_handle listener_socket::try_accept(bool& shortage) noexcept {
     while (made_once(handle_, direction::read, ec, 0,
                      [](int listener) { return sys::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }, end)) {
         if (end.n >= 0) {
-            descriptor_handle h = own(static_cast<int>(end.n), is_unix(handle_), ec);
+            descriptor_handle h = own(static_cast<int>(end.n), accepts(handle_), ec);
             shortage = static_cast<bool>(ec);
             return h;
         }

@@ -11,8 +11,12 @@
 
 namespace handoff::net {
 
-// own makes fd a stream's or a listener's descriptor; if there is no memory for that it is closed, and ec says so.
-handoff::detail::descriptor_handle own(int fd, bool is_unix, std::error_code& ec) noexcept;
+// What a socket carries. Behind a short read of bytes nothing is left in the kernel (descriptor_word.hpp); of a Unix socket's only if
+// the read did not end because of descriptors that came with them.
+enum class carries : std::uint8_t { bytes, unix_bytes, messages };
+
+// own makes fd a descriptor; if there is no memory for that it is closed, and ec says so.
+handoff::detail::descriptor_handle own(int fd, carries what, std::error_code& ec) noexcept;
 
 // open_socket makes a socket of that family and type, close-on-exec and non-blocking.
 handoff::detail::descriptor_handle open_socket(int family, int type, std::error_code& ec) noexcept;
@@ -22,6 +26,14 @@ void set_option(const handoff::detail::descriptor_handle& h, int level, int name
 
 // bind_and_listen makes `h` listen at that endpoint.
 void bind_and_listen(const handoff::detail::descriptor_handle& h, const endpoint& at, const listen_options& o, std::error_code& ec) noexcept;
+
+// peer_of is what the socket is connected to.
+endpoint peer_of(const handoff::detail::descriptor_handle& h, std::error_code& ec) noexcept;
+
+// wait_for waits until an operation in that direction would not have to wait. `asked` is the descriptor that is asked, if that is not
+// the one of `h`, by whose events it is woken.
+void wait_for(const handoff::detail::descriptor_handle& h, handoff::detail::direction dir, std::error_code& ec, const deadline& d,
+              int asked = -1);
 
 // connect_handle connects `h`, and waits until that is done.
 void connect_handle(const handoff::detail::descriptor_handle& h, const endpoint& to, const deadline& d, std::error_code& ec);

@@ -35,12 +35,12 @@ std::pair<unix_stream, unix_stream> unix_stream::pair(std::error_code& ec) {
         ec.assign(errno, std::generic_category());
         return {};
     }
-    unix_stream a(own(fds[0], true, ec));
+    unix_stream a(own(fds[0], carries::unix_bytes, ec));
     if (ec) {
         sys::close(fds[1]);
         return {};
     }
-    unix_stream b(own(fds[1], true, ec));
+    unix_stream b(own(fds[1], carries::unix_bytes, ec));
     if (ec) return {};
     return {std::move(a), std::move(b)};
 }

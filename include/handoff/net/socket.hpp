@@ -20,10 +20,10 @@
 
 #include <handoff/buffer.hpp>
 #include <handoff/deadline.hpp>
-#include <handoff/detail/descriptor_handle.hpp>
 #include <handoff/detail/export.hpp>
 #include <handoff/net/address.hpp>
 #include <handoff/net/error.hpp>
+#include <handoff/net/io_object.hpp>
 
 #include <cstddef>
 #include <span>
@@ -32,33 +32,8 @@
 
 namespace handoff::net {
 
-namespace detail {
-
-struct socket_access;
-
-}  // namespace detail
-
-class socket {
+class socket : public io_object {
 public:
-    // is_open: it has a descriptor, and was not closed.
-    bool is_open() const noexcept { return handle_.is_open(); }
-
-    // close closes it. All that wait for it go on with net_errc::closed. The descriptor itself is closed once no system call of
-    // another goroutine uses it any more. Does nothing if it is closed. May lose the processor as a guarded call does (SO_LINGER).
-    void close() noexcept { handle_.close(); }
-
-    // native_handle is the descriptor, which stays the socket's; -1 if it is closed. Who uses it has to keep others from closing the
-    // socket meanwhile, and must leave it non-blocking.
-    int native_handle() const noexcept { return handle_.number(); }
-
-    // set_deadline lets all operations, also those that wait now, end with timed_out when the time has come, if they would have to
-    // wait longer; until it is set again. set_deadline({}) takes it away. It takes effect besides the operations' own deadlines.
-    // set_read_deadline and set_write_deadline are for one direction; a listener's accept reads. Points in time of other clocks
-    // are looked at once, when it is called. Does nothing if the socket is closed.
-    HANDOFF_API void set_deadline(const deadline& d) noexcept;
-    HANDOFF_API void set_read_deadline(const deadline& d) noexcept;
-    HANDOFF_API void set_write_deadline(const deadline& d) noexcept;
-
     // local_endpoint is what it is bound to.
     HANDOFF_API endpoint local_endpoint() const;
     HANDOFF_API endpoint local_endpoint(std::error_code& ec) const noexcept;
@@ -67,12 +42,10 @@ protected:
     friend detail::socket_access;
 
     socket() noexcept = default;
-    explicit socket(handoff::detail::descriptor_handle h) noexcept : handle_(std::move(h)) {}
+    explicit socket(handoff::detail::descriptor_handle h) noexcept : io_object(std::move(h)) {}
     socket(socket&&) noexcept = default;
     socket& operator=(socket&&) noexcept = default;
     ~socket() = default;
-
-    handoff::detail::descriptor_handle handle_;
 };
 
 // A connected socket that carries a stream of bytes: a tcp_stream or a unix_stream.
