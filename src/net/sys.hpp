@@ -121,6 +121,11 @@ inline int close(int fd) noexcept {
     return ::close(fd);
 }
 
+// Pipes and other files; a simulation has none of its own.
+inline ssize_t readv(int fd, const iovec* v, int n) noexcept { return ::readv(fd, v, n); }
+inline ssize_t writev(int fd, const iovec* v, int n) noexcept { return ::writev(fd, v, n); }
+inline ssize_t pwritev2(int fd, const iovec* v, int n, off_t at, int flags) noexcept { return ::pwritev2(fd, v, n, at, flags); }
+
 }  // namespace sys
 
 }  // namespace handoff::detail

@@ -14,14 +14,22 @@
 
 namespace handoff::net {
 
-// What the algorithms below work on: tcp_stream, unix_stream, or a type of your own.
+// What the algorithms below work on: streams that are read, as a tcp_stream, a unix_stream or a pipe_reader, streams that are written,
+// as the former two or a pipe_writer, or types of your own.
 template <class S>
-concept stream = requires(S& s, const buffer& into, const const_buffer& from, std::error_code& ec, const deadline& d) {
+concept readable_stream = requires(S& s, const buffer& into, std::error_code& ec, const deadline& d) {
     { s.read_some(into, ec, d) } -> std::convertible_to<std::size_t>;
-    { s.write_some(from, ec, d) } -> std::convertible_to<std::size_t>;
-    s.shutdown_write(ec);
     s.close();
 };
+template <class S>
+concept writable_stream = requires(S& s, const const_buffer& from, std::error_code& ec, const deadline& d) {
+    { s.write_some(from, ec, d) } -> std::convertible_to<std::size_t>;
+    s.close();
+};
+
+// A stream in both directions, of which the one that is written can be ended.
+template <class S>
+concept stream = readable_stream<S> && writable_stream<S> && requires(S& s, std::error_code& ec) { s.shutdown_write(ec); };
 
 // A transfer that has failed in the middle: transferred() bytes had been read or written.
 class transfer_error : public std::system_error {
@@ -36,7 +44,7 @@ private:
 
 // write_all writes all of `from`, and returns its size; with an error how much was written. The other form throws transfer_error.
 // The deadline is for all of it. If another goroutine writes to the stream meanwhile, the two texts are mixed.
-template <stream S>
+template <writable_stream S>
 std::size_t write_all(S& s, const_buffer from, std::error_code& ec, const deadline& d = {}) {
     ec.clear();
     std::size_t done = 0;
@@ -47,7 +55,7 @@ std::size_t write_all(S& s, const_buffer from, std::error_code& ec, const deadli
     }
     return done;
 }
-template <stream S>
+template <writable_stream S>
 std::size_t write_all(S& s, const_buffer from, const deadline& d = {}) {
     std::error_code ec;
     const std::size_t n = write_all(s, from, ec, d);
@@ -57,7 +65,7 @@ std::size_t write_all(S& s, const_buffer from, const deadline& d = {}) {
 
 // read_exactly fills all of `into`, and returns its size. If the stream ends before, the error is net_errc::end_of_stream; with an
 // error it returns how much was read. The other form throws transfer_error.
-template <stream S>
+template <readable_stream S>
 std::size_t read_exactly(S& s, buffer into, std::error_code& ec, const deadline& d = {}) {
     ec.clear();
     std::size_t done = 0;
@@ -72,7 +80,7 @@ std::size_t read_exactly(S& s, buffer into, std::error_code& ec, const deadline&
     }
     return done;
 }
-template <stream S>
+template <readable_stream S>
 std::size_t read_exactly(S& s, buffer into, const deadline& d = {}) {
     std::error_code ec;
     const std::size_t n = read_exactly(s, into, ec, d);
@@ -83,7 +91,7 @@ std::size_t read_exactly(S& s, buffer into, const deadline& d = {}) {
 // read_until appends to `text` until that contains `delimiter`, and returns the length up to its end; what was read beyond stays in
 // `text`, and is where the next call looks first. The stream's end before that is net_errc::end_of_stream, and a text of `most` bytes
 // without the delimiter std::errc::message_size; `text` has what was read until then. The result is 0 then. Linear in what is read.
-template <stream S>
+template <readable_stream S>
 std::size_t read_until(S& s, std::string& text, std::string_view delimiter, std::size_t most, std::error_code& ec, const deadline& d = {}) {
     ec.clear();
     char block[4096];   // what is read comes into `text` afterwards, so that a cancellation leaves it as it is
@@ -101,7 +109,7 @@ std::size_t read_until(S& s, std::string& text, std::string_view delimiter, std:
         if (ec) return 0;
     }
 }
-template <stream S>
+template <readable_stream S>
 std::size_t read_until(S& s, std::string& text, std::string_view delimiter, std::size_t most, const deadline& d = {}) {
     std::error_code ec;
     const std::size_t n = read_until(s, text, delimiter, most, ec, d);
