@@ -129,10 +129,11 @@ bool is_over(const descriptor& d, direction dir, const deadline& limit) {
 
 }  // namespace
 
-descriptor_handle make_descriptor(int fd, bool short_is_drained) {
+descriptor_handle make_descriptor(int fd, bool short_is_drained, bool nested) {
     descriptor& d = take_record();
     d.fd = fd;
     d.short_is_drained = short_is_drained;
+    d.nested.store(nested, std::memory_order_relaxed);
     for (auto& l : d.limit) l.store(no_deadline, std::memory_order_relaxed);
     const std::uint32_t generation = d.word.open();
     if (sys::is_simulated(fd)) [[unlikely]] sys::simulated::made(fd, &d, generation);
@@ -235,6 +236,7 @@ void descriptors_ready(M* m, const event_batch& events) noexcept {
         if ((said & ends) != 0) bits |= descriptor_word::read_end;
         if ((said & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) bits |= descriptor_word::writable;
         descriptor& d = record(static_cast<std::uint32_t>(data));
+        if (bits != 0 && d.nested.load(std::memory_order_relaxed)) bits |= descriptor_word::readable | descriptor_word::writable;
         if (const std::uint32_t parked = d.word.event(static_cast<std::uint32_t>(data >> 32), bits))
             claim_waiters(m, d, parked, false, won);
     }

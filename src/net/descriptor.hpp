@@ -29,6 +29,9 @@ struct alignas(64) descriptor {
     int fd = -1;                             // written before word.open
     std::uint32_t index = 0;
     descriptor* next_free = nullptr;
+    // It is an epoll object, and becomes readable with any event of the descriptors in it. Relaxed: who sees that of another generation
+    // wakes nobody.
+    base::atomic<bool> nested{false};
     bool short_is_drained = false;           // of a stream socket: less than was asked for means that nothing is left
     base::atomic<bool> is_unix{false};       // of a stream socket; relaxed: it changes only with the generation
 
@@ -42,7 +45,7 @@ inline constexpr std::uint32_t makes_call = 0, makes_no_call = 1;
 
 // make_descriptor makes fd, which is non-blocking, a descriptor that is closed by close_descriptor. If it throws
 // (std::bad_alloc), fd stays the caller's.
-descriptor_handle make_descriptor(int fd, bool short_is_drained);
+descriptor_handle make_descriptor(int fd, bool short_is_drained, bool nested = false);
 
 // give_number_back closes the file descriptor, and frees the record. For whom descriptor_word has told so.
 void give_number_back(descriptor& d) noexcept;

@@ -14,6 +14,7 @@ public:
             case net_errc::closed: return "the socket is closed";
             case net_errc::end_of_stream: return "the peer has ended the stream too early";
             case net_errc::self_connect: return "the connection was made to itself: nobody listens there";
+            case net_errc::not_pollable: return "the descriptor can't be waited for: it is that of a file, or of another thing that is always ready";
         }
         return "error " + std::to_string(e);
     }
@@ -22,6 +23,7 @@ public:
             case net_errc::closed: return std::errc::bad_file_descriptor;
             case net_errc::end_of_stream: return std::errc::connection_aborted;
             case net_errc::self_connect: return std::errc::connection_refused;
+            case net_errc::not_pollable: return std::errc::operation_not_permitted;
         }
         return {e, *this};
     }

@@ -53,6 +53,13 @@ int epoll::add(int fd, std::uint32_t events, std::uint64_t data) noexcept {
     return errno;
 }
 
+int epoll::add_new(int fd, std::uint32_t events, std::uint64_t data) noexcept {
+    epoll_event e{};
+    e.events = events;
+    e.data.u64 = data;
+    return ::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &e) == 0 ? 0 : errno;
+}
+
 int epoll::remove(int fd) noexcept {
     epoll_event none{};
     return ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, &none) == 0 ? 0 : errno;

@@ -51,6 +51,7 @@ import mutations.time  # noqa: E402,F401
 import mutations.sync  # noqa: E402,F401
 import mutations.objects  # noqa: E402,F401
 import mutations.net  # noqa: E402,F401
+import mutations.network  # noqa: E402,F401
 import mutations.load  # noqa: E402,F401
 import mutations.rest  # noqa: E402,F401
 import mutations.parts  # noqa: E402,F401
