@@ -10,9 +10,10 @@ using namespace handoff::detail;
 
 namespace {
 
-// receive_into receives a datagram, and its sender if `from` is not null. MSG_TRUNC: the result is the datagram's size, of which the
-// buffers may have got less.
-datagram receive_into(const descriptor_handle& h, std::span<const buffer> into, endpoint* from, std::error_code& ec, const deadline& d) {
+// receive_into receives a datagram, and its sender if `from` is not null. MSG_TRUNC: the result is the datagram's size, of which
+// the buffers may have got less.
+datagram receive_into(const descriptor_handle& h, std::span<const buffer> into, endpoint* from, std::error_code& ec,
+                      const deadline& d) {
     iovecs v(into);
     endpoint sender;
     msghdr m{};
@@ -36,7 +37,8 @@ datagram receive_into(const descriptor_handle& h, std::span<const buffer> into, 
 }
 
 // send_from sends a datagram: to the peer if `to` is null.
-void send_from(const descriptor_handle& h, std::span<const const_buffer> from, const endpoint* to, std::error_code& ec, const deadline& d) {
+void send_from(const descriptor_handle& h, std::span<const const_buffer> from, const endpoint* to, std::error_code& ec,
+               const deadline& d) {
     if (from.size() > most_buffers) {   // a part of a datagram is another datagram
         ec = std::make_error_code(std::errc::argument_list_too_long);
         return;
@@ -53,8 +55,8 @@ void send_from(const descriptor_handle& h, std::span<const const_buffer> from, c
                 m.msg_namelen = to->size();
             }
             const ssize_t n = sys::sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-            // It may be the receiver that has no room, of which no event will tell. (That our own buffer is full can't be told from it:
-            // poll(2) may say so for a long time while there would be room for a datagram to this receiver.)
+            // It may be the receiver that has no room, of which no event will tell. (That our own buffer is full can't be told
+            // from it: poll(2) may say so for a long time while there would be room for a datagram to this receiver.)
             if (n < 0 && errno == EAGAIN && to && to->is_unix()) errno = ENOBUFS;
             return n;
         });
@@ -141,13 +143,17 @@ endpoint datagram_socket::peer_endpoint() const {
     return e;
 }
 
-void datagram_socket::set_receive_buffer(int bytes, std::error_code& ec) noexcept { set_option(handle_, SOL_SOCKET, SO_RCVBUF, bytes, ec); }
+void datagram_socket::set_receive_buffer(int bytes, std::error_code& ec) noexcept {
+    set_option(handle_, SOL_SOCKET, SO_RCVBUF, bytes, ec);
+}
 void datagram_socket::set_receive_buffer(int bytes) {
     std::error_code ec;
     set_receive_buffer(bytes, ec);
     or_throw(ec, "handoff: set_receive_buffer");
 }
-void datagram_socket::set_send_buffer(int bytes, std::error_code& ec) noexcept { set_option(handle_, SOL_SOCKET, SO_SNDBUF, bytes, ec); }
+void datagram_socket::set_send_buffer(int bytes, std::error_code& ec) noexcept {
+    set_option(handle_, SOL_SOCKET, SO_SNDBUF, bytes, ec);
+}
 void datagram_socket::set_send_buffer(int bytes) {
     std::error_code ec;
     set_send_buffer(bytes, ec);

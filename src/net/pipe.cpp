@@ -33,8 +33,8 @@ bool is_pipe(int fd, std::error_code& ec) noexcept {
     return !ec;
 }
 
-// A short read of a pipe that others write may leave something behind: each packet (O_DIRECT) is read by itself. A short write never
-// leaves room.
+// A short read of a pipe that others write may leave something behind: each packet (O_DIRECT) is read by itself. A short write
+// never leaves room.
 bool is_drained_by_short(int access) noexcept { return access == O_WRONLY; }
 
 descriptor_handle take_pipe(int fd, int access, std::error_code& ec) noexcept {
@@ -105,12 +105,14 @@ ssize_t read_pipe(int fd, const iovec* v, int n) noexcept {
     }
 }
 
-std::size_t read_into(const descriptor_handle& h, const iovec* v, std::size_t n, std::size_t bytes, std::error_code& ec, const deadline& d) {
+std::size_t read_into(const descriptor_handle& h, const iovec* v, std::size_t n, std::size_t bytes, std::error_code& ec,
+                      const deadline& d) {
     ec.clear();
     if (bytes == 0) return 0;
     return count(perform(h, direction::read, d, ec, bytes, [&](int fd) { return read_pipe(fd, v, static_cast<int>(n)); }));
 }
-std::size_t write_from(const descriptor_handle& h, const iovec* v, std::size_t n, std::size_t bytes, std::error_code& ec, const deadline& d) {
+std::size_t write_from(const descriptor_handle& h, const iovec* v, std::size_t n, std::size_t bytes, std::error_code& ec,
+                       const deadline& d) {
     ec.clear();
     if (bytes == 0) return 0;
     return count(perform(h, direction::write, d, ec, bytes, [&](int fd) { return quiet_write(fd, v, static_cast<int>(n)); }));

@@ -1,7 +1,7 @@
-// Registrations of descriptors that are not ours: in an epoll object of their own, which is a descriptor like any other, nested in a
-// shard of the poller. An event of what is in it makes it readable, and epoll passes that on each time, as an edge, whether or not it
-// has been readable before: who waits for the shard has been called once for each event. Nobody asks the inner object which events
-// these were: poll(2) of the descriptors themselves tells for sure.
+// Registrations of descriptors that are not ours: in an epoll object of their own, which is a descriptor like any other, nested
+// in a shard of the poller. An event of what is in it makes it readable, and epoll passes that on each time, as an edge, whether
+// or not it has been readable before: who waits for the shard has been called once for each event. Nobody asks the inner object
+// which events these were: poll(2) of the descriptors themselves tells for sure.
 #include <handoff/net/poll_fd.hpp>
 
 #include "net/operation.hpp"
@@ -69,8 +69,8 @@ std::uint32_t all_events(std::span<const pollfd> fds, int fd) noexcept {
     return events;
 }
 
-// add_all registers the descriptors, of which poll(2) has just said that none is ready. The errno value of the failure, or 0. EBADF:
-// `closed` has been closed meanwhile.
+// add_all registers the descriptors, of which poll(2) has just said that none is ready. The errno value of the failure, or 0.
+// EBADF: `closed` has been closed meanwhile.
 int add_all(os::epoll& e, std::span<pollfd> fds, pollfd*& closed) noexcept {
     for (pollfd& p : fds) {
         if (p.fd < 0) continue;

@@ -25,8 +25,8 @@ bool is_v6(const descriptor_handle& h, std::error_code& ec) noexcept {
     return family == AF_INET6;
 }
 
-// set_both sets an option for IPv4, and the one that is the same for IPv6 if the socket is of that kind: it may send to IPv4 addresses
-// as well. The options of IPv4 are not there then if the kernel has been told so (IPV6_V6ONLY), or has none.
+// set_both sets an option for IPv4, and the one that is the same for IPv6 if the socket is of that kind: it may send to IPv4
+// addresses as well. The options of IPv4 are not there then if the kernel has been told so (IPV6_V6ONLY), or has none.
 void set_both(const descriptor_handle& h, int v4, int v6, int value, std::error_code& ec) noexcept {
     const bool six = is_v6(h, ec);
     if (ec) return;
@@ -37,7 +37,8 @@ void set_both(const descriptor_handle& h, int v4, int v6, int value, std::error_
 }
 
 // change_membership sets MCAST_JOIN_GROUP or MCAST_LEAVE_GROUP.
-void change_membership(const descriptor_handle& h, int how, const address& group, unsigned interface, std::error_code& ec) noexcept {
+void change_membership(const descriptor_handle& h, int how, const address& group, unsigned interface,
+                       std::error_code& ec) noexcept {
     const address a = group.unmap();
     if (!a.is_multicast()) {
         ec = std::make_error_code(std::errc::invalid_argument);

@@ -223,7 +223,8 @@ TEST_P(poll_fds, refuse_what_is_always_ready) {
     rt_.run([] {
         const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
         const std::string said = thrown_by<std::system_error>([&] { (void)poll_fd::borrow(file); });
-        EXPECT_NE(said.find("borrow of descriptor " + std::to_string(file) + ": the descriptor can't be waited for"), std::string::npos) << said;
+        const std::string expected = "borrow of descriptor " + std::to_string(file) + ": the descriptor can't be waited for";
+        EXPECT_NE(said.find(expected), std::string::npos) << said;
         EXPECT_EQ(error_of([&] { (void)poll_fd::take(file); }), net_errc::not_pollable);
         EXPECT_EQ(error_of([&] { (void)poll_fd::take(file); }), std::errc::operation_not_permitted);
         EXPECT_EQ(::fcntl(file, F_GETFD), FD_CLOEXEC) << "it is still the caller's";

@@ -1,5 +1,5 @@
-// Datagrams, UDP's and those of the Unix domain: each arrives once, whole or cut; deadlines, close and cancellation; options; errors of
-// the network.
+// Datagrams, UDP's and those of the Unix domain: each arrives once, whole or cut; deadlines, close and cancellation; options;
+// errors of the network.
 #include "locks.hpp"
 
 #include <handoff/net/udp.hpp>
@@ -341,7 +341,8 @@ TEST_P(datagrams, name_what_failed) {
         EXPECT_EQ(error_of([&] { s.send("x"); }), std::errc::destination_address_required);
         EXPECT_EQ(error_of([&] { (void)s.peer_endpoint(); }), std::errc::not_connected);
         EXPECT_EQ(error_of([&] { s.send_to(std::string(70'000, 'x'), s.local_endpoint()); }), std::errc::message_size);
-        EXPECT_EQ(error_of([] { (void)udp_socket::bind(endpoint::unix_abstract("x")); }), std::errc::address_family_not_supported);
+        const endpoint elsewhere = endpoint::unix_abstract("x");
+        EXPECT_EQ(error_of([&] { (void)udp_socket::bind(elsewhere); }), std::errc::address_family_not_supported);
         EXPECT_EQ(error_of([] { (void)udp_socket::connect(endpoint()); }), std::errc::address_family_not_supported);
         EXPECT_EQ(error_of([] { (void)unix_datagram::bind(loopback()); }), std::errc::address_family_not_supported);
         EXPECT_EQ(error_of([] { (void)unix_datagram::connect(a_name("nobody")); }), std::errc::connection_refused);

@@ -22,17 +22,18 @@ public:
     bool is_open() const noexcept { return handle_.is_open(); }
 
     // close closes it. All that wait for it go on with net_errc::closed. The descriptor itself is closed once no system call of
-    // another goroutine uses it any more. Does nothing if it is closed. May lose the processor as a guarded call does (SO_LINGER).
+    // another goroutine uses it any more. Does nothing if it is closed. May lose the processor as a guarded call does
+    // (SO_LINGER).
     void close() noexcept { handle_.close(); }
 
-    // native_handle is the descriptor, which stays the object's; -1 if it is closed. Who uses it has to keep others from closing the
-    // object meanwhile, and must leave it non-blocking.
+    // native_handle is the descriptor, which stays the object's; -1 if it is closed. Who uses it has to keep others from closing
+    // the object meanwhile, and must leave it non-blocking.
     int native_handle() const noexcept { return handle_.number(); }
 
-    // set_deadline lets all operations, also those that wait now, end with timed_out when the time has come, if they would have to
-    // wait longer; until it is set again. set_deadline({}) takes it away. It takes effect besides the operations' own deadlines.
-    // set_read_deadline and set_write_deadline are for one direction; a listener's accept reads. Points in time of other clocks
-    // are looked at once, when it is called. Does nothing if the object is closed.
+    // set_deadline lets all operations, also those that wait now, end with timed_out when the time has come, if they would have
+    // to wait longer; until it is set again. set_deadline({}) takes it away. It takes effect besides the operations' own
+    // deadlines. set_read_deadline and set_write_deadline are for one direction; a listener's accept reads. Points in time of
+    // other clocks are looked at once, when it is called. Does nothing if the object is closed.
     HANDOFF_API void set_deadline(const deadline& d) noexcept;
     HANDOFF_API void set_read_deadline(const deadline& d) noexcept;
     HANDOFF_API void set_write_deadline(const deadline& d) noexcept;

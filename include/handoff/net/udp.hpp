@@ -1,8 +1,8 @@
 // UDP. What holds for all sockets is in socket.hpp, what holds for datagrams in datagram.hpp.
 //
-// Errors that come back from the network (ICMP: nobody has that port, the host can't be reached) are told to a socket that has a peer,
-// and to no other. The next operation of it ends with that error, once, for example with connection_refused; what it was to send is not
-// sent then. The socket can be used as before.
+// Errors that come back from the network (ICMP: nobody has that port, the host can't be reached) are told to a socket that has a
+// peer, and to no other. The next operation of it ends with that error, once, for example with connection_refused; what it was to
+// send is not sent then. The socket can be used as before.
 #pragma once
 
 #include <handoff/net/datagram.hpp>
@@ -27,7 +27,8 @@ public:
     HANDOFF_API static udp_socket bind(const endpoint& at, const udp_options& o = {});
     HANDOFF_API static udp_socket bind(const endpoint& at, std::error_code& ec, const udp_options& o = {}) noexcept;
 
-    // connect makes a socket with a peer; the kernel chooses the local endpoint. Nothing is sent for that, and nothing waited for.
+    // connect makes a socket with a peer; the kernel chooses the local endpoint. Nothing is sent for that, and nothing waited
+    // for.
     HANDOFF_API static udp_socket connect(const endpoint& to);
     HANDOFF_API static udp_socket connect(const endpoint& to, std::error_code& ec) noexcept;
 
@@ -36,8 +37,8 @@ public:
     // set_broadcast: it may send to broadcast addresses, which otherwise is permission_denied.
     HANDOFF_API void set_broadcast(bool on);
     HANDOFF_API void set_broadcast(bool on, std::error_code& ec) noexcept;
-    // set_ttl: how many hops a datagram may make, 1 to 255 (IP_TTL, IPV6_UNICAST_HOPS). set_multicast_ttl is for what is sent to a
-    // group, 0 to 255, where 0 stays on this machine; in the beginning it is 1.
+    // set_ttl: how many hops a datagram may make, 1 to 255 (IP_TTL, IPV6_UNICAST_HOPS). set_multicast_ttl is for what is sent to
+    // a group, 0 to 255, where 0 stays on this machine; in the beginning it is 1.
     HANDOFF_API void set_ttl(int hops);
     HANDOFF_API void set_ttl(int hops, std::error_code& ec) noexcept;
     HANDOFF_API void set_multicast_ttl(int hops);
