@@ -55,8 +55,9 @@ void send_from(const descriptor_handle& h, std::span<const const_buffer> from, c
                 m.msg_namelen = to->size();
             }
             const ssize_t n = sys::sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-            // It may be the receiver that has no room, of which no event will tell. (That our own buffer is full can't be told
-            // from it: poll(2) may say so for a long time while there would be room for a datagram to this receiver.)
+            // It may be the receiver that has no room, of which no event tells. And there are events all the time: each try that
+            // fails frees what it has allocated, which makes room in our own buffer. (Whether that is full poll(2) does not tell:
+            // for it a buffer may be full long before a datagram has no room.)
             if (n < 0 && errno == EAGAIN && to && to->is_unix()) errno = ENOBUFS;
             return n;
         });

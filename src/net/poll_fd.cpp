@@ -2,6 +2,15 @@
 // in a shard of the poller. An event of what is in it makes it readable, and epoll passes that on each time, as an edge, whether
 // or not it has been readable before: who waits for the shard has been called once for each event. Nobody asks the inner object
 // which events these were: poll(2) of the descriptors themselves tells for sure.
+//
+// A wait by poll_fd that has to wait took 5.4 us for a descriptor that was taken, 5.9 for a borrowed one, and 16 by wait_fd,
+// which makes and closes the object (a ping-pong between two goroutines on one P; a virtual machine whose system calls are slow).
+// Rejected:
+//
+//     a duplicate of the descriptor in the shard: the peer would not see that the library has closed it;
+//     the descriptor itself in the shard, with EPOLLONESHOT: a second wait gets EEXIST, and takes the place of a socket of ours
+//         if it means one; once the descriptor is closed nobody can remove what a duplicate in another process keeps alive;
+//     to keep the objects for later waits: then each descriptor has to be removed again, which fails where it was closed.
 #include <handoff/net/poll_fd.hpp>
 
 #include "net/operation.hpp"
