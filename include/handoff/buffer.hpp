@@ -50,8 +50,6 @@ private:
     std::size_t size_ = 0;
 };
 
-using buffer = mutable_buffer;
-
 // Bytes that a write takes.
 class const_buffer {
 public:

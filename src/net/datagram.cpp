@@ -12,7 +12,7 @@ namespace {
 
 // receive_into receives a datagram, and its sender if `from` is not null. MSG_TRUNC: the result is the datagram's size, of which
 // the buffers may have got less.
-datagram receive_into(const descriptor_handle& h, std::span<const buffer> into, endpoint* from, std::error_code& ec,
+datagram receive_into(const descriptor_handle& h, std::span<const mutable_buffer> into, endpoint* from, std::error_code& ec,
                       const deadline& d) {
     iovecs v(into);
     endpoint sender;
@@ -73,20 +73,20 @@ int get_option(const descriptor_handle& h, int name, std::error_code& ec) noexce
 
 }  // namespace
 
-datagram datagram_socket::receive(std::span<const buffer> into, std::error_code& ec, const deadline& d) {
+datagram datagram_socket::receive(std::span<const mutable_buffer> into, std::error_code& ec, const deadline& d) {
     return receive_into(handle_, into, nullptr, ec, d);
 }
-datagram datagram_socket::receive(std::span<const buffer> into, const deadline& d) {
+datagram datagram_socket::receive(std::span<const mutable_buffer> into, const deadline& d) {
     std::error_code ec;
     const datagram got = receive(into, ec, d);
     or_throw(ec, "handoff: receive");
     return got;
 }
 
-datagram datagram_socket::receive_from(std::span<const buffer> into, endpoint& from, std::error_code& ec, const deadline& d) {
+datagram datagram_socket::receive_from(std::span<const mutable_buffer> into, endpoint& from, std::error_code& ec, const deadline& d) {
     return receive_into(handle_, into, &from, ec, d);
 }
-datagram datagram_socket::receive_from(std::span<const buffer> into, endpoint& from, const deadline& d) {
+datagram datagram_socket::receive_from(std::span<const mutable_buffer> into, endpoint& from, const deadline& d) {
     std::error_code ec;
     const datagram got = receive_from(into, from, ec, d);
     or_throw(ec, "handoff: receive_from");

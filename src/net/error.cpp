@@ -12,7 +12,6 @@ public:
     std::string message(int e) const override {
         switch (static_cast<net_errc>(e)) {
             case net_errc::closed: return "the socket is closed";
-            case net_errc::end_of_stream: return "the peer has ended the stream too early";
             case net_errc::self_connect: return "the connection was made to itself: nobody listens there";
             case net_errc::not_pollable: return "the descriptor can't be waited for: it is that of a file, or of another thing that is always ready";
         }
@@ -21,7 +20,6 @@ public:
     std::error_condition default_error_condition(int e) const noexcept override {
         switch (static_cast<net_errc>(e)) {
             case net_errc::closed: return std::errc::bad_file_descriptor;
-            case net_errc::end_of_stream: return std::errc::connection_aborted;
             case net_errc::self_connect: return std::errc::connection_refused;
             case net_errc::not_pollable: return std::errc::operation_not_permitted;
         }

@@ -71,7 +71,7 @@ descriptor_handle open_pipe(const char* path, int access, std::error_code& ec) n
         if (fd < 0) ec.assign(end.error, std::generic_category());
     }
     if (fd < 0) return {};
-    if (is_pipe(fd, ec)) return own(fd, ec, is_drained_by_short(access));
+    if (is_pipe(fd, ec)) return own(fd, is_drained_by_short(access) ? carries::bytes : carries::messages, ec);
     sys::close(fd);
     return {};
 }
@@ -136,12 +136,12 @@ std::pair<pipe_reader, pipe_writer> make_pipe(std::error_code& ec) noexcept {
         ec = last_error();
         return {};
     }
-    pipe_reader r(own(fds[0], ec));
+    pipe_reader r(own(fds[0], carries::bytes, ec));
     if (ec) {
         sys::close(fds[1]);
         return {};
     }
-    pipe_writer w(own(fds[1], ec));
+    pipe_writer w(own(fds[1], carries::bytes, ec));
     if (ec) return {};
     return {std::move(r), std::move(w)};
 }
@@ -179,16 +179,16 @@ pipe_reader pipe_reader::open(const std::string& path) {
     return r;
 }
 
-std::size_t pipe_reader::read_some(const buffer& into, std::error_code& ec, const deadline& d) {
+std::size_t pipe_reader::read_some(const mutable_buffer& into, std::error_code& ec, const deadline& d) {
     const iovec v{into.data(), into.size()};
     return read_into(handle_, &v, 1, v.iov_len, ec, d);
 }
-std::size_t pipe_reader::read_some(std::span<const buffer> into, std::error_code& ec, const deadline& d) {
+std::size_t pipe_reader::read_some(std::span<const mutable_buffer> into, std::error_code& ec, const deadline& d) {
     const iovecs v(into);
     return read_into(handle_, v.all, v.count, v.bytes, ec, d);
 }
-std::size_t pipe_reader::read_some(const buffer& into, const deadline& d) { return read_some(std::span(&into, 1), d); }
-std::size_t pipe_reader::read_some(std::span<const buffer> into, const deadline& d) {
+std::size_t pipe_reader::read_some(const mutable_buffer& into, const deadline& d) { return read_some(std::span(&into, 1), d); }
+std::size_t pipe_reader::read_some(std::span<const mutable_buffer> into, const deadline& d) {
     std::error_code ec;
     const std::size_t n = read_some(into, ec, d);
     or_throw(ec, "handoff: read_some of a pipe");

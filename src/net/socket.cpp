@@ -57,7 +57,7 @@ endpoint stream_socket::peer_endpoint() const {
 }
 
 // A call with a single buffer is no faster by readv, and a recv of it is: the kernel copies no iovec.
-std::size_t stream_socket::read_some(const buffer& into, std::error_code& ec, const deadline& d) {
+std::size_t stream_socket::read_some(const mutable_buffer& into, std::error_code& ec, const deadline& d) {
     ec.clear();
     if (into.empty()) return 0;
     std::size_t wanted = into.size();
@@ -68,7 +68,7 @@ std::size_t stream_socket::read_some(const buffer& into, std::error_code& ec, co
     return count(perform(handle_, direction::read, d, ec, wanted,
                          [&](int fd) { return sys::recv(fd, into.data(), into.size(), MSG_DONTWAIT); }));
 }
-std::size_t stream_socket::read_some(std::span<const buffer> into, std::error_code& ec, const deadline& d) {
+std::size_t stream_socket::read_some(std::span<const mutable_buffer> into, std::error_code& ec, const deadline& d) {
     ec.clear();
     iovecs v(into);
     if (v.bytes == 0) return 0;
@@ -93,13 +93,13 @@ std::size_t stream_socket::write_some(std::span<const const_buffer> from, std::e
     }));
 }
 
-std::size_t stream_socket::read_some(const buffer& into, const deadline& d) {
+std::size_t stream_socket::read_some(const mutable_buffer& into, const deadline& d) {
     std::error_code ec;
     const std::size_t n = read_some(into, ec, d);
     or_throw(ec, "handoff: read_some");
     return n;
 }
-std::size_t stream_socket::read_some(std::span<const buffer> into, const deadline& d) {
+std::size_t stream_socket::read_some(std::span<const mutable_buffer> into, const deadline& d) {
     std::error_code ec;
     const std::size_t n = read_some(into, ec, d);
     or_throw(ec, "handoff: read_some");

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 using namespace handoff_test;
-using handoff::buffer;
+using handoff::mutable_buffer;
 using handoff::const_buffer;
 using handoff::go;
 using handoff::task_group;
@@ -112,16 +112,16 @@ TEST_P(pipes, are_read_by_the_algorithms) {
         EXPECT_EQ(w.write_some(std::span(parts)), 11u);
         EXPECT_EQ(w.write_some(""), 0u);
         char a[2], b[1];
-        const buffer into[] = {a, b};
+        const mutable_buffer into[] = {a, b};
         EXPECT_EQ(r.read_some(std::span(into)), 3u);
         EXPECT_EQ(std::string_view(a, 2), "on");
         EXPECT_EQ(b[0], 'e');
-        EXPECT_EQ(r.read_some(buffer()), 0u);
+        EXPECT_EQ(r.read_some(mutable_buffer()), 0u);
         std::string text;
         EXPECT_EQ(read_until(r, text, "two\n", 100), 5u);
         w.close();
         char c[10];
-        EXPECT_EQ(error_of([&] { read_exactly(r, c); }), net_errc::end_of_stream);
+        EXPECT_EQ(error_of([&] { read_exactly(r, c); }), handoff::io_errc::end_of_file);
     });
 }
 

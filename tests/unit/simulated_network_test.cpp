@@ -72,7 +72,7 @@ std::string text_of(std::size_t n) {
 
 std::string read_to_end(auto& s, std::size_t at_once = 100) {
     std::string all, block(at_once, 0);
-    while (const std::size_t n = s.read_some(buffer(block.data(), at_once))) all.append(block, 0, n);
+    while (const std::size_t n = s.read_some(mutable_buffer(block.data(), at_once))) all.append(block, 0, n);
     return all;
 }
 
@@ -89,7 +89,7 @@ std::error_code error_of(F f) {
 std::error_code read_a_byte(auto& s, const deadline& d = {}) {
     std::error_code ec;
     char b;
-    if (s.read_some(buffer(&b, 1), ec, d) == 0 && !ec) ec = net_errc::end_of_stream;
+    if (s.read_some(mutable_buffer(&b, 1), ec, d) == 0 && !ec) ec = handoff::io_errc::end_of_file;
     return ec;
 }
 
@@ -160,7 +160,7 @@ TEST(simulated_network, latency_is_drawn_and_keeps_the_order_within_a_connection
         g.go([&] {
             for (int i = 0; i < 2; ++i) {
                 char c;
-                require(a.server.read_some(buffer(&c, 1)) == 1, "one byte");
+                require(a.server.read_some(mutable_buffer(&c, 1)) == 1, "one byte");
                 got += c;
                 const auto took = handoff::clock::now() - start;
                 require(took >= 2ms && took <= 5ms, "the latency is what was asked for");
@@ -208,7 +208,7 @@ TEST(simulated_network, writes_wait_for_room) {
         std::error_code ec;
         try {
             write_all(c.client, text, 1h);
-        } catch (const net::transfer_error& e) {
+        } catch (const handoff::io_error& e) {
             ec = e.code();
             require(e.transferred() == 1000, "the buffer holds what it should");
         }
@@ -216,7 +216,7 @@ TEST(simulated_network, writes_wait_for_room) {
         require(error_of([&] { c.client.wait_writable(1h); }) == std::errc::timed_out, "no room");
         auto reader = go([&] {
             std::string all(1500, 0);
-            read_exactly(c.server, buffer(all.data(), all.size()));
+            read_exactly(c.server, mutable_buffer(all.data(), all.size()));
             return all;
         });
         c.client.wait_writable();
@@ -235,7 +235,7 @@ TEST(simulated_network, half_a_connection_can_be_closed) {
         write_all(c.server, "answer");
         c.server.close();
         require(read_to_end(c.client) == "answer", "the other way");
-        require(read_a_byte(c.client) == net_errc::end_of_stream, "again");
+        require(read_a_byte(c.client) == handoff::io_errc::end_of_file, "again");
         c.client.wait_readable();
     });
 }
@@ -246,7 +246,7 @@ TEST(simulated_network, shutdown_read_ends_the_own_reads) {
         auto reader = go([&] { return read_a_byte(c.server); });
         simulation::settle();
         c.server.shutdown_read();
-        require(reader.join() == net_errc::end_of_stream, "the end");
+        require(reader.join() == handoff::io_errc::end_of_file, "the end");
     });
 }
 
@@ -258,7 +258,7 @@ TEST(simulated_network, resets_are_errors) {
         c.client.close();
         require(reader.join() == std::errc::connection_reset, "the reader is told");
         require(error_of([&] { write_all(c.server, "x"); }) == std::errc::broken_pipe, "and the writer");
-        require(read_a_byte(c.server) == net_errc::end_of_stream, "once");
+        require(read_a_byte(c.server) == handoff::io_errc::end_of_file, "once");
     });
     explore(100, [] {   // what was not read resets it
         connection c;
@@ -313,7 +313,7 @@ TEST(simulated_network, has_names_of_its_own) {
             tcp_stream s = remote.accept(peer);
             require(peer == far_away.local_endpoint() && s.local_endpoint() == there, "both ends agree");
         }
-        require(read_a_byte(far_away) == net_errc::end_of_stream, "closed with its scope");
+        require(read_a_byte(far_away) == handoff::io_errc::end_of_file, "closed with its scope");
         const endpoint at = l.local_endpoint();
         l.close();
         require(error_of([&] { (void)tcp_stream::connect(at); }) == std::errc::connection_refused, "it is gone");
@@ -485,7 +485,7 @@ TEST(simulated_network, bits_that_stay_do_not_spin) {
         sim.run([] {
             connection c;
             c.client.shutdown_write();
-            require(read_a_byte(c.server) == net_errc::end_of_stream, "the end");
+            require(read_a_byte(c.server) == handoff::io_errc::end_of_file, "the end");
             auto waits = go([&] { return read_a_byte(c.client, 1h); });
             require(waits.join() == std::errc::timed_out, "nothing is written");
         });
@@ -509,7 +509,7 @@ TEST(simulated_network, one_edge_wakes_all_whom_it_is_for) {
         for (int i = 0; i < 3; ++i) g.go([&] { write_all(c.client, "0123456789012345678901234567890123456789"); });
         simulation::settle();
         std::string all(64 + 120, 0);
-        read_exactly(c.server, buffer(all.data(), all.size()));
+        read_exactly(c.server, mutable_buffer(all.data(), all.size()));
         g.wait();
     });
     explore(500, [] {

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 using namespace handoff_test;
-using handoff::buffer;
+using handoff::mutable_buffer;
 using handoff::const_buffer;
 using handoff::go;
 using handoff::task_group;
@@ -110,7 +110,7 @@ TEST_P(sockets, wait_without_a_thread) {
             auto& c = *all.emplace_back(std::make_unique<connection>());
             g.go([&c] {
                 char b;
-                EXPECT_EQ(c.server.read_some(buffer(&b, 1)), 1u);
+                EXPECT_EQ(c.server.read_some(mutable_buffer(&b, 1)), 1u);
             });
         }
         EXPECT_EVENTUALLY(waiting(rt_, reason) == 100);
@@ -178,12 +178,12 @@ TEST_P(sockets, several_buffers_are_filled_one_after_the_other) {
         const const_buffer parts[] = {"ab", "", "cdef"};
         EXPECT_EQ(c.client.write_some(std::span(parts)), 6u);
         char a[3], b[10];
-        const buffer into[] = {a, b};
+        const mutable_buffer into[] = {a, b};
         EXPECT_EQ(c.server.read_some(std::span(into)), 6u);
         EXPECT_EQ(std::string_view(a, 3), "abc");
         EXPECT_EQ(std::string_view(b, 3), "def");
         EXPECT_EQ(c.client.write_some(""), 0u);
-        EXPECT_EQ(c.server.read_some(buffer()), 0u);
+        EXPECT_EQ(c.server.read_some(mutable_buffer()), 0u);
     });
 }
 
@@ -493,7 +493,7 @@ TEST_P(sockets, always_ready_let_others_run) {
             const auto until = steady::now() + patience;
             while (!other && steady::now() < until) {
                 write_all(c.client, "some bytes");
-                read_exactly(c.server, buffer(b, 10));
+                read_exactly(c.server, mutable_buffer(b, 10));
             }
             EXPECT_TRUE(other);
         });
@@ -646,7 +646,7 @@ TEST_P(sockets, of_unix_names_are_read_on_behind_descriptors) {
             ASSERT_EQ(::sendmsg(a.native_handle(), &m, 0), 4);
             write_all(a, "more");
             char block[100];
-            const buffer parts[] = {buffer(block, 1), buffer(block + 1, 99)};
+            const mutable_buffer parts[] = {mutable_buffer(block, 1), mutable_buffer(block + 1, 99)};
             const auto read = [&] { return several ? b.read_some(std::span(parts), patience) : b.read_some(block, patience); };
             EXPECT_EQ(read(), 4u);
             EXPECT_EQ(read(), 4u);
@@ -661,7 +661,7 @@ TEST_P(sockets, of_two_runtimes_talk) {
     auto echo = other_.go([&] {
         char b[10];
         for (int i = 0; i < 100; ++i) {
-            read_exactly(c.server, buffer(b, 4));
+            read_exactly(c.server, mutable_buffer(b, 4));
             write_all(c.server, const_buffer(b, 4));
         }
     });
@@ -669,7 +669,7 @@ TEST_P(sockets, of_two_runtimes_talk) {
         char b[10];
         for (int i = 0; i < 100; ++i) {
             write_all(c.client, "ping");
-            read_exactly(c.client, buffer(b, 4));
+            read_exactly(c.client, mutable_buffer(b, 4));
         }
     });
     echo.join();
@@ -717,7 +717,7 @@ TEST(socket, serves_threads_by_the_default_runtime) {
     char b[10];
     for (int i = 0; i < 20; ++i) {
         write_all(c.client, "ping");
-        read_exactly(c.client, buffer(b, 4));
+        read_exactly(c.client, mutable_buffer(b, 4));
     }
     EXPECT_EQ(error_of([&] { c.client.read_some(b, 1ms); }), std::errc::timed_out);
     c.client.close();
@@ -743,7 +743,7 @@ TEST(algorithms, read_until_keeps_what_comes_after) {
         text.erase(0, n);
         std::error_code ec;
         EXPECT_EQ(read_until(c.server, text, "\r\n", 100, ec), 0u);
-        EXPECT_EQ(ec, net_errc::end_of_stream);
+        EXPECT_EQ(ec, handoff::io_errc::end_of_file);
         EXPECT_EQ(text, "three");
         EXPECT_EQ(read_until(c.server, text, "\r\n", 3, ec), 0u);
         EXPECT_EQ(ec, std::errc::message_size);
@@ -752,8 +752,8 @@ TEST(algorithms, read_until_keeps_what_comes_after) {
         try {
             read_exactly(c.server, b);
             ADD_FAILURE();
-        } catch (const handoff::net::transfer_error& e) {
-            EXPECT_EQ(e.code(), net_errc::end_of_stream);
+        } catch (const handoff::io_error& e) {
+            EXPECT_EQ(e.code(), handoff::io_errc::end_of_file);
             EXPECT_EQ(e.transferred(), 0u);
         }
     });

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 using namespace handoff_test;
-using handoff::buffer;
+using handoff::mutable_buffer;
 using handoff::const_buffer;
 using handoff::go;
 using handoff::task_group;
@@ -118,7 +118,7 @@ TEST_P(datagrams, are_cut_where_the_buffer_ends) {
             got = to.receive(b);
             EXPECT_EQ(got.size, 0u);
             EXPECT_FALSE(got.truncated()) << "it had no bytes";
-            got = to.receive(buffer());
+            got = to.receive(mutable_buffer());
             EXPECT_EQ(got.size, 0u);
             EXPECT_EQ(got.whole, 5u) << "it is gone";
             EXPECT_EQ(error_of([&] { to.receive(b, 0s); }), std::errc::timed_out);
@@ -137,7 +137,7 @@ TEST_P(datagrams, are_made_of_several_buffers) {
         const const_buffer parts[] = {"ab", "", "cdef"};
         a.send(std::span(parts));
         char first[3], second[2];
-        const buffer into[] = {first, second};
+        const mutable_buffer into[] = {first, second};
         const datagram got = b.receive(std::span(into));
         EXPECT_EQ(std::string_view(first, 3), "abc");
         EXPECT_EQ(std::string_view(second, 2), "de");
@@ -234,7 +234,7 @@ TEST_P(datagrams, wait_until_their_own_buffer_has_room) {
         EXPECT_EQ(ec, std::errc::timed_out);
         auto sends = go([&] { a.send("last"); });
         ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
-        for (unsigned i = 0; i < sent; ++i) EXPECT_EQ(b.receive(buffer()).whole, text.size());
+        for (unsigned i = 0; i < sent; ++i) EXPECT_EQ(b.receive(mutable_buffer()).whole, text.size());
         EXPECT_EQ(receive_text(b), "last");
         sends.join();
     });

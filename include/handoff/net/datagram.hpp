@@ -27,21 +27,21 @@ class datagram_socket : public socket {
 public:
     // receive waits for a datagram. A buffer of no size takes one, too, and cuts all of it off. The form with several buffers
     // fills one after the other; at most 64 of them take part.
-    HANDOFF_API datagram receive(std::span<const buffer> into, const deadline& d = {});
-    HANDOFF_API datagram receive(std::span<const buffer> into, std::error_code& ec, const deadline& d = {});
-    datagram receive(const buffer& into, const deadline& d = {}) { return receive(std::span(&into, 1), d); }
-    datagram receive(const buffer& into, std::error_code& ec, const deadline& d = {}) {
+    HANDOFF_API datagram receive(std::span<const mutable_buffer> into, const deadline& d = {});
+    HANDOFF_API datagram receive(std::span<const mutable_buffer> into, std::error_code& ec, const deadline& d = {});
+    datagram receive(const mutable_buffer& into, const deadline& d = {}) { return receive(std::span(&into, 1), d); }
+    datagram receive(const mutable_buffer& into, std::error_code& ec, const deadline& d = {}) {
         return receive(std::span(&into, 1), ec, d);
     }
 
     // receive_from also tells who has sent it: an endpoint that holds nothing if that is a Unix socket without a name. `from` is
     // written to if there is no error.
-    HANDOFF_API datagram receive_from(std::span<const buffer> into, endpoint& from, const deadline& d = {});
-    HANDOFF_API datagram receive_from(std::span<const buffer> into, endpoint& from, std::error_code& ec, const deadline& d = {});
-    datagram receive_from(const buffer& into, endpoint& from, const deadline& d = {}) {
+    HANDOFF_API datagram receive_from(std::span<const mutable_buffer> into, endpoint& from, const deadline& d = {});
+    HANDOFF_API datagram receive_from(std::span<const mutable_buffer> into, endpoint& from, std::error_code& ec, const deadline& d = {});
+    datagram receive_from(const mutable_buffer& into, endpoint& from, const deadline& d = {}) {
         return receive_from(std::span(&into, 1), from, d);
     }
-    datagram receive_from(const buffer& into, endpoint& from, std::error_code& ec, const deadline& d = {}) {
+    datagram receive_from(const mutable_buffer& into, endpoint& from, std::error_code& ec, const deadline& d = {}) {
         return receive_from(std::span(&into, 1), from, ec, d);
     }
 

@@ -9,8 +9,7 @@ namespace handoff::net {
 
 enum class net_errc {
     closed = 1,         // the socket was closed by the program, also while the operation waited; or it never was open
-    end_of_stream = 2,  // the peer ended its side before all that was asked for had come
-    self_connect = 3,   // a connection to a port where nobody listens, from that very port
+    self_connect = 2,   // a connection to a port where nobody listens, from that very port
     not_pollable = 4,   // a descriptor that can't be waited for, as a file's: its operations never have to wait, or block
 };
 

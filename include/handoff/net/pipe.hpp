@@ -65,10 +65,10 @@ public:
     // read_some reads at least one byte, and at most as many as there is room for, and returns how many; 0 if all writers have
     // closed it, or of a buffer of no size. It waits if nothing is there, and of a FIFO also for the first writer. The form with
     // several buffers fills one after the other; at most 64 of them take part.
-    HANDOFF_API std::size_t read_some(const buffer& into, const deadline& d = {});
-    HANDOFF_API std::size_t read_some(const buffer& into, std::error_code& ec, const deadline& d = {});
-    HANDOFF_API std::size_t read_some(std::span<const buffer> into, const deadline& d = {});
-    HANDOFF_API std::size_t read_some(std::span<const buffer> into, std::error_code& ec, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(const mutable_buffer& into, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(const mutable_buffer& into, std::error_code& ec, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(std::span<const mutable_buffer> into, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(std::span<const mutable_buffer> into, std::error_code& ec, const deadline& d = {});
 
     // wait_readable waits until a read would not have to wait. Another goroutine may read first.
     HANDOFF_API void wait_readable(const deadline& d = {});

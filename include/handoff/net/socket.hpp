@@ -54,10 +54,10 @@ public:
     // read_some reads at least one byte, and at most as many as there is room for, and returns how many; 0 is the end of the
     // stream, or a buffer of no size. It waits if nothing is there. The form with several buffers fills one after the other; at
     // most 64 of them take part.
-    HANDOFF_API std::size_t read_some(const buffer& into, const deadline& d = {});
-    HANDOFF_API std::size_t read_some(const buffer& into, std::error_code& ec, const deadline& d = {});
-    HANDOFF_API std::size_t read_some(std::span<const buffer> into, const deadline& d = {});
-    HANDOFF_API std::size_t read_some(std::span<const buffer> into, std::error_code& ec, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(const mutable_buffer& into, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(const mutable_buffer& into, std::error_code& ec, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(std::span<const mutable_buffer> into, const deadline& d = {});
+    HANDOFF_API std::size_t read_some(std::span<const mutable_buffer> into, std::error_code& ec, const deadline& d = {});
 
     // write_some writes at least one byte, and returns how many it has written; 0 if there are none to write. It waits if the
     // kernel's buffer is full. (write_all in algorithms.hpp writes everything.)
