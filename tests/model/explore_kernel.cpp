@@ -167,6 +167,10 @@ int epoll::add(int fd, std::uint32_t, std::uint64_t data) noexcept {
     return 0;
 }
 
+int epoll::add_new(int fd, std::uint32_t events, std::uint64_t data) noexcept {
+    return add(fd, events, data);   // nobody adds twice here
+}
+
 int epoll::remove(int fd) noexcept {
     enter_kernel();
     file_of(fd).poll_fd = -1;

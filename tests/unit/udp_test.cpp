@@ -395,6 +395,8 @@ TEST_P(datagrams, of_unix_sockets_have_names_or_none) {
         EXPECT_EQ(from, named.local_endpoint());
         server.send_to("answer", from);
         EXPECT_EQ(receive_text(named), "answer");
+        unnamed.send_to("elsewhere", named.local_endpoint());
+        EXPECT_EQ(receive_text(named), "elsewhere");
         EXPECT_EQ(error_of([&] { (void)unix_datagram::bind(path); }), std::errc::address_in_use);
         ::unlink(std::string(path.path()).c_str());
     });

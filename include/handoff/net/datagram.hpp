@@ -53,8 +53,7 @@ public:
     void send(const const_buffer& from, const deadline& d = {}) { send(std::span(&from, 1), d); }
     void send(const const_buffer& from, std::error_code& ec, const deadline& d = {}) { send(std::span(&from, 1), ec, d); }
 
-    // send_to sends one to an endpoint, whether the socket has a peer or not. (A Unix socket that has a peer refuses that:
-    // already_connected.)
+    // send_to sends one to an endpoint, whether the socket has a peer or not.
     HANDOFF_API void send_to(std::span<const const_buffer> from, const endpoint& to, const deadline& d = {});
     HANDOFF_API void send_to(std::span<const const_buffer> from, const endpoint& to, std::error_code& ec, const deadline& d = {});
     void send_to(const const_buffer& from, const endpoint& to, const deadline& d = {}) { send_to(std::span(&from, 1), to, d); }
