@@ -539,6 +539,19 @@ TEST(simulated_network, selects_take_no_event_from_others) {
         stop.close();
         g.wait();
     });
+    // A select that an event has woken may fire for something else.
+    explore(2'000, with_network({.least_latency = 1ms, .most_latency = 1ms, .most_event_delay = 0s}), [] {
+        connection c;
+        channel<int> stop(1);
+        task_group g;
+        write_all(c.client, "a");
+        const auto at = handoff::clock::now() + 1ms;
+        for (int i = 0; i < 2; ++i) g.go([&] { select(on_readable(c.server, [] {}), on_recv(stop, [](auto) {})); });
+        g.go([&] { require(!read_a_byte(c.server), "a byte"); });
+        this_goroutine::sleep_until(at);
+        stop.close();
+        g.wait();
+    });
     explore(1'000, [] {
         tcp_listener one = tcp_listener::listen(loopback()), two = tcp_listener::listen(loopback());
         task_group g;
