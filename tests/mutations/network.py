@@ -3,11 +3,32 @@
 from mutations import mutation
 
 mutation(
-    "poller_empties_the_signal_of_another",
+    "poller_leaves_its_wakeup_there",
     "src/sched/poller.cpp",
-    "    if (inside_.load(std::memory_order_seq_cst) > 1) wakeup_.signal(wakeup_.fd());   // partner: wait\n",
-    "",
-    "poller.*",
+    "        if (take_wakeup(into)) wakeup_.drain();\n",
+    "        take_wakeup(into);\n",
+    "*pollers.*",
+)
+mutation(
+    "poller_of_several_shards_leaves_its_wakeup_there",
+    "src/sched/poller.cpp",
+    "    wakeup_.drain();\n    unsigned from = 0;",
+    "    unsigned from = 0;",
+    "*pollers.*",
+)
+mutation(
+    "poller_asks_one_shard_of_several",
+    "src/sched/poller.cpp",
+    "    for (unsigned i = 0; i < count_ && into.count == 0; ++i)",
+    "    for (unsigned i = 0; i < 1; ++i)",
+    "*pollers.*",
+)
+mutation(
+    "poller_sleeps_on_with_events",
+    "src/sched/poller.cpp",
+    "    return note.end_poll();",
+    "    note.end_poll();\n    return false;",
+    "*pollers.*",
 )
 
 # ---- Datagrams -----------------------------------------------------------------------------------------------------
@@ -22,15 +43,15 @@ mutation(
 mutation(
     "short_datagrams_are_taken_for_the_last",
     "src/net/open.cpp",
-    "return own(fd, ec, type == SOCK_STREAM);",
-    "return own(fd, ec, true);",
+    "type != SOCK_STREAM ? carries::messages : ",
+    "",
     "*datagrams.go_to_one_*",
 )
 mutation(
     "short_datagrams_of_a_pair_are_taken_for_the_last",
     "src/net/unix_datagram.cpp",
-    "unix_datagram b(own(fds[1], ec, false));",
-    "unix_datagram b(own(fds[1], ec, true));",
+    "unix_datagram b(own(fds[1], carries::messages, ec));",
+    "unix_datagram b(own(fds[1], carries::bytes, ec));",
     "*datagrams.that_came_together_*",
 )
 mutation(

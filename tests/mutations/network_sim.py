@@ -62,7 +62,7 @@ found_by_simulation(
 )
 found_by_simulation(
     "new_deadlines_wake_nobody",
-    "src/net/socket.cpp",
+    "src/net/io_object.cpp",
     "    wake_all(m, *of);   // who waits looks again\n",
     "",
     "deadlines_*",
