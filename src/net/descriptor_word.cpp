@@ -12,7 +12,8 @@ descriptor_word::begun descriptor_word::begin(std::uint32_t generation, directio
         if (generation_of(seen) != generation || (seen & closing) != 0) return begun::closed;
         if ((seen & ready_bit(d)) == 0) return begun::not_ready;
         // acquire: pairs with the release of end and register_done.
-    } while (!word_.compare_exchange_weak(seen, (seen & ~std::uint64_t{ready_bit(d)}) + one_operation, std::memory_order_acquire, std::memory_order_relaxed));
+    } while (!word_.compare_exchange_weak(seen, (seen & ~std::uint64_t{ready_bit(d)}) + one_operation, std::memory_order_acquire,
+                                          std::memory_order_relaxed));
     HANDOFF_CHECK((seen & operations) != operations);
     return begun::yes;
 }
@@ -35,7 +36,8 @@ bool descriptor_word::hold(std::uint32_t generation) noexcept {
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
     do {
         if (generation_of(seen) != generation || (seen & closing) != 0) return false;
-    } while (!word_.compare_exchange_weak(seen, seen + one_operation, std::memory_order_acquire, std::memory_order_relaxed));   // as in begin
+        // As in begin.
+    } while (!word_.compare_exchange_weak(seen, seen + one_operation, std::memory_order_acquire, std::memory_order_relaxed));
     HANDOFF_CHECK((seen & operations) != operations);
     return true;
 }
@@ -87,7 +89,8 @@ bool descriptor_word::end_registration(bool success) noexcept {
     do {
         next = (seen & ~std::uint64_t{registering}) - one_operation;
         if (success) next |= registered;
-    } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));   // release: the record's notes of where it is
+        // release: the record's notes of where it is.
+    } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
     return is_last(next);
 }
 

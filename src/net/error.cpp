@@ -13,7 +13,8 @@ public:
         switch (static_cast<net_errc>(e)) {
             case net_errc::closed: return "the socket is closed";
             case net_errc::self_connect: return "the connection was made to itself: nobody listens there";
-            case net_errc::not_pollable: return "the descriptor can't be waited for: it is that of a file, or of another thing that is always ready";
+            case net_errc::not_pollable:
+                return "the descriptor can't be waited for: it is that of a file, or of another thing that is always ready";
         }
         return "error " + std::to_string(e);
     }
