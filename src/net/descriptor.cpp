@@ -114,8 +114,8 @@ int add_to_poller(sched& s, descriptor& d, std::uint64_t data) {
     return error != 0 ? error : s.poller.add(home, d.fd, data);
 }
 
-// watch_simulated does so in a simulation, where its network takes the poller's place. Without a guard, at whose end another goroutine
-// could run, and would wait for the registration without ever giving way.
+// watch_simulated does so in a simulation, where its network takes the poller's place. Without a guard, at whose end another
+// goroutine could run, and would wait for the registration without ever giving way.
 int watch_simulated(descriptor& d, std::uint64_t data) noexcept {
     d.poller.store(0, std::memory_order_relaxed);   // no poller's number
     return sys::simulated::watch(d.fd, data);

@@ -1,6 +1,6 @@
-// A case's bit says only that a call is worth a try, but a select fires for what is ready. So a case that seems ready is asked of
-// the kernel, by poll(2), after the bit is cleared as for an operation; and the bit is set again if it is. One that was woken is asked
-// likewise: others may have been faster, and an edge may be late.
+// A case's bit says only that a call is worth a try, but a select fires for what is ready. So a case that seems ready is
+// asked of the kernel, by poll(2), after the bit is cleared as for an operation; and the bit is set again if it is. One that
+// was woken is asked likewise: others may have been faster, and an edge may be late.
 #include <handoff/net/select.hpp>
 
 #include "net/operation.hpp"

@@ -1,8 +1,8 @@
-// simulated_network: what a simulation has in place of the kernel's sockets (sim/network.hpp implements it). sys.hpp comes here with
-// the numbers of its sockets, and for new ones.
+// simulated_network: what a simulation has in place of the kernel's sockets (sim/network.hpp implements it). sys.hpp comes
+// here with the numbers of its sockets, and for new ones.
 //
-// Each function is the system call of that name, for a non-blocking descriptor. It returns what that returns, but where that would
-// return -1 a negative errno value. It runs in one piece: no other goroutine comes in between. Throws std::bad_alloc.
+// Each function is the system call of that name, for a non-blocking descriptor. It returns what that returns, but where that
+// would return -1 a negative errno value. It runs in one piece: no other goroutine comes in between. Throws std::bad_alloc.
 #pragma once
 
 #include <handoff/detail/descriptor_handle.hpp>
@@ -28,13 +28,13 @@ public:
     virtual int shutdown(int fd, int how) = 0;
     virtual ssize_t recvmsg(int fd, msghdr* m, int flags) = 0;
     virtual ssize_t sendmsg(int fd, const msghdr* m, int flags) = 0;
-    // poll_one is poll of one descriptor, without waiting: the events that have come of those that are asked for; POLLERR and POLLHUP
-    // unasked.
+    // poll_one is poll of one descriptor, without waiting: the events that have come of those that are asked for; POLLERR and
+    // POLLHUP unasked.
     virtual int poll_one(int fd, short events) = 0;
     virtual int close(int fd) = 0;
 
-    // watch tells events of fd from now on, as an epoll instance does to which it is added for edges: through descriptors_ready, with
-    // this data.
+    // watch tells events of fd from now on, as an epoll instance does to which it is added for edges: through
+    // descriptors_ready, with this data.
     virtual int watch(int fd, std::uint64_t data) = 0;
 
     // made says which descriptor has that number, so that it can be closed when the run ends.

@@ -13,8 +13,8 @@ namespace {
 bool is_unix(const descriptor_handle& h) noexcept { return h.get() && h.get()->is_unix.load(std::memory_order_relaxed); }
 carries accepts(const descriptor_handle& listener) noexcept { return is_unix(listener) ? carries::unix_bytes : carries::bytes; }
 
-// received is recvmsg into v. A Unix socket's read ends behind bytes that came with descriptors (which nobody has asked for), though
-// others may be there: then `wanted` becomes 0, so that a short read says nothing.
+// received is recvmsg into v. A Unix socket's read ends behind bytes that came with descriptors (which nobody has asked for),
+// though others may be there: then `wanted` becomes 0, so that a short read says nothing.
 ssize_t received(int fd, iovec* v, std::size_t count, std::size_t& wanted) noexcept {
     msghdr m{};
     m.msg_iov = v;
@@ -72,7 +72,8 @@ std::size_t stream_socket::read_some(std::span<const mutable_buffer> into, std::
     ec.clear();
     iovecs v(into);
     if (v.bytes == 0) return 0;
-    return count(perform(handle_, direction::read, d, ec, v.bytes, [&](int fd) { return received(fd, v.all, v.count, v.bytes); }));
+    return count(perform(handle_, direction::read, d, ec, v.bytes,
+                         [&](int fd) { return received(fd, v.all, v.count, v.bytes); }));
 }
 
 std::size_t stream_socket::write_some(const const_buffer& from, std::error_code& ec, const deadline& d) {

@@ -41,8 +41,8 @@ void connect_handle(const handoff::detail::descriptor_handle& h, const endpoint&
 // pauses: between tries of what the kernel does not report when it is possible again. They grow from 1 to 100 ms.
 class pauses {
 public:
-    // wait waits for a pause; false, and ec, if `d` or the socket's deadline for reading is over first, or the descriptor is closed.
-    // Throws `cancelled`.
+    // wait waits for a pause; false, and ec, if `d` or the socket's deadline for reading is over first, or the descriptor is
+    // closed. Throws `cancelled`.
     bool wait(const handoff::detail::descriptor_handle& h, const deadline& d, std::error_code& ec);
 
 private:

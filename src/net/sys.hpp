@@ -2,8 +2,8 @@
 // there, numbers from 2^30 on are what its sockets have, and no descriptors of the process. (Linux has none so high: the limit of
 // a process is 2^30 at most.)
 //
-// In a simulation, other goroutines may come before each call and behind it, as other threads do elsewhere. A number of a simulation
-// is EBADF outside of it.
+// In a simulation, other goroutines may come before each call and behind it, as other threads do elsewhere. A number of a
+// simulation is EBADF outside of it.
 #pragma once
 
 #include <cstdint>

@@ -74,7 +74,8 @@ int network::choose_name(const node_ref& n, const endpoint& wanted) {
     if (wanted.family() != n->family) return n->is_unix() ? -EINVAL : -EAFNOSUPPORT;
     if (!n->is_unix()) return take_port(n, wanted);
     const bool has_none = wanted == endpoint::unix_unnamed();
-    if (!has_none && std::ranges::any_of(names_, [&](const node_ref& other) { return other->local == wanted; })) return -EADDRINUSE;
+    const auto is_wanted = [&](const node_ref& other) { return other->local == wanted; };
+    if (!has_none && std::ranges::any_of(names_, is_wanted)) return -EADDRINUSE;
     n->local = has_none ? autobound() : wanted;
     n->bound = true;
     names_.push_back(n);
@@ -89,8 +90,8 @@ int network::bind(int fd, const sockaddr* a, socklen_t size) {
     return ec ? -EINVAL : choose_name(n, wanted);
 }
 
-// listener_at is who listens at `to`: by its very address, else by any, else by any of both families. Of several that share a port
-// one is chosen by the seed. Null: nobody.
+// listener_at is who listens at `to`: by its very address, else by any, else by any of both families. Of several that share a
+// port one is chosen by the seed. Null: nobody.
 network::node_ref network::listener_at(const endpoint& to) {
     const bool ip = to.is_ip();
     const endpoint wanted = ip ? unmapped(to) : to;

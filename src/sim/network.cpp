@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <sys/epoll.h>
 
 namespace handoff::detail {
 
@@ -24,7 +25,8 @@ constexpr int numbers_a_depth = 1 << 20;
 constexpr std::uint64_t one_in = 4;
 
 void check_chance(double p, const char* name) {
-    if (!(p >= 0 && p <= 1)) throw std::invalid_argument(std::string("handoff: network_options.") + name + " is not between 0 and 1");
+    if (p >= 0 && p <= 1) return;
+    throw std::invalid_argument(std::string("handoff: network_options.") + name + " is not between 0 and 1");
 }
 
 void check_time(std::chrono::nanoseconds t, const char* name) {
@@ -43,7 +45,7 @@ network_options checked(const network_options& o) {
     check_chance(o.aborted_accepts, "aborted_accepts");
     check_chance(o.accept_shortages, "accept_shortages");
     if (o.aborted_accepts == 1 || o.accept_shortages == 1)
-        throw std::invalid_argument("handoff: network_options: nothing is ever accepted if aborted_accepts or accept_shortages is 1");
+        throw std::invalid_argument("handoff: network_options: aborted_accepts or accept_shortages is 1: nothing is accepted");
     if (o.buffer_size == 0 || o.buffer_size > std::size_t{1} << 30)
         throw std::invalid_argument("handoff: network_options.buffer_size is not between 1 and 2^30");
     return o;

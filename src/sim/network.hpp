@@ -1,20 +1,22 @@
 // network: the sockets of a simulation, in memory (net/simulated_network.hpp).
 //
-// The model. A connection has two flows, one for each direction. What is written goes into `in_transit` and arrives, in order, after a
-// latency that is drawn for each piece; the bytes that are on their way or unread are bounded. So what one connection carries keeps
-// its order, and what several carry has none but the seed's. The end of a stream, a reset, and the news that a connection is made
-// travel in the flow like bytes. Streams of the Unix domain work likewise, without latency: what is written is there at once.
+// The model. A connection has two flows, one for each direction. What is written goes into `in_transit` and arrives, in
+// order, after a latency that is drawn for each piece; the bytes that are on their way or unread are bounded. So what one
+// connection carries keeps its order, and what several carry has none but the seed's. The end of a stream, a reset, and the
+// news that a connection is made travel in the flow like bytes. Streams of the Unix domain work likewise, without latency:
+// what is written is there at once.
 //
-// Everything that happens later is a timer of the simulation's processor, with `run`. So the simulator orders what is due at the same
-// instant, among these timers and relative to goroutines, by the seed.
+// Everything that happens later is a timer of the simulation's processor, with `run`. So the simulator orders what is due at
+// the same instant, among these timers and relative to goroutines, by the seed.
 //
-// Short transfers. The kernel returns less than was asked for only where nothing is left, and an edge follows; descriptor_word relies
-// on that. So what arrives is torn in two now and then, and the rest comes a moment later, with an edge of its own; and a write finds
-// less room than there is, and the rest of the room comes back a moment later, likewise.
+// Short transfers. The kernel returns less than was asked for only where nothing is left, and an edge follows;
+// descriptor_word relies on that. So what arrives is torn in two now and then, and the rest comes a moment later, with an
+// edge of its own; and a write finds less room than there is, and the rest of the room comes back a moment later, likewise.
 //
-// Edges are told as epoll does. What happens to a socket puts it on a ready list (`told`), once. Later somebody fetches it: only then
-// its state is looked at, so that one edge may tell of several happenings, or of none. What was fetched may be handled later still
-// (as by a thread that lost its core), when the socket may be another's already: the bits and data are those of before.
+// Edges are told as epoll does. What happens to a socket puts it on a ready list (`told`), once. Later somebody fetches it:
+// only then its state is looked at, so that one edge may tell of several happenings, or of none. What was fetched may be
+// handled later still (as by a thread that lost its core), when the socket may be another's already: the bits and data are
+// those of before.
 //
 // A network has random numbers of its own, so that simulations that use none are what they were before there was one.
 #pragma once
@@ -46,8 +48,8 @@ public:
     network(std::uint64_t seed, const network_options& o);
     ~network() = default;
 
-    // A run begins on m, whose numbers are those of simulations at that depth within others. It ends: all sockets are closed, also for
-    // those who still have them.
+    // A run begins on m, whose numbers are those of simulations at that depth within others. It ends: all sockets are closed,
+    // also for those who still have them.
     void begin(M* m, unsigned depth) noexcept;
     void end() noexcept;
     unsigned depth() const noexcept { return depth_; }
@@ -176,7 +178,7 @@ private:
     M* m_ = nullptr;                     // null between runs
     unsigned depth_ = 0;
     std::vector<node_ref> nodes_;        // by number
-    std::set<int> free_;                 // numbers below nodes_.size() that are free; the lowest is taken next, as the kernel does
+    std::set<int> free_;                 // numbers below nodes_.size() that are free; the lowest is taken next
     std::vector<node_ref> names_;        // those that are bound, in the order in which that happened
     std::uint16_t next_port_ = 0;
     std::uint32_t next_name_ = 0;

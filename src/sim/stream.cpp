@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <sys/epoll.h>
 
 namespace handoff::detail {
 
@@ -34,7 +35,8 @@ void network::arrive(const flow_ref& f) {
         const node_ref writer = f->writer.lock();
         if (p.kind == what::bytes && writer && !writer->is_unix())   // it learns that nobody is there
             after(latency(), [this, writer](M*) {
-                if (!writer->closed && writer->is == state::connected) reset(writer, writer->in->end_arrived ? EPIPE : ECONNRESET);
+                const bool lives = !writer->closed && writer->is == state::connected;
+                if (lives) reset(writer, writer->in->end_arrived ? EPIPE : ECONNRESET);
             });
         return;
     }
@@ -75,8 +77,8 @@ void network::reset(const node_ref& n, int error) {
     edge(n);
 }
 
-// end_of: n is closed. Its peer reads to the end of what was written; if something was not read, or so it was asked for, a reset ends
-// the connection.
+// end_of: n is closed. Its peer reads to the end of what was written; if something was not read, or so it was asked for, a
+// reset ends the connection.
 void network::end_of(const node_ref& n) {
     if (!n->out || n->is == state::dead || n->in == n->out) return;
     const bool resets = n->reset_by_close || n->is == state::connecting || n->in->unread() != 0;

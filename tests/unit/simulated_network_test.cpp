@@ -1,17 +1,7 @@
-// The network of simulations: it behaves as the kernel's, its own faults come by the seed, and nothing of it is left behind. And the
-// failures of other libraries that src/net's files name, each as a scenario that is tried with many seeds: the records of descriptors,
-// their waiters and their events are the ones that are used with the kernel.
-#include "testing.hpp"
+// The network of simulations: it behaves as the kernel's, its own faults come by the seed, and nothing of it is left behind.
+#include "simulated_networks.hpp"
 
-#include <handoff/net/algorithms.hpp>
-#include <handoff/net/select.hpp>
-#include <handoff/net/tcp.hpp>
-#include <handoff/net/unix.hpp>
-
-#include <algorithm>
 #include <set>
-#include <stdexcept>
-#include <thread>
 
 using namespace handoff;
 using namespace handoff_test;
@@ -26,72 +16,6 @@ using net::unix_stream;
 using net::write_all;
 
 namespace {
-
-// require ends the run, which a failed expectation would not.
-void require(bool holds, const char* what) {
-    if (!holds) throw std::logic_error(what);
-}
-
-// How many seeds a scenario is tried with: n, or what HANDOFF_TEST_SEEDS says.
-std::uint64_t seeds(std::uint64_t n) {
-    const char* wanted = std::getenv("HANDOFF_TEST_SEEDS");
-    return wanted ? std::strtoull(wanted, nullptr, 10) : scaled(n);
-}
-
-template <class F>
-void explore(std::uint64_t count, const simulation_options& each, F f) {
-    EXPECT_NO_THROW(simulation::explore(exploration{.count = seeds(count), .each = each}, f));
-}
-template <class F>
-void explore(std::uint64_t count, F f) {
-    explore(count, {.max_steps = 100'000}, f);
-}
-
-simulation_options with_network(const network_options& o) {
-    simulation_options s{.max_steps = 100'000};
-    s.network = o;
-    return s;
-}
-
-endpoint loopback(std::uint16_t port = 0) { return {address::loopback_v4(), port}; }
-
-struct connection {
-    tcp_stream client, server;
-    connection() {
-        tcp_listener l = tcp_listener::listen(loopback());
-        client = tcp_stream::connect(l.local_endpoint());
-        server = l.accept();
-    }
-};
-
-std::string text_of(std::size_t n) {
-    std::string s(n, 0);
-    for (std::size_t i = 0; i < n; ++i) s[i] = static_cast<char>('a' + i * 7 % 26);
-    return s;
-}
-
-std::string read_to_end(auto& s, std::size_t at_once = 100) {
-    std::string all, block(at_once, 0);
-    while (const std::size_t n = s.read_some(mutable_buffer(block.data(), at_once))) all.append(block, 0, n);
-    return all;
-}
-
-template <class F>
-std::error_code error_of(F f) {
-    try {
-        f();
-    } catch (const std::system_error& e) {
-        return e.code();
-    }
-    return {};
-}
-
-std::error_code read_a_byte(auto& s, const deadline& d = {}) {
-    std::error_code ec;
-    char b;
-    if (s.read_some(mutable_buffer(&b, 1), ec, d) == 0 && !ec) ec = handoff::io_errc::end_of_file;
-    return ec;
-}
 
 // ---- It behaves as the kernel's ----
 
@@ -301,7 +225,8 @@ TEST(simulated_network, has_names_of_its_own) {
         tcp_listener l = tcp_listener::listen(loopback());
         require(l.local_endpoint() == loopback(32768), "the first port");
         require(error_of([&] { (void)tcp_listener::listen(l.local_endpoint()); }) == std::errc::address_in_use, "one listener");
-        require(error_of([&] { (void)tcp_listener::listen({address::any_v4(), 32768}); }) == std::errc::address_in_use, "for any, too");
+        const endpoint any{address::any_v4(), 32768};
+        require(error_of([&] { (void)tcp_listener::listen(any); }) == std::errc::address_in_use, "for any, too");
         require(error_of([] { (void)tcp_stream::connect(loopback(80)); }) == std::errc::connection_refused, "nobody there");
         tcp_stream far_away;
         {
@@ -335,7 +260,8 @@ TEST(simulated_network, listens_for_both_families) {
         require(peer == six.local_endpoint(), "the other family");
         tcp_listener only = tcp_listener::listen({address::any_v6(), 81}, {.only_v6 = true});
         require(error_of([] { (void)tcp_stream::connect(loopback(81)); }) == std::errc::connection_refused, "not for IPv4");
-        tcp_listener shared[] = {tcp_listener::listen(loopback(82), {.reuse_port = true}), tcp_listener::listen(loopback(82), {.reuse_port = true})};
+        std::vector<tcp_listener> shared;
+        for (int i = 0; i < 2; ++i) shared.push_back(tcp_listener::listen(loopback(82), {.reuse_port = true}));
         tcp_stream t = tcp_stream::connect(loopback(82));
     });
 }
@@ -359,7 +285,8 @@ TEST(simulated_network, unix_names_are_no_files) {
                 server.join();
             }
             const std::error_code gone = error_of([&] { (void)unix_stream::connect(at); });
-            require(gone == (at.has_abstract_name() ? std::errc::connection_refused : std::errc::no_such_file_or_directory), "gone");
+            const auto expected = at.has_abstract_name() ? std::errc::connection_refused : std::errc::no_such_file_or_directory;
+            require(gone == expected, "gone");
         });
     }
 }
@@ -424,259 +351,6 @@ TEST(simulated_network, accept_passes_over_failures) {   // ECONNABORTED; joyent
         const auto start = handoff::clock::now();
         const std::error_code ec = accepts.join();
         require(!ec || (ec == std::errc::timed_out && handoff::clock::now() - start <= 5ms), "late");
-    });
-}
-
-// ---- Failures of others ----
-
-// golang/go#59545, tokio-rs/tokio#3103: the record of a closed socket is the next one's at once, and events of the old one are late.
-TEST(simulated_network, nothing_of_a_closed_socket_reaches_the_next) {
-    explore(2'000, [] {
-        auto [a, b] = unix_stream::pair();
-        auto reader = go([&] {
-            char block[10];
-            std::error_code ec;
-            const std::size_t n = b.read_some(block, ec);
-            const bool old = n > 0 && std::string_view("old").starts_with(std::string_view(block, n));
-            require(ec == net_errc::closed || old, "the next one's data");
-        });
-        this_goroutine::yield();
-        if (this_goroutine::id() % 2 != 0) write_all(a, "old");
-        b.close();
-        a.close();
-        auto [c, d] = unix_stream::pair();
-        auto next = go([&] {
-            char block[10];
-            return d.read_some(block) + c.read_some(block);
-        });
-        this_goroutine::sleep_for(1ms);
-        write_all(c, "n");
-        write_all(d, "m");
-        require(next.join() == 2, "lost");
-        reader.join();
-    });
-}
-
-// golang/go#8891, dotnet/runtime#38747
-TEST(simulated_network, the_end_comes_with_the_last_bytes) {
-    explore(2'000, [] {
-        connection c;
-        auto reader = go([&] { return read_to_end(c.server); });
-        write_all(c.client, "the ");
-        this_goroutine::yield();
-        write_all(c.client, "last");
-        if (this_goroutine::id() % 2 == 0) c.client.shutdown_write();
-        else c.client.close();
-        require(reader.join() == "the last", "not all");
-    });
-    explore(1'000, [] {
-        auto [a, b] = unix_stream::pair();
-        auto reader = go([&b = b] { return read_to_end(b); });
-        write_all(a, "the last");
-        a.close();
-        require(reader.join() == "the last", "not all");
-    });
-}
-
-// denoland/deno#33860, xrootd/xrootd#303, tokio-rs/tokio#4549
-TEST(simulated_network, bits_that_stay_do_not_spin) {
-    for (std::uint64_t seed = 1; seed <= seeds(100); ++seed) {
-        simulation sim(seed);
-        sim.run([] {
-            connection c;
-            c.client.shutdown_write();
-            require(read_a_byte(c.server) == handoff::io_errc::end_of_file, "the end");
-            auto waits = go([&] { return read_a_byte(c.client, 1h); });
-            require(waits.join() == std::errc::timed_out, "nothing is written");
-        });
-        EXPECT_LT(sim.steps(), 1'000u) << "seed " << seed;
-    }
-}
-
-TEST(simulated_network, one_edge_wakes_all_whom_it_is_for) {
-    explore(2'000, [] {
-        connection c;
-        task_group g;
-        for (int i = 0; i < 4; ++i) g.go([&] { require(!read_a_byte(c.server), "a byte for each"); });
-        simulation::settle();
-        write_all(c.client, "abcd");
-        g.wait();
-    });
-    explore(500, with_network({.buffer_size = 64}), [] {
-        connection c;
-        write_all(c.client, text_of(64));
-        task_group g;
-        for (int i = 0; i < 3; ++i) g.go([&] { write_all(c.client, "0123456789012345678901234567890123456789"); });
-        simulation::settle();
-        std::string all(64 + 120, 0);
-        read_exactly(c.server, mutable_buffer(all.data(), all.size()));
-        g.wait();
-    });
-    explore(500, [] {
-        tcp_listener l = tcp_listener::listen(loopback());
-        task_group g;
-        for (int i = 0; i < 3; ++i) g.go([&] { (void)l.accept(); });
-        for (int i = 0; i < 3; ++i) g.go([&] { (void)tcp_stream::connect(l.local_endpoint()); });
-        g.wait();
-    });
-}
-
-// Selects make no call, so those that do have to be woken beside them.
-TEST(simulated_network, selects_take_no_event_from_others) {
-    explore(2'000, [] {
-        connection c;
-        channel<int> stop(1);
-        int fired = 0;
-        task_group g;
-        for (int i = 0; i < 2; ++i) {
-            g.go([&] { select(on_readable(c.server, [&] { ++fired; }), on_recv(stop, [](auto) {})); });
-            g.go([&] { require(!read_a_byte(c.server), "a byte for each"); });
-        }
-        this_goroutine::yield();
-        write_all(c.client, "ab");
-        simulation::settle();
-        this_goroutine::sleep_for(1s);
-        stop.close();
-        g.wait();
-    });
-    // A select that an event has woken may fire for something else.
-    explore(2'000, with_network({.least_latency = 1ms, .most_latency = 1ms, .most_event_delay = 0s}), [] {
-        connection c;
-        channel<int> stop(1);
-        task_group g;
-        write_all(c.client, "a");
-        const auto at = handoff::clock::now() + 1ms;
-        for (int i = 0; i < 2; ++i) g.go([&] { select(on_readable(c.server, [] {}), on_recv(stop, [](auto) {})); });
-        g.go([&] { require(!read_a_byte(c.server), "a byte"); });
-        this_goroutine::sleep_until(at);
-        stop.close();
-        g.wait();
-    });
-    explore(1'000, [] {
-        tcp_listener one = tcp_listener::listen(loopback()), two = tcp_listener::listen(loopback());
-        task_group g;
-        for (int i = 0; i < 2; ++i) {
-            g.go([&] {
-                select(on_accept(one, [](tcp_stream s) { write_all(s, "1"); }), on_accept(two, [](tcp_stream s) { write_all(s, "2"); }));
-            });
-            g.go([&, i] {
-                tcp_stream s = tcp_stream::connect((i == 0 ? one : two).local_endpoint());
-                require(!read_a_byte(s), "nobody accepts");
-            });
-        }
-        g.wait();
-    });
-}
-
-// A waiter that is cancelled, or times out, at the instant of the event leaves it to another.
-TEST(simulated_network, who_gives_up_takes_no_event_along) {
-    explore(2'000, with_network({.least_latency = 1ms, .most_latency = 1ms, .most_event_delay = 0s}), [] {
-        connection c;
-        task_group stays, goes;
-        int got = 0;
-        write_all(c.client, "x");   // comes with the timeout and the cancellation
-        const auto at = handoff::clock::now() + 1ms;
-        goes.go([&] {
-            if (!read_a_byte(c.server, 1h)) ++got;
-        });
-        goes.go([&] {
-            if (!read_a_byte(c.server, at)) ++got;
-        });
-        stays.go([&] { require(!read_a_byte(c.server), "it waits"); });
-        this_goroutine::sleep_until(at);
-        goes.cancel();
-        try {
-            goes.wait();
-        } catch (const cancelled&) {
-        }
-        require(got <= 1, "a byte for one");
-        if (got == 1) write_all(c.client, "y");
-        stays.wait();
-    });
-}
-
-TEST(simulated_network, deadlines_are_set_while_it_reads) {   // golang/go#68273
-    explore(2'000, [] {
-        connection c;
-        auto first = go([&] { return read_a_byte(c.server); });
-        auto second = go([&] { return read_a_byte(c.server, 10h); });
-        this_goroutine::yield();
-        c.server.set_read_deadline(1s);
-        const auto start = handoff::clock::now();
-        require(first.join() == std::errc::timed_out, "the first");
-        require(second.join() == std::errc::timed_out, "the second");
-        require(handoff::clock::now() - start <= 1s, "late");
-        c.server.set_deadline({});
-        auto third = go([&] { return read_a_byte(c.server); });
-        write_all(c.client, "x");
-        require(!third.join(), "it was taken away");
-    });
-}
-
-TEST(simulated_network, deadlines_change_as_they_expire) {   // golang/go#35532
-    explore(2'000, [] {
-        connection c;
-        c.server.set_read_deadline(1s);
-        auto reader = go([&] {
-            const std::error_code ec = read_a_byte(c.server);
-            return std::pair(ec, handoff::clock::now());
-        });
-        const auto start = handoff::clock::now();
-        this_goroutine::sleep_until(start + 1s);
-        c.server.set_read_deadline(1s);
-        const auto [ec, when] = reader.join();
-        require(ec == std::errc::timed_out, "no deadline");
-        require(when - start >= 1s && when - start <= 2s, "another time");
-        c.server.set_read_deadline({});
-        auto again = go([&] { return read_a_byte(c.server); });
-        for (int i = 0; i < 5; ++i) c.server.set_read_deadline(std::chrono::seconds(i % 2));
-        c.server.set_read_deadline(0s);
-        require(again.join() == std::errc::timed_out, "for ever");
-    });
-}
-
-TEST(simulated_network, close_ends_all_waits) {   // golang/go#45211
-    explore(2'000, with_network({.buffer_size = 100}), [] {
-        connection c;
-        tcp_listener l = tcp_listener::listen(loopback());
-        task_group g;
-        const auto is_closed = [](const std::error_code& ec) { require(ec == net_errc::closed, "not closed"); };
-        for (int i = 0; i < 2; ++i) {
-            g.go([&] { is_closed(read_a_byte(c.client)); });
-            g.go([&] { is_closed(error_of([&] { write_all(c.client, text_of(300)); })); });
-            g.go([&] { is_closed(error_of([&] { (void)l.accept(); })); });
-        }
-        for (int i = 0; i < 3; ++i) this_goroutine::yield();
-        c.client.close();
-        l.close();
-        g.wait();
-        is_closed(read_a_byte(c.client));
-        require(c.client.native_handle() == -1 && !c.client.is_open(), "still open");
-    });
-}
-
-TEST(simulated_network, waits_are_cancelled) {
-    explore(500, [] {
-        connection c;
-        int ended = 0;
-        task_group g;
-        for (int i = 0; i < 3; ++i)
-            g.go([&] {
-                try {
-                    read_a_byte(c.server);
-                } catch (const cancelled&) {
-                    ++ended;
-                    throw;
-                }
-            });
-        this_goroutine::yield();
-        g.cancel();
-        try {
-            g.wait();
-        } catch (const cancelled&) {
-        }
-        write_all(c.client, "x");
-        require(!read_a_byte(c.server), "still there");
     });
 }
 
