@@ -76,7 +76,7 @@ std::error_code error_of(F f) {
 std::error_code read_a_byte(auto& s, const handoff::deadline& d = {}) {
     std::error_code ec;
     char b;
-    if (s.read_some(handoff::mutable_buffer(&b, 1), ec, d) == 0 && !ec) ec = handoff::net::net_errc::end_of_stream;
+    if (s.read_some(handoff::mutable_buffer(&b, 1), ec, d) == 0 && !ec) ec = handoff::io_errc::end_of_file;
     return ec;
 }
 
