@@ -428,7 +428,9 @@ TEST_P(sockets, are_accepted_in_a_select) {
                                 handoff::on_set(stops, [&] { ends = true; }));
         });
         for (int i = 0; i < 5; ++i) {
-            if (i == 2) EXPECT_EVENTUALLY(waiting(rt_, "select") == 1);
+            if (i == 2) {
+                EXPECT_EVENTUALLY(waiting(rt_, "select") == 1);
+            }
             tcp_stream s = tcp_stream::connect(l.local_endpoint());
             char b[1];
             EXPECT_EQ(read_exactly(s, b), 1u);
