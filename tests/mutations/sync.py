@@ -382,8 +382,8 @@ mutation(
 mutation(
     "go_gives_way",
     "src/sched/section.cpp",
-    "    else if (is_without_p(how)) has_p = regain_at_once(m, how);",
-    "    else if (is_without_p(how)) has_p = regain_at_once(m, how);\n    else if (how == retake::asked_to_yield) m = give_way(m);",
+    "    if (how == retake::asked_to_yield) m->declined.store(one_more(m->declined), std::memory_order_relaxed);",
+    "    if (how == retake::asked_to_yield) m = give_way(m);",
     "*starting.a_goroutine_does_not_switch*",
 )
 
