@@ -26,7 +26,8 @@ descriptor_word::ended descriptor_word::end(direction d, call_result found) noex
         ready = found == call_result::more ||
                 (found == call_result::drained && d == direction::read && (seen & read_end) != 0);
         if (ready) next |= ready_bit(d);
-        else if (found == call_result::again && d == direction::read && (seen & readable) == 0) next &= ~std::uint64_t{read_end};
+        else if (found == call_result::again && d == direction::read && (next & (operations | readable)) == 0)
+            next &= ~std::uint64_t{read_end};
         // release: who gives the number back does so after this call. acquire: that may be the caller.
     } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
     return {ready && (seen & parked_bit(d)) != 0, is_last(next)};

@@ -15,7 +15,8 @@
 // the call, which follows, sees. One that comes later sets the bit for the next call. So where a call says that nothing is
 // there (EAGAIN), or returns less than was asked for, the next one need not be made before an edge has come: it parks at once.
 // A short read may leave the end of the stream behind, of which there is no second edge (golang/go#8891), hence read_end. It is
-// forgotten when a read finds nothing, unless an edge has come meanwhile, so it makes no loop spin.
+// forgotten when a read finds nothing, so it makes no loop spin; unless an edge has come meanwhile, or may have, and is in the
+// hands of another operation.
 //
 // No wake-up is lost. A waiter sets `parked` in the step in which it sees that its direction is not ready, under the lock of its
 // bucket of the parking lot, and keeps that lock until it can be found there. Whoever makes a direction ready does so in one
