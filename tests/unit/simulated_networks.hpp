@@ -22,7 +22,7 @@ inline void require(bool holds, const char* what) {
 // How many seeds a scenario is tried with: n, or what HANDOFF_TEST_SEEDS says.
 inline std::uint64_t seeds(std::uint64_t n) {
     const char* wanted = std::getenv("HANDOFF_TEST_SEEDS");
-    return wanted ? std::strtoull(wanted, nullptr, 10) : scaled(n);
+    return wanted ? std::strtoull(wanted, nullptr, 10) : scaled(n, 100);
 }
 
 template <class F>
