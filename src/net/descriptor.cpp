@@ -2,6 +2,7 @@
 
 #include "base/check.hpp"
 #include "os/backoff.hpp"
+#include "sched/handover.hpp"
 #include "sched/simulation_hooks.hpp"
 #include "wait/parking_lot.hpp"
 
@@ -109,9 +110,12 @@ int add_to_poller(sched& s, descriptor& d, std::uint64_t data) {
     const unsigned home = p ? p->id : d.index;
     // epoll_ctl sleeps if others make it at the same time, or if there is no memory at once.
     syscall_guard guard;
-    const int error = s.poller.open(s.procs.wanted());
     d.poller.store(s.poller.id, std::memory_order_relaxed);   // end_registration publishes it
-    return error != 0 ? error : s.poller.add(home, d.fd, data);
+    if (!s.poller.in_use()) {
+        if (const int error = s.poller.open(s.procs.wanted())) return error;
+        wakep_any(s);   // all its Ms may have gone to sleep before, none of them as the waiter
+    }
+    return s.poller.add(home, d.fd, data);
 }
 
 // watch_simulated does so in a simulation, where its network takes the poller's place. Without a guard, at whose end another

@@ -27,7 +27,9 @@
 // in epoll, whose wake-up that could be: an M that was taken out of the idle set is the waiter until it is awake, and says so
 // itself. With several shards the waiter sleeps in ppoll.
 //
-// A runtime opens all of this when a goroutine of it first waits for a descriptor.
+// A runtime opens all of this when somebody first waits for a descriptor in it. That may be a thread of the program's own, while all
+// Ms of the runtime sleep, none of them as the waiter. So an M is woken then (wakep_any; the argument of idle_set.hpp holds, with
+// in_use in the place of a queue).
 #pragma once
 
 #include "base/atomic.hpp"

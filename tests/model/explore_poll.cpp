@@ -148,6 +148,27 @@ EXPLORE_SCENARIO(deadlines, "poll.deadlines", 100'000, .length = 1'500) {
     EXPLORE_CHECK(got != 0);
 }
 
+// A thread that is none of the runtime's waits, while all of that sleeps and has never had a descriptor.
+EXPLORE_SCENARIO(outsider, "poll.outsider", 100'000, .time = 1'500'000'000, .length = 2'500) {
+    kernel k;
+    device d;
+    runtime rt(nobody_helps(1 + choose(2)));
+    block(perhaps() ? 1'000'000'000 : static_cast<std::int64_t>(choose(50'000)));   // its monitor sleeps deep in the end
+    of_default_runtime.store(rt.go([] { return current_m()->s; }).join(), std::memory_order_release);
+    descriptor_handle h = make_descriptor(d.fd(), true);
+    thread sender([&] {
+        for (int i = 0; i < 2; ++i) {
+            d.put(1);
+            compute(choose(40));
+        }
+    });
+    std::error_code ec;
+    for (int got = 0; got < 2;) got += static_cast<int>(read_some(h, d, 1 + choose(2), ec));
+    EXPLORE_CHECK(!ec);
+    sender.join();
+    of_default_runtime.store(nullptr, std::memory_order_release);
+}
+
 // Somebody always waits for events, or asks: without the monitor's help, however processors and threads change hands.
 EXPLORE_SCENARIO(somebody_waits, "poll.somebody_waits", 100'000, .time = 400'000, .length = 2'500) {
     kernel k;

@@ -726,6 +726,23 @@ TEST(socket, serves_threads_by_the_default_runtime) {
     echo.join();
 }
 
+// The first that waits for a descriptor is no goroutine, and all threads of the runtime have gone to sleep long before.
+TEST(socket, serves_a_thread_of_a_program_at_rest) {
+    EXPECT_EXIT({
+        (void)handoff::default_runtime();
+        connection c;
+        if (!all_others_sleep_for(500ms)) std::_Exit(1);
+        std::thread sender([&] {
+            all_others_sleep_for(100ms);
+            write_all(c.client, "x");
+        });
+        char b[10];
+        const std::size_t n = c.server.read_some(b);
+        sender.join();
+        std::_Exit(n == 1 ? 0 : 2);
+    }, testing::ExitedWithCode(0), "");
+}
+
 TEST(algorithms, read_until_keeps_what_comes_after) {
     handoff::runtime rt({.procs = 1});
     rt.run([] {
