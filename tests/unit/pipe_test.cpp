@@ -386,14 +386,14 @@ TEST_P(pipes, with_a_path_do_not_end_before_a_writer_has_come) {
 
 TEST_P(pipes, with_a_path_name_what_is_wrong) {
     rt_.run([] {
-        const std::size_t before = descriptor_count();
+        const std::size_t before = own_descriptor_count();
         const std::string said = thrown_by<std::system_error>([] { (void)pipe_reader::open("/proc/self/exe"); });
         EXPECT_NE(said.find("/proc/self/exe"), std::string::npos) << said;
         EXPECT_EQ(error_of([] { (void)pipe_reader::open("/proc/self/exe"); }), std::errc::invalid_argument);
         EXPECT_EQ(error_of([] { (void)pipe_writer::open("/nowhere/x"); }), std::errc::no_such_file_or_directory);
         EXPECT_EQ(error_of([] { (void)pipe_writer::open(std::string("a\0b", 3)); }), std::errc::invalid_argument);
         EXPECT_EQ(error_of([] { (void)pipe_reader::open(std::string("a\0b", 3)); }), std::errc::invalid_argument);
-        EXPECT_EQ(descriptor_count(), before);
+        EXPECT_EQ(own_descriptor_count(), before);
     });
 }
 

@@ -181,7 +181,7 @@ TEST_P(poll_fds, leave_no_registration_behind) {
         foreign f;
         const int copy = ::dup(f.a);   // keeps it alive in the kernel, as a child would
         EXPECT_EQ(error_of([&] { (void)wait_fd(f.a, POLLIN, 1ms); }), std::errc::timed_out);   // opens the runtime's own
-        const std::size_t before = descriptor_count();
+        const std::size_t before = own_descriptor_count();
         std::size_t seen = 0;
         {
             poll_fd p = poll_fd::borrow(f.a);
@@ -195,7 +195,7 @@ TEST_P(poll_fds, leave_no_registration_behind) {
         }
         EXPECT_EQ(seen, 2u);
         EXPECT_EQ(registrations_of(f.a), 0u);
-        EXPECT_EQ(descriptor_count(), before);
+        EXPECT_EQ(own_descriptor_count(), before);
         const int number = f.a;
         auto late = go([&] { return error_of([&] { (void)wait_fd(number, POLLIN, 100ms); }); });
         ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
@@ -342,7 +342,7 @@ TEST_P(poll_fds, are_polled_until_a_cancellation) {
     rt_.run([this] {
         foreign f;
         EXPECT_EQ(error_of([&] { (void)wait_fd(f.a, POLLIN, 1ms); }), std::errc::timed_out);   // opens the runtime's own
-        const std::size_t before = descriptor_count();
+        const std::size_t before = own_descriptor_count();
         std::atomic<bool> cancelled{false};
         task_group g;
         g.go([&] {
@@ -359,7 +359,7 @@ TEST_P(poll_fds, are_polled_until_a_cancellation) {
         } catch (const handoff::cancelled&) {
         }
         EXPECT_TRUE(cancelled);
-        EXPECT_EQ(descriptor_count(), before);
+        EXPECT_EQ(own_descriptor_count(), before);
         EXPECT_EQ(registrations_of(f.a), 0u);
     });
 }

@@ -361,11 +361,11 @@ TEST(simulated_network, sockets_are_closed_when_the_run_ends) {
     std::unique_ptr<connection> c;
     simulation sim(1);
     sim.run([&] {
-        const std::size_t before = descriptor_count();
+        const std::size_t before = own_descriptor_count();
         l = tcp_listener::listen(loopback(80));
         c = std::make_unique<connection>();
         EXPECT_GE(c->client.native_handle(), 1 << 30);
-        EXPECT_EQ(descriptor_count(), before);
+        EXPECT_EQ(own_descriptor_count(), before);
         simulation(2).run([&] {   // a network of its own
             EXPECT_EQ(error_of([&] { write_all(c->client, "x"); }), std::errc::bad_file_descriptor);
             EXPECT_EQ(error_of([] { (void)tcp_stream::connect(loopback(80)); }), std::errc::connection_refused);

@@ -114,7 +114,7 @@ TEST_P(sockets, wait_without_a_thread) {
             });
         }
         EXPECT_EVENTUALLY(waiting(rt_, reason) == 100);
-        EXPECT_LE(rt_.stats().threads_most, GetParam() + 3);
+        EXPECT_LT(rt_.stats().threads_most, 20u);   // some were made while the others connected
         for (auto& c : all) write_all(c->client, "x");
         g.wait();
     });
@@ -327,7 +327,7 @@ TEST_P(sockets, numbers_are_used_again) {
             return waits.server.read_some(b);
         });
         ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
-        const std::size_t before = descriptor_count();
+        const std::size_t before = own_descriptor_count();
         for (unsigned i = 0; i < scaled(3'000); ++i) {
             auto [a, b] = unix_stream::pair();
             auto other = go([&] {
@@ -340,7 +340,7 @@ TEST_P(sockets, numbers_are_used_again) {
             a.close();
             EXPECT_EQ(other.join(), i % 3 == 0 ? 1u : 0u);
         }
-        EXPECT_LE(descriptor_count(), before + 50);   // the monitor has some while it looks at threads
+        EXPECT_EQ(own_descriptor_count(), before);
         write_all(waits.client, "x");
         EXPECT_EQ(reader.join(), 1u);
     });
@@ -352,28 +352,29 @@ TEST_P(sockets, are_cases_of_a_select) {
     rt_.run([] {
         connection c;
         handoff::channel<int> commands(1);
-        std::string said;
+        handoff::channel<std::string> said(1);
         const auto once = [&] {
             char b[10];
-            handoff::select(handoff::on_recv(commands, [&](std::optional<int> i) { said += std::to_string(*i); }),
-                            handoff::on_readable(c.server, [&] { said.append(b, c.server.read_some(b)); }));
+            handoff::select(handoff::on_recv(commands, [&](std::optional<int> i) { said.send(std::to_string(*i)); }),
+                            handoff::on_readable(c.server, [&] { said.send(std::string(b, c.server.read_some(b))); }));
         };
         auto both = go([&] {
             for (int i = 0; i < 4; ++i) once();
         });
         this_goroutine::yield();
         write_all(c.client, "a");
-        EXPECT_EVENTUALLY(said == "a");
+        EXPECT_EQ(said.recv(), "a");
         commands.send(1);
-        EXPECT_EVENTUALLY(said == "a1");
+        EXPECT_EQ(said.recv(), "1");
         write_all(c.client, "b");
-        EXPECT_EVENTUALLY(said == "a1b");
+        EXPECT_EQ(said.recv(), "b");
         commands.send(2);
+        EXPECT_EQ(said.recv(), "2");
         both.join();
-        EXPECT_EQ(said, "a1b2");
         handoff::select(handoff::on_readable(c.server, [] { ADD_FAILURE() << "nothing is there"; }), handoff::otherwise([] {}));
-        handoff::select(handoff::on_writable(c.server, [&] { said += "w"; }), handoff::on_readable(c.server, [] { ADD_FAILURE(); }));
-        EXPECT_EQ(said, "a1b2w");
+        bool writable = false;
+        handoff::select(handoff::on_writable(c.server, [&] { writable = true; }), handoff::on_readable(c.server, [] { ADD_FAILURE(); }));
+        EXPECT_TRUE(writable);
     });
 }
 
@@ -652,9 +653,9 @@ TEST_P(sockets, of_unix_names_are_read_on_behind_descriptors) {
             const auto read = [&] { return several ? b.read_some(std::span(parts), patience) : b.read_some(block, patience); };
             EXPECT_EQ(read(), 4u);
             EXPECT_EQ(read(), 4u);
-            if (several && before == 0) before = descriptor_count();   // with the poller's own
+            if (several && before == 0) before = own_descriptor_count();   // with the poller's own
         }
-        EXPECT_EQ(descriptor_count(), before) << "nobody wanted them";
+        EXPECT_EQ(own_descriptor_count(), before) << "nobody wanted them";
     });
 }
 

@@ -86,6 +86,17 @@ std::size_t mapping_count() {
 
 std::size_t descriptor_count() { return entries("/proc/self/fd").size(); }
 
+std::size_t own_descriptor_count() {
+    std::size_t n = 0;
+    for (const std::string& number : entries("/proc/self/fd")) {
+        char of[256];
+        const ssize_t size = ::readlink(("/proc/self/fd/" + number).c_str(), of, sizeof of);
+        const std::string_view name(of, size > 0 ? static_cast<std::size_t>(size) : 0);
+        n += !(name.starts_with("/proc/") && name.ends_with("/syscall"));
+    }
+    return n;
+}
+
 std::map<pid_t, std::uint64_t> context_switches() {
     std::map<pid_t, std::uint64_t> all;
     for (const pid_t tid : threads()) {

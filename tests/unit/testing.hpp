@@ -113,6 +113,8 @@ pid_t this_tid() noexcept;
 std::vector<pid_t> threads();
 std::size_t mapping_count();
 std::size_t descriptor_count();
+// The descriptors but for those through which monitors look at threads, which come and go by themselves.
+std::size_t own_descriptor_count();
 
 // Voluntary and other switches of each thread so far. Threads that end meanwhile are left out.
 std::map<pid_t, std::uint64_t> context_switches();

@@ -226,7 +226,7 @@ TEST_P(whole_files, leave_nothing_behind_when_the_process_dies) {
 
 TEST_P(whole_files, may_be_temporary) {
     on_each(rt_, [&] {
-        const std::size_t before = descriptor_count();
+        const std::size_t before = own_descriptor_count();
         {
             file f = handoff::temporary_file(dir_.path());
             EXPECT_EQ(f.name(), "a temporary file in " + dir_.path());
@@ -240,7 +240,7 @@ TEST_P(whole_files, may_be_temporary) {
             EXPECT_EQ(s.st_mode & 07777, 0600u);
             EXPECT_EQ(s.st_nlink, 0u);
         }
-        EXPECT_EQ(descriptor_count(), before);
+        EXPECT_EQ(own_descriptor_count(), before);
         EXPECT_EQ(io_failure([&] { handoff::temporary_file(in("none")); }),
                   "handoff: temporary file in " + in("none") + ": No such file or directory [0]");
         std::error_code ec;
