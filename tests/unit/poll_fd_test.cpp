@@ -370,7 +370,7 @@ TEST_P(poll_fds, need_no_thread_and_no_time_while_they_wait) {
         task_group g;
         for (auto& one : f) g.go([&] { EXPECT_EQ(wait_fd(one.a, POLLIN), POLLIN); });
         ASSERT_EVENTUALLY(waiting(rt_, reason) == 20);
-        EXPECT_LE(rt_.stats().threads_most, GetParam() + 3);
+        EXPECT_LT(rt_.stats().threads_most, 16u);   // some were made while the others began
         const bool at_rest = eventually([] {
             const auto before = process_cpu_time();
             this_goroutine::sleep_for(100ms);
