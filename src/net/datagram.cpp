@@ -77,29 +77,21 @@ datagram datagram_socket::receive(std::span<const mutable_buffer> into, std::err
     return receive_into(handle_, into, nullptr, ec, d);
 }
 datagram datagram_socket::receive(std::span<const mutable_buffer> into, const deadline& d) {
-    std::error_code ec;
-    const datagram got = receive(into, ec, d);
-    or_throw(ec, "handoff: receive");
-    return got;
+    return checked("handoff: receive", [&](std::error_code& ec) { return receive(into, ec, d); });
 }
 
 datagram datagram_socket::receive_from(std::span<const mutable_buffer> into, endpoint& from, std::error_code& ec, const deadline& d) {
     return receive_into(handle_, into, &from, ec, d);
 }
 datagram datagram_socket::receive_from(std::span<const mutable_buffer> into, endpoint& from, const deadline& d) {
-    std::error_code ec;
-    const datagram got = receive_from(into, from, ec, d);
-    or_throw(ec, "handoff: receive_from");
-    return got;
+    return checked("handoff: receive_from", [&](std::error_code& ec) { return receive_from(into, from, ec, d); });
 }
 
 void datagram_socket::send(std::span<const const_buffer> from, std::error_code& ec, const deadline& d) {
     send_from(handle_, from, nullptr, ec, d);
 }
 void datagram_socket::send(std::span<const const_buffer> from, const deadline& d) {
-    std::error_code ec;
-    send(from, ec, d);
-    or_throw(ec, "handoff: send");
+    checked("handoff: send", [&](std::error_code& ec) { send(from, ec, d); });
 }
 
 void datagram_socket::send_to(std::span<const const_buffer> from, const endpoint& to, std::error_code& ec, const deadline& d) {
@@ -113,15 +105,11 @@ void datagram_socket::send_to(std::span<const const_buffer> from, const endpoint
 
 void datagram_socket::wait_readable(std::error_code& ec, const deadline& d) { wait_for(handle_, direction::read, ec, d); }
 void datagram_socket::wait_readable(const deadline& d) {
-    std::error_code ec;
-    wait_readable(ec, d);
-    or_throw(ec, "handoff: wait_readable");
+    checked("handoff: wait_readable", [&](std::error_code& ec) { wait_readable(ec, d); });
 }
 void datagram_socket::wait_writable(std::error_code& ec, const deadline& d) { wait_for(handle_, direction::write, ec, d); }
 void datagram_socket::wait_writable(const deadline& d) {
-    std::error_code ec;
-    wait_writable(ec, d);
-    or_throw(ec, "handoff: wait_writable");
+    checked("handoff: wait_writable", [&](std::error_code& ec) { wait_writable(ec, d); });
 }
 
 void datagram_socket::set_peer(const endpoint& peer, std::error_code& ec) noexcept {
@@ -138,42 +126,29 @@ void datagram_socket::set_peer(const endpoint& peer) {
 
 endpoint datagram_socket::peer_endpoint(std::error_code& ec) const noexcept { return peer_of(handle_, ec); }
 endpoint datagram_socket::peer_endpoint() const {
-    std::error_code ec;
-    const endpoint e = peer_endpoint(ec);
-    or_throw(ec, "handoff: peer_endpoint");
-    return e;
+    return checked("handoff: peer_endpoint", [&](std::error_code& ec) { return peer_endpoint(ec); });
 }
 
 void datagram_socket::set_receive_buffer(int bytes, std::error_code& ec) noexcept {
     set_option(handle_, SOL_SOCKET, SO_RCVBUF, bytes, ec);
 }
 void datagram_socket::set_receive_buffer(int bytes) {
-    std::error_code ec;
-    set_receive_buffer(bytes, ec);
-    or_throw(ec, "handoff: set_receive_buffer");
+    checked("handoff: set_receive_buffer", [&](std::error_code& ec) { set_receive_buffer(bytes, ec); });
 }
 void datagram_socket::set_send_buffer(int bytes, std::error_code& ec) noexcept {
     set_option(handle_, SOL_SOCKET, SO_SNDBUF, bytes, ec);
 }
 void datagram_socket::set_send_buffer(int bytes) {
-    std::error_code ec;
-    set_send_buffer(bytes, ec);
-    or_throw(ec, "handoff: set_send_buffer");
+    checked("handoff: set_send_buffer", [&](std::error_code& ec) { set_send_buffer(bytes, ec); });
 }
 
 int datagram_socket::receive_buffer(std::error_code& ec) const noexcept { return get_option(handle_, SO_RCVBUF, ec); }
 int datagram_socket::receive_buffer() const {
-    std::error_code ec;
-    const int bytes = receive_buffer(ec);
-    or_throw(ec, "handoff: receive_buffer");
-    return bytes;
+    return checked("handoff: receive_buffer", [&](std::error_code& ec) { return receive_buffer(ec); });
 }
 int datagram_socket::send_buffer(std::error_code& ec) const noexcept { return get_option(handle_, SO_SNDBUF, ec); }
 int datagram_socket::send_buffer() const {
-    std::error_code ec;
-    const int bytes = send_buffer(ec);
-    or_throw(ec, "handoff: send_buffer");
-    return bytes;
+    return checked("handoff: send_buffer", [&](std::error_code& ec) { return send_buffer(ec); });
 }
 
 }  // namespace handoff::net

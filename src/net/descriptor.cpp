@@ -167,9 +167,7 @@ int descriptor_handle::number() const noexcept {
 void descriptor_handle::close_descriptor() const noexcept {
     const auto closed = d_->word.close(generation_);
     if (!closed.first) return;
-    M* m = enter_current();
-    wake_all(m, *d_);
-    leave_current(m);
+    wake_all(*d_);
     if (closed.last) give_number_back(*d_);
 }
 
@@ -217,17 +215,18 @@ bool await_ready(const descriptor_handle& h, direction dir, const deadline& limi
     return false;
 }
 
-void wake_waiters(M* m, descriptor& d, std::uint32_t parked) noexcept {
+static void wake(descriptor& d, std::uint32_t parked, bool every) noexcept {
+    if (parked == 0) return;
+    M* m = enter_current();
     wake_list won;
-    claim_waiters(m, d, parked, false, won);
+    claim_waiters(m, d, parked, every, won);
     won.wake(m);
+    leave_current(m);
 }
 
-void wake_all(M* m, descriptor& d) noexcept {
-    wake_list won;
-    claim_waiters(m, d, descriptor_word::read_parked | descriptor_word::write_parked, true, won);
-    won.wake(m);
-}
+void wake_waiters(descriptor& d, std::uint32_t parked) noexcept { wake(d, parked, false); }
+
+void wake_all(descriptor& d) noexcept { wake(d, descriptor_word::read_parked | descriptor_word::write_parked, true); }
 
 void descriptors_ready(M* m, const event_batch& events) noexcept {
     constexpr std::uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
@@ -254,11 +253,9 @@ void forget_records() noexcept HANDOFF_NO_TSA {
 }
 
 void poller_ended(std::uint64_t id) noexcept {
-    M* m = enter_current();
     for_each_record([&](descriptor& d) {
-        if (d.poller.load(std::memory_order_relaxed) == id && d.word.forget()) wake_all(m, d);
+        if (d.poller.load(std::memory_order_relaxed) == id && d.word.forget()) wake_all(d);
     });
-    leave_current(m);
 }
 
 }  // namespace handoff::detail

@@ -61,8 +61,8 @@ bool await_ready(const descriptor_handle& h, direction dir, const deadline& limi
 
 // wake_waiters wakes those that wait for one of the directions in `parked` (bits of descriptor_word), one for each. wake_all wakes
 // all of both, to look again. m: as of enter_current.
-void wake_waiters(M* m, descriptor& d, std::uint32_t parked) noexcept;
-void wake_all(M* m, descriptor& d) noexcept;
+void wake_waiters(descriptor& d, std::uint32_t parked) noexcept;
+void wake_all(descriptor& d) noexcept;
 
 // forget_records is for the explorer of schedules, where each begins with empty memory.
 void forget_records() noexcept;

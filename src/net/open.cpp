@@ -98,18 +98,16 @@ void connect_handle(const descriptor_handle& h, const endpoint& to, const deadli
 }
 
 bool pauses::wait(const descriptor_handle& h, const deadline& d, std::error_code& ec) {
-    const std::int64_t until = os::nanotime() + next_ns_;
-    next_ns_ = std::min<std::int64_t>(next_ns_ * 2, 100'000'000);
+    const std::int64_t until = os::nanotime() + next();
     descriptor& of = *h.get();
-    const auto is_open = [&] { return (of.word.bits(h.generation()) & descriptor_word::closing) == 0; };
     const auto own = [&] { return of.limit[static_cast<int>(direction::read)].load(std::memory_order_relaxed); };
     do {
         park_request r{of.place_of(direction::read), wait_reason::network};
         const std::int64_t limit = own();
         r.limits.deadline = std::min({until, d.steady(), limit});
         r.tag = makes_no_call;
-        park_current(r, [&] { return is_open() && own() == limit; });   // as in await_ready
-        if (!is_open()) {
+        park_current(r, [&] { return h.is_open() && own() == limit; });   // as in await_ready
+        if (!h.is_open()) {
             ec = net_errc::closed;
             return false;
         }

@@ -8,6 +8,8 @@
 
 #include <cerrno>
 #include <sys/types.h>
+#include <system_error>
+#include <type_traits>
 
 namespace handoff::detail {
 
@@ -51,11 +53,7 @@ bool made_once(const descriptor_handle& h, direction dir, std::error_code& ec, c
     if (end.error == EAGAIN) found = call_result::again;
     else if (end.n > 0 && static_cast<std::size_t>(end.n) < wanted && d.short_is_drained) found = call_result::drained;
     const auto ended = d.word.end(dir, found);
-    if (ended.wakes) {
-        M* m = enter_current();
-        wake_waiters(m, d, descriptor_word::parked_bit(dir));
-        leave_current(m);
-    }
+    if (ended.wakes) wake_waiters(d, descriptor_word::parked_bit(dir));
     if (ended.last) give_number_back(d);
     return end.error != EAGAIN;
 }
@@ -92,6 +90,30 @@ ssize_t with_number(const descriptor_handle& h, std::error_code& ec, F f) noexce
 // or_throw throws what ec says, if it says anything.
 inline void or_throw(const std::error_code& ec, const char* what) {
     if (ec) throw std::system_error(ec, what);
+}
+
+// checked is the throwing form of an operation: it returns what f(ec) returns, or throws what ec says then.
+template <class F>
+auto checked(const char* what, F f) {
+    std::error_code ec;
+    if constexpr (std::is_void_v<decltype(f(ec))>) {
+        f(ec);
+        or_throw(ec, what);
+    } else {
+        auto result = f(ec);
+        or_throw(ec, what);
+        return result;
+    }
+}
+
+// ready_now asks the kernel, by poll(2), whether an operation in that direction would not have to wait. Returns as a system call
+// does: EAGAIN if it would.
+inline ssize_t ready_now(int fd, direction dir) noexcept {
+    pollfd p{fd, static_cast<short>(dir == direction::read ? POLLIN | POLLRDHUP : POLLOUT), 0};
+    const int n = sys::poll(&p, 1, 0);
+    if (n > 0 && (p.revents & POLLNVAL) == 0) return n;
+    if (n >= 0) errno = n == 0 ? EAGAIN : EBADF;
+    return -1;
 }
 
 }  // namespace handoff::detail

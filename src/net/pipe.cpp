@@ -146,10 +146,7 @@ std::pair<pipe_reader, pipe_writer> make_pipe(std::error_code& ec) noexcept {
     return {std::move(r), std::move(w)};
 }
 std::pair<pipe_reader, pipe_writer> make_pipe() {
-    std::error_code ec;
-    auto ends = make_pipe(ec);
-    or_throw(ec, "handoff: make_pipe");
-    return ends;
+    return checked("handoff: make_pipe", [&](std::error_code& ec) { return make_pipe(ec); });
 }
 
 // ---- pipe_reader ----
@@ -189,17 +186,12 @@ std::size_t pipe_reader::read_some(std::span<const mutable_buffer> into, std::er
 }
 std::size_t pipe_reader::read_some(const mutable_buffer& into, const deadline& d) { return read_some(std::span(&into, 1), d); }
 std::size_t pipe_reader::read_some(std::span<const mutable_buffer> into, const deadline& d) {
-    std::error_code ec;
-    const std::size_t n = read_some(into, ec, d);
-    or_throw(ec, "handoff: read_some of a pipe");
-    return n;
+    return checked("handoff: read_some of a pipe", [&](std::error_code& ec) { return read_some(into, ec, d); });
 }
 
 void pipe_reader::wait_readable(std::error_code& ec, const deadline& d) { wait_for(handle_, direction::read, ec, d); }
 void pipe_reader::wait_readable(const deadline& d) {
-    std::error_code ec;
-    wait_readable(ec, d);
-    or_throw(ec, "handoff: wait_readable of a pipe");
+    checked("handoff: wait_readable of a pipe", [&](std::error_code& ec) { wait_readable(ec, d); });
 }
 
 // ---- pipe_writer ----
@@ -220,14 +212,13 @@ pipe_writer pipe_writer::reopen(int fd) {
 }
 pipe_writer pipe_writer::open(const std::string& path, std::error_code& ec, const deadline& d) {
     if (has_nul(path, ec)) return {};
-    std::int64_t pause = 1'000'000;
+    pauses pause;
     for (;;) {
         pipe_writer w(open_pipe(path.c_str(), O_WRONLY, ec));
         if (ec != std::errc::no_such_device_or_address) return w;
         const std::int64_t limit = d.steady(), now = os::nanotime();
         if (limit <= now && d.over()) break;
-        this_goroutine::sleep_for(std::chrono::nanoseconds(std::clamp<std::int64_t>(limit - now, 0, pause)));
-        pause = std::min<std::int64_t>(pause * 2, 100'000'000);
+        this_goroutine::sleep_for(std::chrono::nanoseconds(std::clamp<std::int64_t>(limit - now, 0, pause.next())));
     }
     ec = std::make_error_code(std::errc::timed_out);
     return {};
@@ -249,17 +240,12 @@ std::size_t pipe_writer::write_some(std::span<const const_buffer> from, std::err
 }
 std::size_t pipe_writer::write_some(const const_buffer& from, const deadline& d) { return write_some(std::span(&from, 1), d); }
 std::size_t pipe_writer::write_some(std::span<const const_buffer> from, const deadline& d) {
-    std::error_code ec;
-    const std::size_t n = write_some(from, ec, d);
-    or_throw(ec, "handoff: write_some to a pipe");
-    return n;
+    return checked("handoff: write_some to a pipe", [&](std::error_code& ec) { return write_some(from, ec, d); });
 }
 
 void pipe_writer::wait_writable(std::error_code& ec, const deadline& d) { wait_for(handle_, direction::write, ec, d); }
 void pipe_writer::wait_writable(const deadline& d) {
-    std::error_code ec;
-    wait_writable(ec, d);
-    or_throw(ec, "handoff: wait_writable of a pipe");
+    checked("handoff: wait_writable of a pipe", [&](std::error_code& ec) { wait_writable(ec, d); });
 }
 
 }  // namespace handoff::net

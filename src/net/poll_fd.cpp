@@ -181,10 +181,7 @@ int poll(std::span<pollfd> fds, std::error_code& ec, const deadline& d) {
     return static_cast<int>(std::max<ssize_t>(n, 0));
 }
 int poll(std::span<pollfd> fds, const deadline& d) {
-    std::error_code ec;
-    const int n = poll(fds, ec, d);
-    or_throw(ec, "handoff: poll");
-    return n;
+    return checked("handoff: poll", [&](std::error_code& ec) { return poll(fds, ec, d); });
 }
 
 short wait_fd(int fd, short events, std::error_code& ec, const deadline& d) {

@@ -35,19 +35,10 @@ bool descriptor_case::try_fast() noexcept {
     const direction dir = of(writes_);
     if (!d.word.unready(handle_->generation(), dir)) return is_closed();
     std::error_code ec;
-    pollfd p{};
-    const ssize_t n = with_number(*handle_, ec, [&](int fd) {
-        p = {fd, static_cast<short>(writes_ ? POLLOUT : POLLIN | POLLRDHUP), 0};
-        return sys::poll(&p, 1, 0);
-    });
-    if (n == 0) return false;
+    with_number(*handle_, ec, [&](int fd) { return ready_now(fd, dir); });
+    if (ec == std::errc::resource_unavailable_try_again) return false;
     // Another one's call may be woken by this, as by an edge.
-    const std::uint32_t parked = d.word.event(handle_->generation(), descriptor_word::ready_bit(dir));
-    if (parked != 0) {
-        M* m = enter_current();
-        wake_waiters(m, d, parked);
-        leave_current(m);
-    }
+    wake_waiters(d, d.word.event(handle_->generation(), descriptor_word::ready_bit(dir)));
     return true;
 }
 

@@ -40,20 +40,14 @@ endpoint name(const descriptor_handle& h, std::error_code& ec, Get get) noexcept
 
 endpoint socket::local_endpoint(std::error_code& ec) const noexcept { return name(handle_, ec, sys::getsockname); }
 endpoint socket::local_endpoint() const {
-    std::error_code ec;
-    const endpoint e = local_endpoint(ec);
-    or_throw(ec, "handoff: local_endpoint");
-    return e;
+    return checked("handoff: local_endpoint", [&](std::error_code& ec) { return local_endpoint(ec); });
 }
 
 endpoint peer_of(const descriptor_handle& h, std::error_code& ec) noexcept { return name(h, ec, sys::getpeername); }
 
 endpoint stream_socket::peer_endpoint(std::error_code& ec) const noexcept { return peer_of(handle_, ec); }
 endpoint stream_socket::peer_endpoint() const {
-    std::error_code ec;
-    const endpoint e = peer_endpoint(ec);
-    or_throw(ec, "handoff: peer_endpoint");
-    return e;
+    return checked("handoff: peer_endpoint", [&](std::error_code& ec) { return peer_endpoint(ec); });
 }
 
 // A call with a single buffer is no faster by readv, and a recv of it is: the kernel copies no iovec.
@@ -95,58 +89,38 @@ std::size_t stream_socket::write_some(std::span<const const_buffer> from, std::e
 }
 
 std::size_t stream_socket::read_some(const mutable_buffer& into, const deadline& d) {
-    std::error_code ec;
-    const std::size_t n = read_some(into, ec, d);
-    or_throw(ec, "handoff: read_some");
-    return n;
+    return checked("handoff: read_some", [&](std::error_code& ec) { return read_some(into, ec, d); });
 }
 std::size_t stream_socket::read_some(std::span<const mutable_buffer> into, const deadline& d) {
-    std::error_code ec;
-    const std::size_t n = read_some(into, ec, d);
-    or_throw(ec, "handoff: read_some");
-    return n;
+    return checked("handoff: read_some", [&](std::error_code& ec) { return read_some(into, ec, d); });
 }
 std::size_t stream_socket::write_some(const const_buffer& from, const deadline& d) {
-    std::error_code ec;
-    const std::size_t n = write_some(from, ec, d);
-    or_throw(ec, "handoff: write_some");
-    return n;
+    return checked("handoff: write_some", [&](std::error_code& ec) { return write_some(from, ec, d); });
 }
 std::size_t stream_socket::write_some(std::span<const const_buffer> from, const deadline& d) {
-    std::error_code ec;
-    const std::size_t n = write_some(from, ec, d);
-    or_throw(ec, "handoff: write_some");
-    return n;
+    return checked("handoff: write_some", [&](std::error_code& ec) { return write_some(from, ec, d); });
 }
 
 void stream_socket::wait_readable(std::error_code& ec, const deadline& d) { wait_for(handle_, direction::read, ec, d); }
 void stream_socket::wait_readable(const deadline& d) {
-    std::error_code ec;
-    wait_readable(ec, d);
-    or_throw(ec, "handoff: wait_readable");
+    checked("handoff: wait_readable", [&](std::error_code& ec) { wait_readable(ec, d); });
 }
 void stream_socket::wait_writable(std::error_code& ec, const deadline& d) { wait_for(handle_, direction::write, ec, d); }
 void stream_socket::wait_writable(const deadline& d) {
-    std::error_code ec;
-    wait_writable(ec, d);
-    or_throw(ec, "handoff: wait_writable");
+    checked("handoff: wait_writable", [&](std::error_code& ec) { wait_writable(ec, d); });
 }
 
 void stream_socket::shutdown_write(std::error_code& ec) noexcept {
     with_number(handle_, ec, [](int fd) { return sys::shutdown(fd, SHUT_WR); });
 }
 void stream_socket::shutdown_write() {
-    std::error_code ec;
-    shutdown_write(ec);
-    or_throw(ec, "handoff: shutdown_write");
+    checked("handoff: shutdown_write", [&](std::error_code& ec) { shutdown_write(ec); });
 }
 void stream_socket::shutdown_read(std::error_code& ec) noexcept {
     with_number(handle_, ec, [](int fd) { return sys::shutdown(fd, SHUT_RD); });
 }
 void stream_socket::shutdown_read() {
-    std::error_code ec;
-    shutdown_read(ec);
-    or_throw(ec, "handoff: shutdown_read");
+    checked("handoff: shutdown_read", [&](std::error_code& ec) { shutdown_read(ec); });
 }
 
 namespace {
@@ -202,10 +176,7 @@ descriptor_handle listener_socket::try_accept(bool& shortage) noexcept {
 }
 
 descriptor_handle listener_socket::accept_handle(endpoint* peer, const deadline& d) {
-    std::error_code ec;
-    descriptor_handle h = accept_handle(peer, ec, d);
-    or_throw(ec, "handoff: accept");
-    return h;
+    return checked("handoff: accept", [&](std::error_code& ec) { return accept_handle(peer, ec, d); });
 }
 
 }  // namespace handoff::net

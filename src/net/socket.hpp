@@ -5,9 +5,11 @@
 
 #include <handoff/net/socket.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace handoff::net {
 
@@ -44,6 +46,8 @@ public:
     // wait waits for a pause; false, and ec, if `d` or the socket's deadline for reading is over first, or the descriptor is
     // closed. Throws `cancelled`.
     bool wait(const handoff::detail::descriptor_handle& h, const deadline& d, std::error_code& ec);
+    // next is the length of the next pause, for a caller that waits in another way.
+    std::int64_t next() noexcept { return std::exchange(next_ns_, std::min<std::int64_t>(next_ns_ * 2, 100'000'000)); }
 
 private:
     std::int64_t next_ns_ = 1'000'000;

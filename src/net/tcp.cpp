@@ -41,9 +41,7 @@ tcp_stream tcp_stream::connect(const endpoint& to, const deadline& d) {
 
 void tcp_stream::set_nodelay(bool on, std::error_code& ec) noexcept { set_option(handle_, IPPROTO_TCP, TCP_NODELAY, on, ec); }
 void tcp_stream::set_nodelay(bool on) {
-    std::error_code ec;
-    set_nodelay(on, ec);
-    or_throw(ec, "handoff: set_nodelay");
+    checked("handoff: set_nodelay", [&](std::error_code& ec) { set_nodelay(on, ec); });
 }
 
 void tcp_stream::set_keepalive(std::chrono::seconds idle, std::chrono::seconds interval, int probes, std::error_code& ec) noexcept {
@@ -55,9 +53,7 @@ void tcp_stream::set_keepalive(std::chrono::seconds idle, std::chrono::seconds i
     if (!ec) set_option(handle_, IPPROTO_TCP, TCP_KEEPCNT, probes, ec);
 }
 void tcp_stream::set_keepalive(std::chrono::seconds idle, std::chrono::seconds interval, int probes) {
-    std::error_code ec;
-    set_keepalive(idle, interval, probes, ec);
-    or_throw(ec, "handoff: set_keepalive");
+    checked("handoff: set_keepalive", [&](std::error_code& ec) { set_keepalive(idle, interval, probes, ec); });
 }
 
 void tcp_stream::set_linger(std::chrono::seconds time, std::error_code& ec) noexcept {
@@ -65,9 +61,7 @@ void tcp_stream::set_linger(std::chrono::seconds time, std::error_code& ec) noex
     with_number(handle_, ec, [&](int fd) { return sys::setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l); });
 }
 void tcp_stream::set_linger(std::chrono::seconds time) {
-    std::error_code ec;
-    set_linger(time, ec);
-    or_throw(ec, "handoff: set_linger");
+    checked("handoff: set_linger", [&](std::error_code& ec) { set_linger(time, ec); });
 }
 
 tcp_listener tcp_listener::listen(const endpoint& at, std::error_code& ec, const listen_options& o) {

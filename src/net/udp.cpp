@@ -90,9 +90,7 @@ udp_socket udp_socket::connect(const endpoint& to) {
 
 void udp_socket::set_broadcast(bool on, std::error_code& ec) noexcept { set_option(handle_, SOL_SOCKET, SO_BROADCAST, on, ec); }
 void udp_socket::set_broadcast(bool on) {
-    std::error_code ec;
-    set_broadcast(on, ec);
-    or_throw(ec, "handoff: set_broadcast");
+    checked("handoff: set_broadcast", [&](std::error_code& ec) { set_broadcast(on, ec); });
 }
 
 // The kernel takes -1 for its default; here it is no number of hops.
@@ -119,9 +117,7 @@ void udp_socket::set_multicast_loop(bool on, std::error_code& ec) noexcept {
     set_both(handle_, IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP, on, ec);
 }
 void udp_socket::set_multicast_loop(bool on) {
-    std::error_code ec;
-    set_multicast_loop(on, ec);
-    or_throw(ec, "handoff: set_multicast_loop");
+    checked("handoff: set_multicast_loop", [&](std::error_code& ec) { set_multicast_loop(on, ec); });
 }
 
 void udp_socket::set_multicast_interface(unsigned interface, std::error_code& ec) noexcept {

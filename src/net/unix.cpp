@@ -45,10 +45,7 @@ std::pair<unix_stream, unix_stream> unix_stream::pair(std::error_code& ec) {
     return {std::move(a), std::move(b)};
 }
 std::pair<unix_stream, unix_stream> unix_stream::pair() {
-    std::error_code ec;
-    auto both = pair(ec);
-    or_throw(ec, "handoff: unix_stream::pair");
-    return both;
+    return checked("handoff: unix_stream::pair", [&](std::error_code& ec) { return pair(ec); });
 }
 
 unix_listener unix_listener::listen(const endpoint& at, std::error_code& ec, const listen_options& o) {

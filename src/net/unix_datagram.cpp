@@ -61,10 +61,7 @@ std::pair<unix_datagram, unix_datagram> unix_datagram::pair(std::error_code& ec)
     return {std::move(a), std::move(b)};
 }
 std::pair<unix_datagram, unix_datagram> unix_datagram::pair() {
-    std::error_code ec;
-    auto both = pair(ec);
-    or_throw(ec, "handoff: unix_datagram::pair");
-    return both;
+    return checked("handoff: unix_datagram::pair", [&](std::error_code& ec) { return pair(ec); });
 }
 
 }  // namespace handoff::net

@@ -44,25 +44,20 @@ int epoll::open() noexcept {
     return fd_ >= 0 ? 0 : errno;
 }
 
-int epoll::add(int fd, std::uint32_t events, std::uint64_t data) noexcept {
+static int control(int epoll_fd, int what, int fd, std::uint32_t events, std::uint64_t data) noexcept {
     epoll_event e{};
     e.events = events;
     e.data.u64 = data;
-    if (::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &e) == 0) return 0;
-    if (errno == EEXIST && ::epoll_ctl(fd_, EPOLL_CTL_MOD, fd, &e) == 0) return 0;
-    return errno;
+    return ::epoll_ctl(epoll_fd, what, fd, &e) == 0 ? 0 : errno;
+}
+
+int epoll::add(int fd, std::uint32_t events, std::uint64_t data) noexcept {
+    const int error = add_new(fd, events, data);
+    return error == EEXIST ? control(fd_, EPOLL_CTL_MOD, fd, events, data) : error;
 }
 
 int epoll::add_new(int fd, std::uint32_t events, std::uint64_t data) noexcept {
-    epoll_event e{};
-    e.events = events;
-    e.data.u64 = data;
-    return ::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &e) == 0 ? 0 : errno;
-}
-
-int epoll::remove(int fd) noexcept {
-    epoll_event none{};
-    return ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, &none) == 0 ? 0 : errno;
+    return control(fd_, EPOLL_CTL_ADD, fd, events, data);
 }
 
 int epoll::poll(epoll_event* events, int most) noexcept {

@@ -17,13 +17,11 @@ public:
 
     // open makes the kernel's object; the errno value of the failure, or 0. Before it nothing else may be called.
     int open() noexcept;
-    bool is_open() const noexcept { return fd_ >= 0; }
     int fd() const noexcept { return fd_; }
     int release() noexcept { return std::exchange(fd_, -1); }   // the descriptor is the caller's then
 
-    // add and remove return the errno value of the failure, or 0. A descriptor that is there already gets the new events.
+    // add returns the errno value of the failure, or 0. A descriptor that is there already gets the new events.
     int add(int fd, std::uint32_t events, std::uint64_t data) noexcept;
-    int remove(int fd) noexcept;
     // add_new is add, but fails with EEXIST for one that is there already.
     int add_new(int fd, std::uint32_t events, std::uint64_t data) noexcept;
 

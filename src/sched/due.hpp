@@ -16,6 +16,9 @@ unsigned run_timers(M* m, P& p, std::int64_t now) noexcept;
 // run_due runs what waits in m->due. Not while a goroutine parks.
 void run_due(M* m) noexcept;
 
+// unwatched says whether there are descriptors to ask for, and no thread waits for them (poller.hpp). A hint.
+inline bool unwatched(const sched& s) noexcept { return s.poller.in_use() && !s.idle.has_waiter(); }
+
 // poll_descriptors asks the poller for p, and queues the goroutines that wait for what is ready. True if there were events. Not while
 // a goroutine parks; poll_soon leaves it to run_due.
 bool poll_descriptors(M* m, own_p p) noexcept;

@@ -91,7 +91,7 @@ held_p monitor::play(M* m) noexcept {
 
 // watch_descriptors asks for events where nobody waits for them, nor has asked for a while.
 void monitor::watch_descriptors(M* m, std::int64_t now) noexcept {
-    if (!s.poller.in_use() || s.idle.has_waiter()) return;
+    if (!unwatched(s)) return;
     if (now - s.poller.asked_at() >= s.opts.syscall_grace.count()) {
         event_batch events;
         s.poller.poll_all(notes.shard, events);
@@ -160,9 +160,9 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
         const bool all_idle = s.idle.all_ps();
         if (!all_idle) notes.pause = std::min(std::max(quiet / pauses_in_quiet_time, grace), longest_pause_ns);
         else if (quiet > doubles_after_ns) notes.pause = std::min(notes.pause * 2, longest_pause_ns);
-        const bool unwatched = s.poller.in_use() && !s.idle.has_waiter();
+        const bool nobody_waits = unwatched(s);   // for descriptors
         std::int64_t pause = notes.all_busy ? std::min(notes.pause, longest_busy_pause_ns) : notes.pause;
-        if (unwatched) pause = std::min(pause, poller::longest_unwatched_ns);
+        if (nobody_waits) pause = std::min(pause, poller::longest_unwatched_ns);
         until = std::min(now + pause, std::max(next_look, now + grace));
         const std::int64_t first = s.idle.first_timer();
         if (first < s.idle.timekeeper_until) {
@@ -172,7 +172,7 @@ bool monitor::sleep(std::int64_t now, std::int64_t next_look, held_p& due) noexc
             }
             until = std::min(until, std::max(first, notes.short_of_threads_until));
         }
-        deep = all_idle && rests && !unwatched && !notes.surplus && !has_memory && !work_anywhere(s) && s.stackless.empty() &&
+        deep = all_idle && rests && !nobody_waits && !notes.surplus && !has_memory && !work_anywhere(s) && s.stackless.empty() &&
                s.limit.kept_back() == 0 && !s.idle.is_starved();
         if (deep) until = first < s.idle.timekeeper_until ? std::max(first, notes.short_of_threads_until) : os::never;
         if (deep && s.pool.some_exit()) {

@@ -127,7 +127,7 @@ static G* pick_rarely(M* m, own_p p) noexcept {
     if (look_further)
         p->until_global = s.globq.has_singles() ? global_every_if_used : global_every;
     if (p->id >= s.procs.wanted()) return nullptr;
-    if (look_further && s.poller.in_use() && !s.idle.has_waiter() && os::nanotime() - s.poller.asked_at() >= poller::ask_every_ns)
+    if (look_further && unwatched(s) && os::nanotime() - s.poller.asked_at() >= poller::ask_every_ns)
         poll_soon(m);
     // Behind a long queue, timers that are due might as well wait in their heap, until the queue is shorter or this pick looks
     // further. A goroutine that is woken then runs soon, while what its timer's end has brought into the caches is still there,
@@ -225,7 +225,7 @@ static G* find_runnable(M* m) noexcept {
         if (G* g = pick(m)) return g;
         if (s.globq.has_unspent())
             if (G* g = take_global_locked(s, p, run_queue::capacity / 2)) return g;
-        if (s.poller.in_use() && !s.idle.has_waiter() && poll_descriptors(m, p)) continue;
+        if (unwatched(s) && poll_descriptors(m, p)) continue;
         const std::uint32_t idle = s.idle.ps(), procs = s.procs.wanted();
         if (!m->spinning && 2 * s.idle.spinning() < procs - std::min(idle, procs)) s.idle.begin_spinning(m);
         if (m->spinning)

@@ -171,12 +171,6 @@ int epoll::add_new(int fd, std::uint32_t events, std::uint64_t data) noexcept {
     return add(fd, events, data);   // nobody adds twice here
 }
 
-int epoll::remove(int fd) noexcept {
-    enter_kernel();
-    file_of(fd).poll_fd = -1;
-    return 0;
-}
-
 int epoll::poll(epoll_event* events, int most) noexcept {
     enter_kernel();
     file& p = file_of(fd_);

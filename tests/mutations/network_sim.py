@@ -56,14 +56,14 @@ DESCRIPTOR = "src/net/descriptor.cpp"
 found_by_simulation(
     "close_wakes_readers_alone",
     DESCRIPTOR,
-    "    claim_waiters(m, d, descriptor_word::read_parked | descriptor_word::write_parked, true, won);",
-    "    claim_waiters(m, d, descriptor_word::read_parked, true, won);",
+    "wake(d, descriptor_word::read_parked | descriptor_word::write_parked, true);",
+    "wake(d, descriptor_word::read_parked, true);",
     "close_ends_all_waits",
 )
 found_by_simulation(
     "new_deadlines_wake_nobody",
     "src/net/io_object.cpp",
-    "    wake_all(m, *of);   // who waits looks again\n",
+    "    wake_all(*of);   // who waits looks again\n",
     "",
     "deadlines_*",
 )

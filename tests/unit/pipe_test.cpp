@@ -1,5 +1,6 @@
 // Pipes and FIFOs: what is written is read; whose descriptors become non-blocking; and no SIGPIPE.
 #include "locks.hpp"
+#include "networks.hpp"
 
 #include "net/quiet_write.hpp"
 
@@ -28,25 +29,6 @@ static_assert(handoff::net::readable_stream<pipe_reader> && !handoff::net::writa
 static_assert(handoff::net::writable_stream<pipe_writer> && !handoff::net::stream<pipe_writer>);
 
 namespace {
-
-constexpr auto reason = "network";
-
-template <class F>
-std::error_code error_of(F f) {
-    try {
-        f();
-    } catch (const std::system_error& e) {
-        return e.code();
-    }
-    return {};
-}
-
-std::string read_to_end(pipe_reader& r) {
-    std::string all;
-    char block[1000];
-    while (const std::size_t n = r.read_some(block)) all.append(block, n);
-    return all;
-}
 
 bool is_blocking(int fd) { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0; }
 bool is_close_on_exec(int fd) { return (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0; }
@@ -78,9 +60,7 @@ TEST_P(pipes, carry_what_is_written) {
         for (unsigned i = 0; i < 10; ++i)
             g.go([i] {
                 auto [r, w] = make_pipe();
-                std::string text(scaled(500'000), 0);
-                std::minstd_rand random(i + 1);
-                for (char& c : text) c = static_cast<char>(random());
+                const std::string text = random_text(scaled(500'000), i);
                 auto writer = go([&] {
                     EXPECT_EQ(write_all(w, text), text.size());
                     w.close();
@@ -147,20 +127,20 @@ TEST_P(pipes, wait_without_a_thread_until_a_deadline_or_close) {
             };
         };
         g.go(counts([&] { char c[10]; (void)r.read_some(c); }));
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         EXPECT_LT(rt_.stats().threads_most, 16u);   // some were made while the others began
         g.cancel();
         ASSERT_EVENTUALLY(cancelled == 1);
         task_group h;
         h.go(counts([&] { char c[10]; (void)r.read_some(c); }));
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         r.set_read_deadline(0s);
-        EXPECT_EVENTUALLY(waiting(rt_, reason) == 0);
+        EXPECT_EVENTUALLY(waiting(rt_, network) == 0);
         h.wait();
         auto [r2, w2] = make_pipe();
         h.go(counts([&] { write_all(w2, much); }));
         h.go(counts([&] { char c[10]; (void)r.read_some(c, patience); }));   // its own deadline is over
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         w2.close();
         h.wait();
         EXPECT_EQ(closed, 1);
@@ -177,7 +157,7 @@ TEST_P(pipes, that_are_full_make_writers_wait) {
             write_all(w, text);
             w.close();
         });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         EXPECT_EQ(read_to_end(r).size(), text.size());
         writer.join();
     });
@@ -222,7 +202,7 @@ TEST_P(pipes, that_nobody_reads_are_an_error_and_no_signal) {
         auto [r, w] = make_pipe();
         rt_.run([&, this, &reader = r, &writer = w] {   // while it waits
             auto waits = go([&] { return error_of([&] { write_all(writer, std::string(1'000'000, 'x')); }); });
-            ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+            ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
             reader.close();
             EXPECT_EQ(waits.join(), std::errc::broken_pipe);
         });
@@ -340,7 +320,7 @@ TEST_P(pipes, of_packets_leave_none_behind) {
             for (int i = 0; i < 4; ++i) all.append(b, r.read_some(b)) += ' ';
             return all;
         });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         for (const char* packet : {"a", "bc", "def", "g"}) ASSERT_GT(::write(p.ends[1], packet, std::strlen(packet)), 0);
         EXPECT_EQ(reader.join(), "a bc def g ");
     });
@@ -363,7 +343,7 @@ TEST_P(pipes, with_a_path_wait_for_the_other_end) {
         EXPECT_EQ(read_to_end(r), "first");
         w = pipe_writer::open(f.path);   // another one
         auto reader = go([&] { return read_to_end(r); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         write_all(w, "second");
         w.close();
         EXPECT_EQ(reader.join(), "second");
@@ -378,7 +358,7 @@ TEST_P(pipes, with_a_path_do_not_end_before_a_writer_has_come) {
         char b[10];
         EXPECT_EQ(error_of([&] { r.read_some(b, 5ms); }), std::errc::timed_out);
         auto reader = go([&] { return read_to_end(r); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         pipe_writer::open(f.path).close();   // a writer without a word
         EXPECT_EQ(reader.join(), "");
     });

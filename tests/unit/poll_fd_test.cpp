@@ -1,5 +1,6 @@
 // Waiting for descriptors that the program or a library reads by itself.
 #include "locks.hpp"
+#include "networks.hpp"
 
 #include <handoff/net/poll_fd.hpp>
 
@@ -22,18 +23,6 @@ using handoff::net::wait_fd;
 namespace this_goroutine = handoff::this_goroutine;
 
 namespace {
-
-constexpr auto reason = "network";
-
-template <class F>
-std::error_code error_of(F f) {
-    try {
-        f();
-    } catch (const std::system_error& e) {
-        return e.code();
-    }
-    return {};
-}
 
 // Two connected sockets that are not the library's, as a database's client has them.
 struct foreign {
@@ -91,13 +80,13 @@ TEST_P(poll_fds, that_were_taken_wait_and_are_closed) {
                 return consume(fd);
             });
             if (i % 2 == 0) {
-                ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+                ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
             }
             signal(fd);
             EXPECT_TRUE(waits.join());
         }
         auto waits = go([&] { return error_of([&] { p.wait_readable(); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         p.close();
         EXPECT_EQ(waits.join(), net_errc::closed);
         EXPECT_EQ(::fcntl(fd, F_GETFD), -1);
@@ -119,7 +108,7 @@ TEST_P(poll_fds, that_were_borrowed_wait_in_both_directions) {
                 return f.read();
             });
             auto writer = go([&] { p.wait_writable(); });
-            ASSERT_EVENTUALLY(waiting(rt_, reason) == 2);
+            ASSERT_EVENTUALLY(waiting(rt_, network) == 2);
             if (i % 2 == 0) {
                 f.drain();
                 writer.join();
@@ -133,7 +122,7 @@ TEST_P(poll_fds, that_were_borrowed_wait_in_both_directions) {
             }
         }
         auto waits = go([&] { return error_of([&] { p.wait_readable(); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         p.set_read_deadline(0s);
         EXPECT_EQ(waits.join(), std::errc::timed_out);
         p.close();
@@ -149,13 +138,13 @@ TEST_P(poll_fds, that_were_borrowed_may_be_borrowed_several_times) {
         task_group g;
         for (poll_fd* p : {&first, &second, &first}) g.go([=] { p->wait_readable(); });
         g.go([&] { EXPECT_EQ(wait_fd(f.a, POLLIN), POLLIN); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 4);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 4);
         f.write();
         g.wait();
         second.close();
         EXPECT_TRUE(f.read());
         auto waits = go([&] { first.wait_readable(); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         f.write();
         waits.join();
     });
@@ -187,7 +176,7 @@ TEST_P(poll_fds, leave_no_registration_behind) {
             poll_fd p = poll_fd::borrow(f.a);
             auto waits = go([&] { return error_of([&] { p.wait_readable(); }); });
             auto once = go([&] { return error_of([&] { (void)wait_fd(f.a, POLLIN, 50ms); }); });
-            ASSERT_EVENTUALLY(waiting(rt_, reason) == 2);
+            ASSERT_EVENTUALLY(waiting(rt_, network) == 2);
             seen = registrations_of(f.a);
             EXPECT_EQ(once.join(), std::errc::timed_out);
             p.close();
@@ -198,7 +187,7 @@ TEST_P(poll_fds, leave_no_registration_behind) {
         EXPECT_EQ(own_descriptor_count(), before);
         const int number = f.a;
         auto late = go([&] { return error_of([&] { (void)wait_fd(number, POLLIN, 100ms); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         f.close_a();   // while somebody waits: no event comes of that
         EXPECT_EQ(late.join(), std::errc::timed_out);
         EXPECT_EQ(registrations_of(number), 0u);
@@ -211,10 +200,10 @@ TEST_P(poll_fds, do_not_keep_connections_open) {
     rt_.run([this] {
         foreign f;
         auto late = go([&] { return error_of([&] { (void)wait_fd(f.a, POLLIN, 200ms); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         f.close_a();
         EXPECT_EQ(wait_fd(f.b, POLLIN, patience) & POLLHUP, POLLHUP) << "the peer sees it at once";
-        EXPECT_EQ(waiting(rt_, reason), 1u);
+        EXPECT_EQ(waiting(rt_, network), 1u);
         EXPECT_EQ(late.join(), std::errc::timed_out);
     });
 }
@@ -300,7 +289,7 @@ TEST_P(poll_fds, are_polled_together) {
         EXPECT_EQ(handoff::net::poll(p, 5ms), 0);
         for (int i = 0; i < 10; ++i) {
             auto waits = go([&] { return handoff::net::poll(p); });
-            ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+            ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
             f[1].write();
             EXPECT_EQ(waits.join(), 1);
             EXPECT_EQ(p[2].revents, POLLIN);
@@ -328,7 +317,7 @@ TEST_P(poll_fds, are_polled_together_with_themselves) {
         for (const bool reads : {true, false}) {
             pollfd p[] = {{f.a, POLLIN, 0}, {f.a, POLLOUT, 0}, {f.a, 0, 0}};
             auto waits = go([&] { return handoff::net::poll(p); });
-            ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+            ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
             if (reads) f.write();
             else f.drain();
             EXPECT_EQ(waits.join(), 1);
@@ -352,7 +341,7 @@ TEST_P(poll_fds, are_polled_until_a_cancellation) {
                 cancelled = true;
             }
         });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         g.cancel();
         try {
             g.wait();
@@ -369,7 +358,7 @@ TEST_P(poll_fds, need_no_thread_and_no_time_while_they_wait) {
         foreign f[20];
         task_group g;
         for (auto& one : f) g.go([&] { EXPECT_EQ(wait_fd(one.a, POLLIN), POLLIN); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 20);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 20);
         EXPECT_LT(rt_.stats().threads_most, 16u);   // some were made while the others began
         const bool at_rest = eventually([] {
             const auto before = process_cpu_time();
@@ -389,7 +378,7 @@ TEST(poll_fd, moves_to_another_runtime_when_its_own_has_ended) {
         handoff::runtime rt({.procs = 2});
         rt.run([&] {
             auto waits = go([&] { p.wait_readable(); });
-            EXPECT_EVENTUALLY(waiting(rt, reason) == 1);
+            EXPECT_EVENTUALLY(waiting(rt, network) == 1);
             f.write();
             waits.join();
             EXPECT_TRUE(f.read());

@@ -50,7 +50,7 @@ TEST(simulated_network, nothing_of_a_closed_socket_reaches_the_next) {
 TEST(simulated_network, the_end_comes_with_the_last_bytes) {
     explore(2'000, [] {
         connection c;
-        auto reader = go([&] { return read_to_end(c.server); });
+        auto reader = go([&] { return read_to_end(c.server, 100); });
         write_all(c.client, "the ");
         this_goroutine::yield();
         write_all(c.client, "last");
@@ -60,7 +60,7 @@ TEST(simulated_network, the_end_comes_with_the_last_bytes) {
     });
     explore(1'000, [] {
         auto [a, b] = unix_stream::pair();
-        auto reader = go([&b = b] { return read_to_end(b); });
+        auto reader = go([&b = b] { return read_to_end(b, 100); });
         write_all(a, "the last");
         a.close();
         require(reader.join() == "the last", "not all");

@@ -39,7 +39,7 @@ void echo(unsigned clients, std::size_t size) {
                 write_all(s, text);
                 s.shutdown_write();
             });
-            require(read_to_end(s) == text, "what comes back is something else");
+            require(read_to_end(s, 100) == text, "what comes back is something else");
             writer.join();
         });
     g.wait();
@@ -154,11 +154,11 @@ TEST(simulated_network, half_a_connection_can_be_closed) {
         connection c;
         write_all(c.client, "question");
         c.client.shutdown_write();
-        require(read_to_end(c.server) == "question", "to its end");
+        require(read_to_end(c.server, 100) == "question", "to its end");
         require(error_of([&] { write_all(c.client, "x"); }) == std::errc::broken_pipe, "that side is closed");
         write_all(c.server, "answer");
         c.server.close();
-        require(read_to_end(c.client) == "answer", "the other way");
+        require(read_to_end(c.client, 100) == "answer", "the other way");
         require(read_a_byte(c.client) == handoff::io_errc::end_of_file, "again");
         c.client.wait_readable();
     });
@@ -211,7 +211,7 @@ TEST(simulated_network, connections_are_reset_by_the_seed) {
             });
         });
         std::string all;
-        const std::error_code ec = error_of([&] { all = read_to_end(c.server); });
+        const std::error_code ec = error_of([&] { all = read_to_end(c.server, 100); });
         const std::error_code other = writer.join();
         require(ec ? ec == std::errc::connection_reset : all.size() == 180, "all or an error");
         require(!other || other == std::errc::connection_reset || other == std::errc::broken_pipe, "the writer's error");
@@ -275,13 +275,13 @@ TEST(simulated_network, unix_names_are_no_files) {
                 require(error_of([&] { (void)unix_listener::listen(at); }) == std::errc::address_in_use, "one listener");
                 auto server = go([&] {
                     unix_stream s = l.accept();
-                    write_all(s, read_to_end(s));
+                    write_all(s, read_to_end(s, 100));
                 });
                 unix_stream s = unix_stream::connect(at);
                 require(s.peer_endpoint() == at, "whom it is connected to");
                 write_all(s, "hello");
                 s.shutdown_write();
-                require(read_to_end(s) == "hello", "an echo");
+                require(read_to_end(s, 100) == "hello", "an echo");
                 server.join();
             }
             const std::error_code gone = error_of([&] { (void)unix_stream::connect(at); });

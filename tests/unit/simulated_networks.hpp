@@ -1,11 +1,10 @@
 // What the tests of simulations' networks share.
 #pragma once
 
-#include "testing.hpp"
+#include "networks.hpp"
 
 #include <handoff/net/algorithms.hpp>
 #include <handoff/net/select.hpp>
-#include <handoff/net/tcp.hpp>
 #include <handoff/net/unix.hpp>
 
 #include <memory>
@@ -40,37 +39,10 @@ inline handoff::simulation_options with_network(const handoff::network_options& 
     return s;
 }
 
-inline handoff::net::endpoint loopback(std::uint16_t port = 0) { return {handoff::net::address::loopback_v4(), port}; }
-
-struct connection {
-    handoff::net::tcp_stream client, server;
-    connection() {
-        auto l = handoff::net::tcp_listener::listen(loopback());
-        client = handoff::net::tcp_stream::connect(l.local_endpoint());
-        server = l.accept();
-    }
-};
-
 inline std::string text_of(std::size_t n) {
     std::string s(n, 0);
     for (std::size_t i = 0; i < n; ++i) s[i] = static_cast<char>('a' + i * 7 % 26);
     return s;
-}
-
-std::string read_to_end(auto& s, std::size_t at_once = 100) {
-    std::string all, block(at_once, 0);
-    while (const std::size_t n = s.read_some(handoff::mutable_buffer(block.data(), at_once))) all.append(block, 0, n);
-    return all;
-}
-
-template <class F>
-std::error_code error_of(F f) {
-    try {
-        f();
-    } catch (const std::system_error& e) {
-        return e.code();
-    }
-    return {};
 }
 
 std::error_code read_a_byte(auto& s, const handoff::deadline& d = {}) {

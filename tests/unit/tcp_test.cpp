@@ -1,6 +1,7 @@
 // TCP and Unix streams: what is sent arrives; deadlines, close, cancellation and errors; and the failures of other libraries that
 // src/net's files name.
 #include "locks.hpp"
+#include "networks.hpp"
 
 #include <handoff/net/algorithms.hpp>
 #include <handoff/net/select.hpp>
@@ -20,7 +21,6 @@ using handoff::mutable_buffer;
 using handoff::const_buffer;
 using handoff::go;
 using handoff::task_group;
-using handoff::net::address;
 using handoff::net::endpoint;
 using handoff::net::net_errc;
 using handoff::net::read_exactly;
@@ -32,44 +32,6 @@ using handoff::net::write_all;
 namespace this_goroutine = handoff::this_goroutine;
 
 namespace {
-
-constexpr auto reason = "network";
-
-endpoint loopback(std::uint16_t port = 0) { return {address::loopback_v4(), port}; }
-
-// Two ends of a TCP connection.
-struct connection {
-    tcp_stream client, server;
-    connection() {
-        tcp_listener l = tcp_listener::listen(loopback());
-        client = tcp_stream::connect(l.local_endpoint());
-        server = l.accept();
-    }
-};
-
-std::string text_of(std::size_t n, unsigned seed) {
-    std::string s(n, 0);
-    std::minstd_rand random(seed + 1);
-    for (char& c : s) c = static_cast<char>(random());
-    return s;
-}
-
-std::string read_to_end(auto& s) {
-    std::string all;
-    char block[1000];
-    while (const std::size_t n = s.read_some(block)) all.append(block, n);
-    return all;
-}
-
-template <class F>
-std::error_code error_of(F f) {
-    try {
-        f();
-    } catch (const std::system_error& e) {
-        return e.code();
-    }
-    return {};
-}
 
 class sockets : public with_procs {};
 INSTANTIATE_WITH_PROCS(sockets);
@@ -90,7 +52,7 @@ TEST_P(sockets, carry_what_is_written) {
         for (unsigned i = 0; i < connections; ++i)
             g.go([&, i] {
                 tcp_stream s = tcp_stream::connect(l.local_endpoint());
-                const std::string text = text_of(scaled(300'000), i);
+                const std::string text = random_text(scaled(300'000), i);
                 auto writer = go([&] {
                     EXPECT_EQ(write_all(s, text), text.size());
                     s.shutdown_write();
@@ -113,7 +75,7 @@ TEST_P(sockets, wait_without_a_thread) {
                 EXPECT_EQ(c.server.read_some(mutable_buffer(&b, 1)), 1u);
             });
         }
-        EXPECT_EVENTUALLY(waiting(rt_, reason) == 100);
+        EXPECT_EVENTUALLY(waiting(rt_, network) == 100);
         EXPECT_LT(rt_.stats().threads_most, 20u);   // some were made while the others connected
         for (auto& c : all) write_all(c->client, "x");
         g.wait();
@@ -134,7 +96,7 @@ TEST_P(sockets, cost_nothing_while_they_wait) {
                 EXPECT_EQ(ec, net_errc::closed);
             });
         }
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 50);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 50);
         const bool at_rest = eventually([] {
             const auto before = process_cpu_time();
             this_goroutine::sleep_for(100ms);
@@ -190,12 +152,12 @@ TEST_P(sockets, several_buffers_are_filled_one_after_the_other) {
 TEST_P(sockets, write_waits_for_room) {
     rt_.run([this] {
         connection c;
-        const std::string text = text_of(8'000'000, 7);   // more than the kernel's buffers take
+        const std::string text = random_text(8'000'000, 7);   // more than the kernel's buffers take
         auto writer = go([&] {
             write_all(c.client, text);
             c.client.shutdown_write();
         });
-        EXPECT_EVENTUALLY(waiting(rt_, reason) == 1);
+        EXPECT_EVENTUALLY(waiting(rt_, network) == 1);
         EXPECT_EQ(read_to_end(c.server), text);
         writer.join();
     });
@@ -234,13 +196,13 @@ TEST_P(sockets, take_a_deadline_while_they_wait) {   // golang/go#68273
             return ec;
         };
         auto reader = go(read);
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         c.server.set_read_deadline(steady::now() + 5ms);
         EXPECT_EQ(reader.join(), std::errc::timed_out);
         EXPECT_EQ(read(), std::errc::timed_out) << "until it is set again";
         c.server.set_deadline({});
         auto again = go(read);
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         c.server.set_write_deadline(0s);
         write_all(c.client, "x");
         EXPECT_EQ(again.join(), std::error_code());
@@ -277,7 +239,7 @@ TEST_P(sockets, close_ends_all_waits) {   // golang/go#45211
         auto second = go([&] { return error_of([&] { char b[10]; c.client.read_some(b); }); });
         auto writer = go([&] { return error_of([&] { write_all(c.client, large); }); });
         auto accepts = go([&] { return error_of([&] { (void)l.accept(); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 4);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 4);
         c.client.close();
         l.close();
         for (auto* h : {&first, &second, &writer, &accepts}) EXPECT_EQ(h->join(), net_errc::closed);
@@ -305,7 +267,7 @@ TEST_P(sockets, waits_are_cancelled) {
                     ++cancelled;
                 }
             });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 3);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 3);
         g.cancel();
         try {
             g.wait();
@@ -326,7 +288,7 @@ TEST_P(sockets, numbers_are_used_again) {
             char b[10];
             return waits.server.read_some(b);
         });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         const std::size_t before = own_descriptor_count();
         for (unsigned i = 0; i < scaled(3'000); ++i) {
             auto [a, b] = unix_stream::pair();
@@ -387,7 +349,7 @@ TEST_P(sockets, of_a_select_fire_as_they_are_closed) {
             return fired;
         });
         auto reads = go([&] { return error_of([&] { char b[10]; c.server.read_some(b); }); });
-        EXPECT_EVENTUALLY(waiting(rt_, reason) == 1 && waiting(rt_, "select") == 1);
+        EXPECT_EVENTUALLY(waiting(rt_, network) == 1 && waiting(rt_, "select") == 1);
         c.server.close();
         EXPECT_TRUE(waits.join());
         EXPECT_EQ(reads.join(), net_errc::closed);
@@ -410,7 +372,7 @@ TEST_P(sockets, of_a_select_leave_what_came_to_a_reader) {
             char b[10];
             return c.server.read_some(b);
         });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         write_all(c.client, "x");
         EXPECT_EQ(reads.join(), 1u);
         stops.set();
@@ -455,7 +417,7 @@ TEST_P(sockets, are_seen_while_all_processors_compute) {   // tokio-rs/tokio#473
             c.server.read_some(b);
             got = true;
         });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         std::vector<handoff::join_handle<void>> compute;
         for (unsigned i = 0; i < GetParam(); ++i)
             compute.push_back(go([&] { EXPECT_TRUE(compute_until([&] { return got.load(); })); }));
@@ -474,7 +436,7 @@ TEST_P(sockets, are_seen_beside_goroutines_that_never_run_out) {
             c.server.read_some(b);
             got = true;
         });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         task_group g;
         for (unsigned i = 0; i < 2 * GetParam(); ++i)
             g.go([&] {
@@ -542,7 +504,7 @@ TEST_P(sockets, resets_are_errors) {
     rt_.run([this] {
         connection c;
         auto reader = go([&] { return error_of([&] { char b[10]; c.server.read_some(b); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         c.client.set_linger(0s);
         c.client.close();
         EXPECT_EQ(reader.join(), std::errc::connection_reset);
@@ -687,7 +649,7 @@ TEST(socket, moves_to_another_runtime_when_its_own_has_ended) {
                 char b[10];
                 return c.server.read_some(b);
             });
-            EXPECT_EVENTUALLY(waiting(rt, reason) == 1);
+            EXPECT_EVENTUALLY(waiting(rt, network) == 1);
             write_all(c.client, "x");
             EXPECT_EQ(reader.join(), 1u);
         });

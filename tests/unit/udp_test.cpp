@@ -1,6 +1,7 @@
 // Datagrams, UDP's and those of the Unix domain: each arrives once, whole or cut; deadlines, close and cancellation; options;
 // errors of the network.
 #include "locks.hpp"
+#include "networks.hpp"
 
 #include <handoff/net/udp.hpp>
 #include <handoff/net/unix_datagram.hpp>
@@ -28,23 +29,9 @@ namespace this_goroutine = handoff::this_goroutine;
 
 namespace {
 
-constexpr auto reason = "network";
-
-endpoint loopback(std::uint16_t port = 0) { return {address::loopback_v4(), port}; }
-
 endpoint a_name(const char* what) {
     static std::atomic<int> count{0};
     return endpoint::unix_abstract("handoff_udp_test." + std::to_string(::getpid()) + what + std::to_string(++count));
-}
-
-template <class F>
-std::error_code error_of(F f) {
-    try {
-        f();
-    } catch (const std::system_error& e) {
-        return e.code();
-    }
-    return {};
 }
 
 // receive_text receives a datagram, as text.
@@ -193,7 +180,7 @@ TEST_P(datagrams, that_came_together_wake_all_receivers) {
                     char c[10];
                     EXPECT_EQ(b.receive(c).size, 1u);
                 });
-            ASSERT_EVENTUALLY(waiting(rt_, reason) == 5);
+            ASSERT_EVENTUALLY(waiting(rt_, network) == 5);
             for (int i = 0; i < 5; ++i) ASSERT_EQ(::send(a.native_handle(), "x", 1, MSG_DONTWAIT), 1);   // in one edge, maybe
             g.wait();
         }
@@ -212,7 +199,7 @@ TEST_P(datagrams, wait_until_the_receiver_has_room) {
         EXPECT_EQ(error_of([&] { other.send_to("y", to.local_endpoint(), 20ms); }), std::errc::timed_out);
         auto first = go([&] { connected.send("x"); });
         auto second = go([&] { other.send_to("y", to.local_endpoint()); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 2);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 2);
         EXPECT_TRUE(rests()) << "a try that fails is an event to the kernel, but it says nothing";
         std::string all;
         for (unsigned i = 0; i < sent + 2; ++i) all += receive_text(to);
@@ -233,7 +220,7 @@ TEST_P(datagrams, wait_until_their_own_buffer_has_room) {
         while (a.send(text, ec, 0s), !ec) ++sent;
         EXPECT_EQ(ec, std::errc::timed_out);
         auto sends = go([&] { a.send("last"); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         for (unsigned i = 0; i < sent; ++i) EXPECT_EQ(b.receive(mutable_buffer()).whole, text.size());
         EXPECT_EQ(receive_text(b), "last");
         sends.join();
@@ -254,7 +241,7 @@ TEST_P(datagrams, are_waited_for_until_a_deadline) {
         EXPECT_EQ(error_of([&] { s.wait_readable(1ms); }), std::errc::timed_out);
         s.wait_writable(0s);
         auto receives = go([&] { return error_of([&] { char c[10]; s.receive(c); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         s.set_read_deadline(1ms);
         EXPECT_EQ(receives.join(), std::errc::timed_out);
         s.set_deadline({});
@@ -271,7 +258,7 @@ TEST_P(datagrams, are_waited_for_until_the_socket_is_closed) {
         auto first = go([&] { return error_of([&] { char c[10]; s.receive(c); }); });
         auto second = go([&] { return error_of([&] { char c[10]; endpoint from; b.receive_from(c, from); }); });
         auto third = go([&] { return error_of([&] { b.wait_readable(); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 3);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 3);
         s.close();
         b.close();
         for (auto* h : {&first, &second, &third}) EXPECT_EQ(h->join(), net_errc::closed);
@@ -297,7 +284,7 @@ TEST_P(datagrams, are_waited_for_until_a_cancellation) {
                     ++cancelled;
                 }
             });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 3);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 3);
         g.cancel();
         try {
             g.wait();
@@ -319,11 +306,11 @@ TEST_P(datagrams, refused_are_told_once) {
         udp_socket s = udp_socket::connect(at);
         gone.close();
         auto receives = go([&] { return error_of([&] { char b[10]; s.receive(b); }); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         s.send("x");
         EXPECT_EQ(receives.join(), std::errc::connection_refused);
         auto again = go([&] { return receive_text(s, {}); });
-        ASSERT_EVENTUALLY(waiting(rt_, reason) == 1);
+        ASSERT_EVENTUALLY(waiting(rt_, network) == 1);
         EXPECT_TRUE(rests());
         gone = udp_socket::bind(at);
         gone.send_to("still there", s.local_endpoint());
