@@ -14,6 +14,8 @@
 #include <bit>
 #include <new>
 
+#include <sys/socket.h>
+
 namespace handoff::detail {
 
 namespace {
@@ -104,12 +106,10 @@ sched* sched_that_waits() {
 }
 
 // add_to_poller registers d with s's poller, for the caller, who holds the registration. The errno value of the failure, or 0.
-int add_to_poller(sched& s, descriptor& d, std::uint64_t data) {
+int add_to_poller(sched& s, descriptor& d, std::uint64_t data) noexcept {
     const M* m = current_m();
-    const P* p = m && m->s == &s ? m->p.load(std::memory_order_relaxed) : nullptr;   // as a hint: it may be lost meanwhile
+    const P* p = m && m->s == &s ? m->p.load(std::memory_order_relaxed) : nullptr;
     const unsigned home = p ? p->id : d.index;
-    // epoll_ctl sleeps if others make it at the same time, or if there is no memory at once.
-    syscall_guard guard;
     d.poller.store(s.poller.id, std::memory_order_relaxed);   // end_registration publishes it
     if (!s.poller.in_use()) {
         if (const int error = s.poller.open(s.procs.wanted())) return error;
@@ -118,8 +118,7 @@ int add_to_poller(sched& s, descriptor& d, std::uint64_t data) {
     return s.poller.add(home, d.fd, data);
 }
 
-// watch_simulated does so in a simulation, where its network takes the poller's place. Without a guard, at whose end another
-// goroutine could run, and would wait for the registration without ever giving way.
+// watch_simulated does so in a simulation, where its network takes the poller's place.
 int watch_simulated(descriptor& d, std::uint64_t data) noexcept {
     d.poller.store(0, std::memory_order_relaxed);   // no poller's number
     return sys::simulated::watch(d.fd, data);
@@ -144,11 +143,23 @@ descriptor_handle make_descriptor(int fd, bool short_is_drained, bool nested) {
     return {&d, generation};
 }
 
-void give_number_back(descriptor& d) noexcept {
-    {
-        syscall_guard guard;   // a socket with SO_LINGER waits, and so may a file system
-        sys::close(std::exchange(d.fd, -1));
+// close_number closes fd. Usually in a section, so that the P stays: see register_descriptor. But a socket with SO_LINGER waits.
+static void close_number(int fd) noexcept {
+    linger l{};
+    socklen_t size = sizeof l;
+    const bool waits = sys::getsockopt(fd, SOL_SOCKET, SO_LINGER, &l, &size) == 0 && l.l_onoff != 0 && l.l_linger != 0;
+    if (waits || sys::is_simulated(fd)) {   // a simulated call enters the library itself
+        syscall_guard guard;
+        sys::close(fd);
+        return;
     }
+    M* m = enter_current();
+    sys::close(fd);
+    leave_current(m);
+}
+
+void give_number_back(descriptor& d) noexcept {
+    close_number(std::exchange(d.fd, -1));
     base::lock_guard hold(all.lock);
     d.next_free = std::exchange(all.free, &d);
 }
@@ -171,21 +182,29 @@ void descriptor_handle::close_descriptor() const noexcept {
     if (closed.last) give_number_back(*d_);
 }
 
+// The section begins before the registration: where it begins other goroutines may run, and those that find the registration begun
+// keep their thread until it is over. And epoll_ctl is called within it. It may sleep, while others have the kernel's lock of the
+// poller, for as long as a thread of theirs may not run. A guard would let the P be taken meanwhile, and the next goroutine on it
+// would sleep there, too; soon each has a thread, and goroutines of that kind are expected to block.
 int register_descriptor(const descriptor_handle& h) {
     descriptor& d = *h.get();
     if ((d.word.bits(h.generation()) & (descriptor_word::registered | descriptor_word::closing)) != 0) return 0;
     sched* s = sched_that_waits();
+    M* m;
     for (os::backoff wait;; wait.give_up_core()) {
+        m = enter_current();
         const auto found = d.word.begin_registration(h.generation());
-        if (found == descriptor_word::registration::others) continue;
-        if (found != descriptor_word::registration::mine) return 0;
-        break;
+        if (found == descriptor_word::registration::mine) break;
+        leave_current(m);
+        if (found != descriptor_word::registration::others) return 0;
     }
     int error = 0;
     const bool simulated = sys::is_simulated(d.fd), refused = !simulated && s->sim;
     if (simulated) error = watch_simulated(d, event_data(h));
     else if (!refused) error = add_to_poller(*s, d, event_data(h));
-    if (d.word.end_registration(error == 0 && !refused)) give_number_back(d);
+    const bool last = d.word.end_registration(error == 0 && !refused);
+    leave_current(m);
+    if (last) give_number_back(d);
     if (refused) refuse_in_simulation("to wait for a descriptor that was made outside of it");
     return error;
 }

@@ -151,3 +151,22 @@ mutation(
     "    return error == 0 || error == EPERM;\n}",
     "*poll_fds.refuse_*",
 )
+
+# ---- Registrations -------------------------------------------------------------------------------------------------
+
+mutation(
+    "registrations_are_guarded",
+    "src/net/descriptor.cpp",
+    "    else if (!refused) error = add_to_poller(*s, d, event_data(h));\n",
+    "    else if (!refused) {\n        leave_current(m);\n"
+    "        error = blocking_call([&] { return add_to_poller(*s, d, event_data(h)); });\n"
+    "        m = enter_current();\n    }\n",
+    "socket.registrations_keep_the_processor",
+)
+mutation(
+    "closes_are_guarded",
+    "src/net/descriptor.cpp",
+    "    if (waits || sys::is_simulated(fd)) {",
+    "    if (fd >= 0) {",
+    "socket.registrations_keep_the_processor",
+)

@@ -179,7 +179,8 @@ TEST_P(cancellable_calls, are_ended_through_a_token) {
                 blocking_call(cancel_with(source.get_token(), stop), [&] {
                     reader = this_tid();
                     char c;
-                    got = ::read(ends[0], &c, 1);
+                    do got = ::read(ends[0], &c, 1);
+                    while (got < 0 && errno == EINTR);
                 });
             }));
             EXPECT_EQ(got, 0);
