@@ -200,16 +200,22 @@ TEST(yield, lets_the_others_run_first) {
     }
 }
 
+// One that gives way to nobody else finds it when it looks further; two keep the processor's own queue from running dry.
 TEST(yield, lets_goroutines_of_the_global_queue_run) {
-    runtime rt(no_retakes(1));
-    std::atomic<bool> spins{false}, ran{false};
-    auto h = rt.go([&] {
-        spins = true;
-        while (!ran) this_goroutine::yield();
-    });
-    ASSERT_EVENTUALLY(spins.load());
-    rt.go([&] { ran = true; }).join();
-    h.join();
+    for (unsigned many : {1u, 2u}) {
+        runtime rt(no_retakes(1));
+        std::atomic<unsigned> spinning{0};
+        std::atomic<bool> ran{false};
+        std::vector<handoff::join_handle<void>> all;
+        for (unsigned i = 0; i < many; ++i)
+            all.push_back(rt.go([&] {
+                ++spinning;
+                while (!ran) this_goroutine::yield();
+            }));
+        ASSERT_EVENTUALLY(spinning == many);
+        rt.go([&] { ran = true; }).join();
+        for (auto& h : all) h.join();
+    }
 }
 
 // Two that wake each other all the time share a slice and do not starve a third.

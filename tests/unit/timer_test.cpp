@@ -520,12 +520,12 @@ TEST_P(timers, of_after_fire_as_their_channel_goes) {
     for (auto& s : seeds) s = rng();
     crowd all;
     for (std::size_t k = 0; k < seeds.size(); ++k)
-        all.start(k == 0 ? other_ : rt_, k == 1, [this, seed = seeds[k]] {
+        all.start(k == 0 ? other_ : rt_, k == 1, [this, k, seed = seeds[k]] {
             std::mt19937_64 random(seed);
             for (std::size_t i = 0; i < scaled(5'000, 1'000); ++i) {
                 const std::chrono::nanoseconds d(random() % 20'000);
                 const auto until = steady::now() + d + std::chrono::nanoseconds(random() % 4'000) - 2us;
-                channel<instant> ch = random() % 4 == 0 ? rt_.run([d] { return after(d); }) : after(d);
+                channel<instant> ch = random() % 4 == 0 ? rt_.run([d] { return after(d); }) : k == 1 ? after(rt_, d) : after(d);
                 while (steady::now() < until) {
                 }
                 if (random() % 3 == 0) ch.try_recv();
