@@ -372,7 +372,7 @@ TEST_P(cancellable_calls, are_stopped_again_until_they_return) {
 // it keeps no processor meanwhile: the canceller needs the only one.
 TEST(cancellable_call, waits_for_a_canceller_that_runs) {
     auto only_from_calls = no_retakes(1);
-    only_from_calls.syscall_grace = 20us;
+    only_from_calls.syscall_grace = 50ms;   // longer than an exception takes to reach the end of the guard
     runtime rt(only_from_calls), elsewhere({.procs = 1});
     for (const int last : {1, 2}) {
         SCOPED_TRACE(last);
