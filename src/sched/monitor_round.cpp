@@ -53,9 +53,8 @@ void monitor_round::note_slice(P& p, const M* m, std::int64_t seen) noexcept {
 // of the others. Another slice begins with its answer.
 void monitor_round::expect_answer(P& p) noexcept {
     // If several goroutines had a part of the slice, watch.schedtick is a value that p no longer has, so none is taken for
-    // spent. Half of a slice is enough: where it is the turn of the spent, a goroutine that began its slice a little later
-    // would otherwise come back before the others each time.
-    const bool used_up = now - p.watch.slice_seen >= s.opts.retake_running_after.count() / 2;
+    // spent.
+    const bool used_up = now - p.watch.slice_seen >= s.opts.retake_running_after.count();
     p.spent_at.store(used_up ? p.watch.schedtick : 0, std::memory_order_relaxed);
     say_whether_spent_are_due(p);
     soon(now);

@@ -21,16 +21,16 @@
 // At the end of a slice (end_slice) the goroutine in `next` goes behind the ring. The next picks take, in this order: a
 // goroutine whose timer is due; one of the spent, if it is their turn; then the others as usual.
 //
-// The spent are goroutines that used up a slice alone, or at least half of one: schedtick did not change at all in that time.
-// They wait in the global queue behind all others (global_queue.hpp). A P takes one of them if it finds nothing else. While
-// some of them wait, each P that is busy with others also takes one now and then: after a slice of the others, or after more,
-// where more of the spent run elsewhere than wait. (With R running and W waiting: after (R + 1) / W slices, and at least one.
-// So each of the spent gets as much time as the others on this P get together, as long as that leaves the others half.) The
-// monitor learns from P::spent_turns when a P last did so, and says in P::spent_due that it is to do so again. So goroutines
-// that wake each other or give way share at least half of a P, and the spent get the other half if they want it, whatever the
-// number of either. (When the spent waited in the ring, a single loop of try_recv had 10 ms for each 61 picks of the others.)
-// If the monitor takes a goroutine's P at the end of a slice, in a call or while it computes, and the goroutine has to wait for
-// a P when it comes back, it waits among the spent as well: G::spent.
+// The spent are goroutines that used up a slice alone: schedtick did not change at all in that time. They wait in the global
+// queue behind all others (global_queue.hpp). A P takes one of them if it finds nothing else. While some of them wait, each P
+// that is busy with others also takes one now and then: after a slice of the others, or after more, where more of the spent
+// run elsewhere than wait. (With R running and W waiting: after (R + 1) / W slices, and at least one. So each of the spent
+// gets as much time as the others on this P get together, as long as that leaves the others half.) The monitor learns from
+// P::spent_turns when a P last did so, and says in P::spent_due that it is to do so again. So goroutines that wake each other
+// or give way share at least half of a P, and the spent get the other half if they want it, whatever the number of either.
+// (When the spent waited in the ring, a single loop of try_recv had 10 ms for each 61 picks of the others.) If the monitor
+// takes a goroutine's P at the end of a slice, in a call or while it computes, and the goroutine has to wait for a P when it
+// comes back, it waits among the spent as well: G::spent.
 //
 // Rejected: reading a clock in the pick; marking spent goroutines that stay in the ring (one at the front of the ring either
 // keeps those behind it waiting, or can be passed by for ever).

@@ -5,13 +5,6 @@ from mutations import mutation
 # ---- Retake --------------------------------------------------------------------------------------------------------
 
 mutation(
-    "retake_inside_the_library",
-    "src/sched/retake.cpp",
-    "section % 2 == 0 && m.p",
-    "m.p",
-    "retake.*",
-)
-mutation(
     "exitsyscall_does_not_look",
     "src/goroutine/syscall.cpp",
     "        if (!m->taken.is_none()) [[unlikely]] return exit_slow(m);",

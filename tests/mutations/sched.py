@@ -260,13 +260,6 @@ mutation(
     "spent.come_after_the_others",
 )
 mutation(
-    "spent_are_those_of_a_whole_slice",
-    "src/sched/monitor_round.cpp",
-    "p.watch.slice_seen >= s.opts.retake_running_after.count() / 2;",
-    "p.watch.slice_seen >= s.opts.retake_running_after.count();",
-    "spent.come_after_slow_ones",
-)
-mutation(
     "timekeeper_oversleeps",
     "src/sched/handover.cpp",
     "        w = next_wait(s, m, retire_at);\n        s.idle.put_m",
