@@ -28,7 +28,7 @@ constexpr const char usage[] =
     "       handoff_bench --work NAME [--subject NAME] [--quick] [--goroutines N]\n"
     "                                           one workload, once; prints its figures, a line of JSON each\n"
     "       handoff_bench --list                the workloads and subjects that --work knows\n"
-    "       handoff_bench --echo-client PORT CONNECTIONS [--quick]\n"
+    "       handoff_bench --echo-client PORT CONNECTIONS [--closed] [--quick]\n"
     "                                           what the servers of the workloads echo_* start, of all subjects\n";
 
 int complain(const std::string& what) {
@@ -66,10 +66,16 @@ int measure(std::string_view name, std::string_view subject, const settings& s) 
 
 int echo_client(int argc, char** argv) {
     std::size_t port = 0, connections = 0;
-    if (argc < 4 || argc > 5 || !parse(argv[2], port) || !parse(argv[3], connections) || port > 65535)
+    if (argc < 4 || !parse(argv[2], port) || !parse(argv[3], connections) || port > 65535)
         return complain("--echo-client wants a port and a number of connections");
+    bool closed = false, quick = false;
+    for (int i = 4; i < argc; ++i) {
+        const std::string_view arg = argv[i];
+        if (arg != "--closed" && arg != "--quick") return complain("--echo-client does not know " + std::string(arg));
+        (arg == "--closed" ? closed : quick) = true;
+    }
     try {
-        run_echo_client(static_cast<unsigned>(port), connections, {.quick = argc == 5});
+        run_echo_client(static_cast<unsigned>(port), connections, closed, {.quick = quick});
     } catch (const std::exception& e) {
         std::fprintf(stderr, "handoff_bench --echo-client: %s\n", e.what());
         return 1;

@@ -8,7 +8,7 @@ import goals
 import plots
 from figures import amount, better_by, by_work_and_subject, overlap, plain, save, spread
 from workloads import (ALL_WORKLOADS, DETAILS, FLOORS, MOST_GOROUTINES, NOT_QUICK, NOT_QUICK_WORKLOADS, PEERS, SIZES,
-                       SUBJECTS, THEMES, all_figures, counterpart, echo_workloads, sized, unit_of)
+                       SUBJECTS, THEMES, all_figures, closed_echo_workloads, counterpart, echo_workloads, sized, unit_of)
 
 NOTHING = "–"
 
@@ -183,20 +183,31 @@ def workload_with_further_keys(found, name):
     return f"### {what[0].upper()}{what[1:]} (`{name}`)\n\n{markdown_table(head, rows)}{note}"
 
 
-def echo_table(found):
+def table_of_servers(found, names, value, keys):
+    """names: (label, name); value: what the figure is; keys: (key, its column)."""
     rows = []
-    for w in echo_workloads():
-        for subject in present(found, [w.name]):
-            entry = found[w.name, subject]
-            rows.append((f"{w.what} (`{w.name}`)", subject, value_text(entry), spread(entry),
-                         ratio_text(ratio_to_ours(found, w.name, subject)),
-                         *(value_text(entry, key) for key in ("p99", "p999", "cpu_us", "threads"))))
-    head = ("server", "subject", "p50", "spread", "ratio", "p99", "p99.9", "processor time an answer", "threads")
+    for label, name in names:
+        for subject in present(found, [name]):
+            entry = found[name, subject]
+            rows.append((f"{label} (`{name}`)", subject, value_text(entry), spread(entry),
+                         ratio_text(ratio_to_ours(found, name, subject)), *(value_text(entry, key) for key, _ in keys)))
+    head = ("server", "subject", value, "spread", "ratio", *(column for _, column in keys))
     return markdown_table(head, rows, 2) if rows else ""
 
 
+def echo_table(found):
+    keys = (("p99", "p99"), ("p999", "p99.9"), ("cpu_us", "processor time an answer"), ("threads", "threads"))
+    return table_of_servers(found, [(w.what, w.name) for w in echo_workloads()], "p50", keys)
+
+
+def closed_echo_table(found):
+    keys = (("cpu_us", "processor time an answer"), ("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"), ("threads", "threads"))
+    names = [(w.what, name) for w in closed_echo_workloads() for name in (w.name, *w.also)]
+    return table_of_servers(found, names, "time an answer", keys)
+
+
 def blocking_section(found):
-    latency, storms, echo = latency_table(found), storm_table(found), echo_table(found)
+    latency, storms, echo, closed = (table(found) for table in (latency_table, storm_table, echo_table, closed_echo_table))
     parts = []
     if latency:
         parts.append("### From a call that blocks to the next goroutine of that P\n\n"
@@ -211,6 +222,10 @@ def blocking_section(found):
         parts.append("### Echo servers\n\n"
                      "From before a message is written by a client, which is the same for all and a process of its "
                      "own, until its answer is read. The processor time is the server's.\n\n" + echo)
+    if closed:
+        parts.append("### Echo servers without pauses\n\n"
+                     "The client sends the next message as soon as one is answered. The figure is the time of the run divided "
+                     "by the number of answers; the client takes a core for itself.\n\n" + closed)
     return "\n\n".join(parts)
 
 

@@ -10,7 +10,8 @@ SUBJECTS = {
     "tokio": "Tokio: tasks of its multi-threaded runtime; block_in_place and spawn_blocking for what blocks",
     "java": "Java: virtual threads",
     "boost_fiber": "Boost.Fiber: fibers, which block the thread when they block",
-    "asio": "Boost.Asio: handlers posted to a thread_pool",
+    "asio": "Boost.Asio: handlers posted to a thread_pool, or on an io_context",
+    "epoll": "a loop around edge-triggered epoll in each thread",
     "thread_pool": "a fixed pool of std::thread around a mutex, a condition variable and a deque",
     "std_thread": "a std::thread per task",
     "std_mutex": "std::mutex and std::thread",
@@ -19,7 +20,7 @@ SUBJECTS = {
 PEERS = [subject for subject in SUBJECTS if subject != "handoff"]
 
 # The subjects that handoff_bench itself measures.
-IN_HANDOFF_BENCH = {"handoff", "asio", "thread_pool", "std_thread", "std_mutex", "linux"}
+IN_HANDOFF_BENCH = {"handoff", "asio", "epoll", "thread_pool", "std_thread", "std_mutex", "linux"}
 
 # ---- Workloads -----------------------------------------------------------------------------------------------------
 
@@ -65,6 +66,14 @@ def echo_workloads():
         yield workload(f"echo_blocking_unguarded_{connections}", f"{what}, sockets that block, without any guard",
                        client=True)
         yield workload(f"echo_net_{connections}", f"{what}, sockets that don't block", "go tokio", client=True)
+
+
+def closed_echo_workloads():
+    """The same without pauses, with sockets that don't block."""
+    for connections in (1, 64, 1000):
+        name = f"echo_{connections}"
+        yield workload(name, f"echo server, {connections} connections without pauses, a message, 2 Ps (1p: 1 P)",
+                       "go tokio asio epoll", also=(f"{name}_1p",), client=True)
 
 
 def measured_of(subject, name, what, also=()):
@@ -152,6 +161,7 @@ THEMES = {
         workload("file_reads", "reading 4 KiB from the device, 1,000 goroutines", ALL_THAT_BLOCK),
         workload("getaddrinfo", "looking up localhost, 200 goroutines", ALL_THAT_BLOCK),
         *echo_workloads(),
+        *closed_echo_workloads(),
     )),
     "fork_join": Theme("Fork and join", (
         workload("fib", "fib(24), a goroutine a call, 2 Ps", "go tokio java boost_fiber"),

@@ -87,6 +87,7 @@ void echo_server::start_client(unsigned port, const settings& s) {
     int pipe[2];
     if (::pipe2(pipe, O_CLOEXEC)) fail(errno, "pipe");
     std::vector<std::string> arguments{"--echo-client", std::to_string(port), std::to_string(shape_.connections)};
+    if (shape_.closed) arguments.push_back("--closed");
     if (s.quick) arguments.push_back("--quick");
     try {
         client_ = spawn(arguments, pipe[1]);
@@ -114,16 +115,17 @@ figure echo_server::figure_of(const char* subject, unsigned procs) {
     int status = 0;
     ::waitpid(client_, &status, 0);
     client_ = -1;
-    double requests, p50, p99, p999, longest, cpu, threads;
+    double requests, p50, p99, p999, longest, cpu, threads, each;
     if (status || got <= 0 ||
-        std::sscanf(text, "%lf %lf %lf %lf %lf %lf %lf", &requests, &p50, &p99, &p999, &longest, &cpu, &threads) != 7)
+        std::sscanf(text, "%lf %lf %lf %lf %lf %lf %lf %lf", &requests, &p50, &p99, &p999, &longest, &cpu, &threads, &each) != 8)
         throw std::runtime_error("the echo client failed, with status " + std::to_string(status));
     return {shape_.work,
             subject,
             procs,
-            p50,
+            shape_.closed ? each : p50,
             "µs",
-            {{"p99", p99},
+            {{"p50", p50},
+             {"p99", p99},
              {"p999", p999},
              {"max", longest},
              {"cpu_us", cpu},

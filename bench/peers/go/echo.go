@@ -19,9 +19,12 @@ import (
 type echoShape struct {
 	work        string
 	connections int
+	closed      bool // no pauses
+	procs       int
 }
 
 const echoMessage = 64
+const echoBuffer = 4096 // of those without pauses
 
 // startEchoClient starts the client's process, and returns a channel for the figures that it will have. Its failure is
 // that of this process, so nobody has to wait with a limit.
@@ -30,6 +33,9 @@ func startEchoClient(s settings, shape echoShape, port int) chan []figure {
 		check(shape.work, fmt.Errorf("--client, the path of handoff_bench, is missing"))
 	}
 	arguments := []string{"--echo-client", strconv.Itoa(port), strconv.Itoa(shape.connections)}
+	if shape.closed {
+		arguments = append(arguments, "--closed")
+	}
 	if s.quick {
 		arguments = append(arguments, "--quick")
 	}
@@ -40,10 +46,14 @@ func startEchoClient(s settings, shape echoShape, port int) chan []figure {
 	figures := make(chan []figure, 1)
 	go func() {
 		check("the echo client", client.Wait())
-		var requests, p50, p99, p999, longest, cpu, threads float64
-		_, err := fmt.Sscan(report.String(), &requests, &p50, &p99, &p999, &longest, &cpu, &threads)
+		var requests, p50, p99, p999, longest, cpu, threads, each float64
+		_, err := fmt.Sscan(report.String(), &requests, &p50, &p99, &p999, &longest, &cpu, &threads, &each)
 		check("the echo client's report", err)
-		figures <- []figure{{shape.work, 2, p50, "µs", []key{{"p99", p99}, {"p999", p999}, {"max", longest},
+		value := p50
+		if shape.closed {
+			value = each
+		}
+		figures <- []figure{{shape.work, shape.procs, value, "µs", []key{{"p50", p50}, {"p99", p99}, {"p999", p999}, {"max", longest},
 			{"cpu_us", cpu}, {"requests", requests}, {"threads", threads}}}}
 	}()
 	return figures
@@ -78,7 +88,7 @@ func answerBlocking(connection int) {
 }
 
 func (shape echoShape) blocking(s settings) []figure {
-	runtime.GOMAXPROCS(2)
+	runtime.GOMAXPROCS(shape.procs)
 	listener, port := blockingListener(shape)
 	figures := startEchoClient(s, shape, port)
 	var all sync.WaitGroup
@@ -97,11 +107,11 @@ func (shape echoShape) blocking(s settings) []figure {
 
 // ---- echo_net_*
 
-func answer(connection net.Conn) {
+func answer(connection net.Conn, buffer int) {
 	defer connection.Close()
-	var message [echoMessage]byte
+	message := make([]byte, buffer)
 	for {
-		got, err := connection.Read(message[:])
+		got, err := connection.Read(message)
 		if err != nil {
 			return
 		}
@@ -112,20 +122,31 @@ func answer(connection net.Conn) {
 }
 
 func (shape echoShape) net(s settings) []figure {
-	runtime.GOMAXPROCS(2)
+	runtime.GOMAXPROCS(shape.procs)
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	check("listen", err)
 	figures := startEchoClient(s, shape, listener.Addr().(*net.TCPAddr).Port)
+	buffer := echoMessage
+	if shape.closed {
+		buffer = echoBuffer
+	}
 	var all sync.WaitGroup
 	all.Add(shape.connections)
 	for i := 0; i < shape.connections; i++ {
 		connection, err := listener.Accept()
 		check("accept", err)
 		go func() {
-			answer(connection)
+			answer(connection, buffer)
 			all.Done()
 		}()
 	}
 	all.Wait()
 	return <-figures
+}
+
+// echoClosed measures the same on two Ps and on one.
+func echoClosed(work string, connections int) func(settings) []figure {
+	return func(s settings) []figure {
+		return append(echoShape{work, connections, true, 2}.net(s), echoShape{work + "_1p", connections, true, 1}.net(s)...)
+	}
 }

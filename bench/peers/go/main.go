@@ -352,10 +352,13 @@ func main() {
 		"file_reads":              fileReads,
 		"getaddrinfo":             getaddrinfo,
 
-		"echo_blocking_50":  echoShape{"echo_blocking_50", 50}.blocking,
-		"echo_blocking_500": echoShape{"echo_blocking_500", 500}.blocking,
-		"echo_net_50":       echoShape{"echo_net_50", 50}.net,
-		"echo_net_500":      echoShape{"echo_net_500", 500}.net,
+		"echo_blocking_50":  echoShape{"echo_blocking_50", 50, false, 2}.blocking,
+		"echo_blocking_500": echoShape{"echo_blocking_500", 500, false, 2}.blocking,
+		"echo_net_50":       echoShape{"echo_net_50", 50, false, 2}.net,
+		"echo_net_500":      echoShape{"echo_net_500", 500, false, 2}.net,
+		"echo_1":            echoClosed("echo_1", 1),
+		"echo_64":           echoClosed("echo_64", 64),
+		"echo_1000":         echoClosed("echo_1000", 1000),
 
 		"fib":     fibWork,
 		"nqueens": queensWork,

@@ -3,6 +3,7 @@
 //!   echo_blocking_*   std's sockets, which block, and a spawn_blocking for each connection. The pool is left at its
 //!                     default of 512 threads, which are enough for all connections.
 //!   echo_net_*        Tokio's own sockets, which don't block, and a task for each connection
+//!   echo_1, …         the same without pauses
 
 use crate::figures::*;
 use std::io::{Read, Write};
@@ -14,11 +15,20 @@ use tokio::task::spawn_blocking;
 
 const WORKERS: usize = 2;
 const MESSAGE: usize = 64;
+const BUFFER: usize = 4096; // of those without pauses
 
 #[derive(Clone, Copy)]
 pub struct Echo {
     pub work: &'static str,
     pub connections: usize,
+    pub closed: bool,
+    pub workers: usize,
+}
+
+impl Echo {
+    pub const fn with_pauses(work: &'static str, connections: usize) -> Echo {
+        Echo { work, connections, closed: false, workers: WORKERS }
+    }
 }
 
 fn fail(what: &str) -> ! {
@@ -35,6 +45,9 @@ fn start_client(s: Settings, echo: Echo, listener: &TcpListener, program: &str) 
     let port = listener.local_addr().expect("a port").port();
     let mut command = Command::new(program);
     command.args(["--echo-client", &port.to_string(), &echo.connections.to_string()]);
+    if echo.closed {
+        command.arg("--closed");
+    }
     if s.quick {
         command.arg("--quick");
     }
@@ -51,10 +64,11 @@ fn start_client(s: Settings, echo: Echo, listener: &TcpListener, program: &str) 
 /// figure_of makes a figure of the client's report.
 fn figure_of(echo: Echo, report: &str) -> Figure {
     let numbers: Vec<f64> = report.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [requests, p50, p99, p999, longest, cpu, threads] = numbers[..] else {
+    let [requests, p50, p99, p999, longest, cpu, threads, each] = numbers[..] else {
         fail(&format!("no report of the echo client's: {report}"))
     };
     let extra = vec![
+        ("p50", p50),
         ("p99", p99),
         ("p999", p999),
         ("max", longest),
@@ -62,7 +76,7 @@ fn figure_of(echo: Echo, report: &str) -> Figure {
         ("requests", requests),
         ("threads", threads),
     ];
-    Figure::new(echo.work, WORKERS, p50, "µs", extra)
+    Figure::new(echo.work, echo.workers, if echo.closed { each } else { p50 }, "µs", extra)
 }
 
 fn listener() -> TcpListener {
@@ -107,8 +121,8 @@ pub fn blocking(s: Settings, echo: Echo, program: &str) -> Vec<Figure> {
 
 // ---- echo_net_*
 
-async fn answer(mut connection: tokio::net::TcpStream) {
-    let mut message = [0; MESSAGE];
+async fn answer<const SIZE: usize>(mut connection: tokio::net::TcpStream) {
+    let mut message = [0; SIZE];
     while let Ok(got @ 1..) = connection.read(&mut message).await {
         if connection.write_all(&message[..got]).await.is_err() {
             break;
@@ -119,17 +133,29 @@ async fn answer(mut connection: tokio::net::TcpStream) {
 pub fn net(s: Settings, echo: Echo, program: &str) -> Vec<Figure> {
     let listener = listener();
     let figures = start_client(s, echo, &listener, program);
-    on_runtime(WORKERS, async move {
+    on_runtime(echo.workers, async move {
         listener.set_nonblocking(true).expect("a listener that does not block");
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
         let mut all = Vec::new();
         for _ in 0..echo.connections {
             let (connection, _) = listener.accept().await.expect("a connection");
-            all.push(tokio::spawn(answer(connection)));
+            if echo.closed {
+                connection.set_nodelay(true).expect("TCP_NODELAY");
+                all.push(tokio::spawn(answer::<BUFFER>(connection)));
+            } else {
+                all.push(tokio::spawn(answer::<MESSAGE>(connection)));
+            }
         }
         for one in all {
             one.await.unwrap();
         }
     });
     figures.join().expect("the client's figures")
+}
+
+/// closed measures without pauses, on two workers and on one.
+pub fn closed(s: Settings, two: &'static str, one: &'static str, connections: usize, program: &str) -> Vec<Figure> {
+    let mut both = net(s, Echo { work: two, connections, closed: true, workers: 2 }, program);
+    both.extend(net(s, Echo { work: one, connections, closed: true, workers: 1 }, program));
+    both
 }
