@@ -85,16 +85,6 @@ mutation(
     "*TimersFireWhileTheirProcessorIsBlocked*",
     target="handoff_stress_wakeups_test",
 )
-
-mutation(
-    "yielded_goroutines_wake_nobody",
-    "src/sched/schedule.cpp",
-    "    // Another P may have looked for work while g was in no queue, and may have gone idle since.\n    wakep(*m->s);\n",
-    "",
-    "*LeavesItsPlaceToAnotherProcessor*",
-    target="handoff_stress_wakeups_test",
-)
-
 mutation(
     "who_only_spawns_is_not_known",
     "src/sched/section.cpp",
