@@ -205,6 +205,31 @@ EXPLORE_SCENARIO(condition, "condition.wait", 100'000, .length = 2'000) {
     EXPLORE_CHECK(ready == 0 && taken == 3);
 }
 
+// A notification that finds one that has just given up is for the next.
+EXPLORE_SCENARIO(condition_gives_up, "condition.gives_up", 100'000, .length = 1'000) {
+    runtime rt(quiet(1 + choose(2)));
+    handoff::mutex m;
+    handoff::condition_variable changed;
+    bool said = false;
+    auto first = rt.go([&] {
+        std::unique_lock hold(m);
+        const bool told = said || changed.wait_for(hold, std::chrono::nanoseconds(choose(3'000))) == std::cv_status::no_timeout;
+        hold.unlock();
+        if (told) changed.notify_one();
+    });
+    auto second = rt.go([&] {
+        std::unique_lock hold(m);
+        while (!said) changed.wait(hold);
+    });
+    {
+        const std::scoped_lock hold(m);
+        said = true;
+    }
+    changed.notify_one();
+    first.join();
+    second.join();
+}
+
 // All that wait are notified in one moment, though they are told in rounds: who waits again at once is none of them, and the
 // next notification is for one like him. Some give up meanwhile. Once all are told the condition may be destroyed.
 EXPLORE_SCENARIO(all_of_a_condition, "condition.all", 100'000, .length = 2'000) {

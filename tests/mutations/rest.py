@@ -132,7 +132,7 @@ mutation(
     "src/debug/stats.cpp",
     "            if (ended > others) m.own_told = std::max(m.own_told, ended - others);\n",
     "            m.own_told = ended - others;\n",
-    "procs/counts.never_go_back/*",
+    "inspected_counts.*",
 )
 mutation(
     "calls_that_lose_their_processor_count_as_own",

@@ -8,7 +8,9 @@ mutation(
     "channel_serves_the_last_first",
     "src/sync/channel.cpp",
     "    waiter w(m, false);\n    wait_node n;\n    n.who = &w;\n    n.slot = slot;\n    push_back(list, n);",
-    "    waiter w(m, false);\n    wait_node n;\n    n.who = &w;\n    n.slot = slot;\n    push_front(list, n);",
+    "    waiter w(m, false);\n    wait_node n;\n    n.who = &w;\n    n.slot = slot;\n"
+    "    if (wait_node* f = list.first.load(std::memory_order_relaxed)) {\n        n.next = f;\n        f->prev = &n;\n"
+    "        n.queued = true;\n        list.first.store(&n, std::memory_order_relaxed);\n    } else push_back(list, n);",
     "*channels.serve_those_who_wait_in_their_order*",
 )
 mutation(
@@ -130,7 +132,7 @@ mutation(
     "who_waits_for_a_thread_never_sleeps",
     "src/os/backoff.cpp",
     "    if (rounds_ < yields) {",
-    "    if (rounds_ != yields + 1) {",
+    "    if (rounds_ < ~0u) {",
     "spin_lock.*:backoff.spins_*",
 )
 mutation(
@@ -167,13 +169,6 @@ mutation(
     "        if ((before & (writer | parked)) != 0) [[unlikely]] lock_shared_slow();",
     "        if ((before & parked) != 0) [[unlikely]] lock_shared_slow();",
     "*shared_mutexes.exclude_*",
-)
-mutation(
-    "notification_is_lost_on_one_that_gave_up",
-    "src/sync/condition_variable.cpp",
-    "            if (notified) return;",
-    "            (void)notified;\n            return;",
-    "*condition_variables.a_notification_is_not_lost_on_*",
 )
 mutation(
     "semaphore_is_released_past_those_who_wait",

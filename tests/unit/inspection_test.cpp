@@ -4,6 +4,7 @@
 #include "debug/report.hpp"
 #include "sched/p.hpp"
 #include "sched/sched.hpp"
+#include "sched/section.hpp"
 
 #include <algorithm>
 #include <map>
@@ -305,6 +306,20 @@ TEST_P(counts, never_go_back) {
     for (auto& t : observers) t.join();
     over = true;
     for (auto& h : all) h.join();
+}
+
+// Also while a call that was not its own one's is half counted (count_call).
+TEST(inspected_counts, do_not_go_back_in_the_middle_of_one) {
+    runtime rt({.procs = 1});
+    rt.run([&] {
+        handoff::detail::M* m = handoff::detail::current_m();
+        handoff::blocking_call([] {});
+        const auto before = rt.stats().exits_own;
+        m->calls_not_own.add();
+        EXPECT_EQ(rt.stats().exits_own, before);
+        handoff::detail::count_call(m);
+        EXPECT_EQ(rt.stats().exits_own, before);
+    });
 }
 
 // However often it was asked meanwhile: how calls have ended adds up.
