@@ -113,7 +113,7 @@ protected:
 namespace detail {
 
 struct socket_access {
-    static const handoff::detail::descriptor_handle& handle(const socket& s) noexcept { return s.handle_; }
+    static const handoff::detail::descriptor_handle& handle(const io_object& s) noexcept { return s.handle_; }
     static handoff::detail::descriptor_handle try_accept(listener_socket& l, bool& shortage) noexcept { return l.try_accept(shortage); }
     template <class Stream>
     static Stream make(handoff::detail::descriptor_handle h) noexcept {
