@@ -1,9 +1,9 @@
 // child: the process behind a process object.
 //
-// Its number is its own until it is waited for: the kernel gives it to no other process before that. So what may be wrong about a
-// number is whether the child was waited for, and all that depends on it is done under the lock: the call that waits for it, and the
-// signals that are sent. Who waits asks without waiting (WNOHANG), again whenever the pidfd becomes readable; the first that finds
-// the end takes it for all.
+// Its number is its own until it is waited for: the kernel gives it to no other process before that. So what may be wrong about
+// a number is whether the child was waited for, and all that depends on it is done under the lock: the call that waits for it,
+// and the signals that are sent. Who waits asks without waiting (WNOHANG), again whenever the pidfd becomes readable; the first
+// that finds the end takes it for all.
 #pragma once
 
 #include "base/atomic.hpp"
@@ -29,7 +29,8 @@ struct child {
     // open_pidfd gets it, if that can be.
     void open_pidfd() noexcept;
 
-    // look looks whether it has ended. Returns as a system call does: EAGAIN if it has not, ECHILD if somebody else has waited for it.
+    // look looks whether it has ended. Returns as a system call does: EAGAIN if it has not, ECHILD if somebody else has waited
+    // for it.
     int look() noexcept HANDOFF_EXCLUDES(lock_);
     // status is how it has ended, after look has returned 0.
     exit_status status() noexcept HANDOFF_EXCLUDES(lock_);

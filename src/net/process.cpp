@@ -1,8 +1,8 @@
 // A process object is a child (child.hpp) and its pipes (spawn.hpp).
 //
-// The child is made by posix_spawn, and its pidfd afterwards by pidfd_open: nobody else may wait for the child, so the number is still
-// its own. Rejected: clone3 with CLONE_PIDFD and a child of our own, which would have to do what posix_spawn does, on a stack of its
-// own, without being allowed to allocate, to lock, or to be interrupted by a handler of the program.
+// The child is made by posix_spawn, and its pidfd afterwards by pidfd_open: nobody else may wait for the child, so the number
+// is still its own. Rejected: clone3 with CLONE_PIDFD and a child of our own, which would have to do what posix_spawn does, on
+// a stack of its own, without being allowed to allocate, to lock, or to be interrupted by a handler of the program.
 #include <handoff/net/process.hpp>
 
 #include "net/child.hpp"

@@ -88,7 +88,7 @@ ssize_t read_one(int fd, signal_info& into) noexcept {
 }
 
 void block_them(std::initializer_list<int> signals, std::error_code& ec, refusal& r) {
-    if (current_m()) throw usage_error("handoff: signal_set::block on a goroutine: the other threads of its runtime have begun before");
+    if (current_m()) throw usage_error("handoff: signal_set::block on a goroutine, too late for the other threads of its runtime");
     const sigset_t s = set_of(signals, r);
     ec = r.why ? std::make_error_code(r.error) : std::error_code();
     if (!ec) ::pthread_sigmask(SIG_BLOCK, &s, nullptr);   // fails only for other operations than these

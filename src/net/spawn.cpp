@@ -1,6 +1,6 @@
-// A child's end of each stream has a number above the standard ones, also where the program has closed its own: else a dup2 to one of
-// these would overwrite what the next is to be made of. All of them are close-on-exec, so that no other child inherits them, which
-// would keep a pipe open; dup2 clears that in the child.
+// A child's end of each stream has a number above the standard ones, also where the program has closed its own: else a dup2 to
+// one of these would overwrite what the next is to be made of. All of them are close-on-exec, so that no other child inherits
+// them, which would keep a pipe open; dup2 clears that in the child.
 //
 // All that may fail for want of something is done before the child runs.
 #include "net/spawn.hpp"

@@ -3,7 +3,6 @@
 #include "networks.hpp"
 #include "processes.hpp"
 
-#include <handoff/net/algorithms.hpp>
 #include <handoff/net/poll_fd.hpp>
 
 #include <csignal>
@@ -16,18 +15,11 @@ using handoff::task_group;
 using handoff::net::child_stream;
 using handoff::net::exit_status;
 using handoff::net::process;
-using handoff::net::write_all;
-namespace this_goroutine = handoff::this_goroutine;
+using handoff::net::process_options;
 
 namespace {
 
-class processes : public with_procs {
-protected:
-    std::size_t before_ = own_descriptor_count();
-
-    // For tests whose runtime has opened its poller already.
-    void expect_no_descriptor_left() const { EXPECT_EQ(own_descriptor_count(), before_); }
-};
+class processes : public with_procs {};
 INSTANTIATE_WITH_PROCS(processes);
 
 // ---- The end ----
@@ -195,15 +187,18 @@ TEST_P(processes, end_with_a_scope_that_is_cancelled) {
 }
 
 TEST_P(processes, leave_no_descriptor) {
-    rt_.run([this] {
-        process::start({.program = "true"}).wait(10s);   // the runtime's own are open now
-        before_ = own_descriptor_count();
+    rt_.run([] {
+        EXPECT_EQ(error_of([] { process::start(waiter()).wait(1ms); }), std::errc::timed_out);   // opens the runtime's own
+        const std::size_t before = own_descriptor_count();
         {
-            process p = process::start({.program = "cat", .in = child_stream::pipe(), .out = child_stream::pipe(), .err = child_stream::null()});
-            EXPECT_EQ(own_descriptor_count(), before_ + 3) << "two pipes and the pidfd";
+            process_options o = waiter();
+            o.out = child_stream::pipe();
+            o.err = child_stream::null();
+            process p = process::start(o);
+            EXPECT_EQ(own_descriptor_count(), before + 3) << "two pipes and the pidfd";
             EXPECT_EQ(error_of([&] { p.wait(1ms); }), std::errc::timed_out);
         }
-        expect_no_descriptor_left();
+        EXPECT_EQ(own_descriptor_count(), before);
     });
 }
 

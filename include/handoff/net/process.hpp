@@ -1,34 +1,32 @@
 // Child processes: they are started, waited for, and sent signals.
 //
-//     net::process p = net::process::start({.program = "sort", .in = net::child_stream::pipe(), .out = net::child_stream::pipe()});
-//     net::write_all(p.in(), "b\na\n");
+//     net::process p = net::process::start({.program = "gzip", .in = net::child_stream::pipe(), .out = net::child_stream::descriptor(f.native_handle())});
+//     net::write_all(p.in(), text);
 //     p.in().close();
-//     std::string sorted = read_all(p.out());   // to the end
 //     net::exit_status end = p.wait(10s);
 //
-//     net::process_output o = net::run({.program = "git", .arguments = {"diff"}}, 1 << 20, 30s);
+//     net::process_output diff = net::run({.program = "git", .arguments = {"diff"}}, 1 << 20, 30s);
 //
 // A goroutine that waits for a child costs no thread: it waits for its pidfd. Each operation exists twice, as with sockets
-// (socket.hpp); deadlines, cancellation, threads and moves to other threads are as there. Any thread, not only the one that has started
-// the child. In a simulation a child can't be started: usage_error.
+// (socket.hpp); deadlines, cancellation, threads and moves to other threads are as there. Any thread, not only the one that has
+// started the child. In a simulation a child can't be started: usage_error.
 //
-// The end of a process object. It kills its child (SIGKILL) and waits for its end, unless that was waited for before. So
-// no child is left behind where a deadline, a cancellation or an exception ends the scope, and no zombie. Other libraries have tried
-// the rest: a child that runs on is what users find days later, still at work (which is why Tokio has kill_on_drop), and while nobody
-// waits for it, it stays a zombie (tokio-rs/tokio#2685); one that is killed but not waited for stays one, too
-// (boostorg/process#178, python/cpython#114177). Who wants a child to outlive the scope moves its object to where that is waited for:
+// The end of a process object kills its child (SIGKILL), and waits until it has ended, unless that was waited for before. So where
+// a deadline, a cancellation or an exception leaves the scope, no child stays behind, and no zombie. What else there is, others
+// have tried. Children that run on are found much later, still at work: many programs turn on Tokio's kill_on_drop. If nobody waits
+// for them they stay zombies (tokio-rs/tokio#2685), also those that were killed (boostorg/process#178, python/cpython#114177). Who
+// wants a child to outlive the scope moves the object to where it is waited for:
 //
 //     go([p = std::move(p)]() mutable { p.wait(); }).detach();
 //
-// A child that ends before its parent's object does is a zombie until somebody waits: a number and a few hundred bytes.
+// Pipes. A reader comes to the end when all have closed the other end of the pipe: the child, and each process that it has
+// started and that has inherited the pipe, as a server in the background does. So to read to the end may last much longer than
+// the child. Where that may be so, read with a deadline, or use run, which ends with the child. Also, a child whose output
+// nobody reads waits as soon as a pipe is full (64 KiB): read before you wait. Where a child reads its input to the end, in()
+// must be closed.
 //
-// Pipes. A reader comes to the end when all have closed the other end of the pipe: the child, and each process that it has started and
-// that has inherited the pipe, as a server in the background does. So to read to the end may last much longer than the child.
-// Where that may be so, read with a deadline, or use run, which ends with the child. Also, a child whose output nobody reads waits as
-// soon as a pipe is full (64 KiB): read before you wait. Where a child reads its input to the end, in() must be closed.
-//
-// The program must leave SIGCHLD at its default, or handle it; if it ignores it (SIG_IGN, SA_NOCLDWAIT), or waits for any child (wait,
-// waitpid(-1)), wait ends with no_child_process: how the child has ended is lost.
+// The program must leave SIGCHLD at its default, or handle it; if it ignores it (SIG_IGN, SA_NOCLDWAIT), or waits for any child
+// (wait, waitpid(-1)), wait ends with no_child_process: how the child has ended is lost.
 #pragma once
 
 #include <handoff/deadline.hpp>
@@ -63,8 +61,8 @@ public:
     static constexpr child_stream null() noexcept { return {of::null, -1}; }
     // A new pipe, whose other end the process object has.
     static constexpr child_stream pipe() noexcept { return {of::pipe, -1}; }
-    // A duplicate of a descriptor of the program, which stays the caller's: a file, a socket, STDOUT_FILENO. It is as blocking, or
-    // not, as the original is, and most programs expect a blocking one.
+    // A duplicate of a descriptor of the program, which stays the caller's: a file, a socket, STDOUT_FILENO. It is as blocking,
+    // or not, as the original is, and most programs expect a blocking one.
     static constexpr child_stream descriptor(int fd) noexcept { return {of::descriptor, fd}; }
 
     friend constexpr bool operator==(const child_stream&, const child_stream&) = default;
@@ -113,41 +111,42 @@ private:
     bool core_ = false;
 };
 
-// A child. All functions may be called by several threads and goroutines at once, but for moves, assignments and the destructor.
+// A child. All functions may be called by several threads and goroutines at once, but for moves, assignments and the
+// destructor.
 class process {
 public:
     // Without a child: wait ends with no_child_process, and kill finds nobody.
     HANDOFF_API process() noexcept;
     HANDOFF_API process(process&& other) noexcept;
     HANDOFF_API process& operator=(process&& other) noexcept;   // as the destructor first
-    // Kills the child and waits until it has ended, see above. It may lose the processor, as a guarded call does. No cancellation point.
-    // A child of another user (set-user-ID) that may not be killed is left alone.
+    // Kills the child and waits until it has ended, see above. It may lose the processor, as a guarded call does. No
+    // cancellation point. A child of another user (set-user-ID) that may not be killed is left alone.
     HANDOFF_API ~process();
 
-    // start starts a child, and returns when the program runs. It may lose the processor, as a guarded call does. The other form's
-    // exception names the program, or the stream, and the directory.
+    // start starts a child, and returns when the program runs. It may lose the processor, as a guarded call does. The other
+    // form's exception names the program, or the stream, and the directory.
     //
     // The child has no signal blocked. Those that this program ignores it ignores, too, as nohup means it, but for SIGPIPE; all
-    // others have the default action. It inherits descriptors that are not close-on-exec. It is in this program's process group, so it
-    // gets the signals of the terminal.
+    // others have the default action. It inherits descriptors that are not close-on-exec. It is in this program's process
+    // group, so it gets the signals of the terminal.
     //
     // The errors: those of execve(2), as no_such_file_or_directory (the program, its interpreter, or the directory) and
-    // permission_denied; of chdir(2), clone(2), pipe(2), dup(2) and, for null, open(2). invalid_argument: no program, or a text with a
-    // NUL in it. If it fails, there is no child and no pipe. The environment must not be changed (setenv) meanwhile.
+    // permission_denied; of chdir(2), clone(2), pipe(2), dup(2) and, for null, open(2). invalid_argument: no program, or a text
+    // with a NUL in it. If it fails, there is no child and no pipe. The environment must not be changed (setenv) meanwhile.
     HANDOFF_API static process start(const process_options& o);
     HANDOFF_API static process start(const process_options& o, std::error_code& ec);
 
     // pid is the child's number, -1 without a child. Once the child was waited for, another process may have it.
     HANDOFF_API pid_t pid() const noexcept;
 
-    // in, out and err are our ends of those streams that are pipes; else they are closed ends. Moved from as one likes. They are not
-    // closed by the child's end.
+    // in, out and err are our ends of those streams that are pipes; else they are closed ends. Moved from as one likes. They
+    // are not closed by the child's end.
     pipe_writer& in() noexcept { return in_; }
     pipe_reader& out() noexcept { return out_; }
     pipe_reader& err() noexcept { return err_; }
 
-    // wait waits until the child has ended, and returns how, each time that it is called. If it ends otherwise (deadline, cancellation),
-    // the child runs on. It has no effect on the pipes. The first wait that sees the end frees the number.
+    // wait waits until the child has ended, and returns how, each time that it is called. If it ends otherwise (deadline,
+    // cancellation), the child runs on. It has no effect on the pipes. The first wait that sees the end frees the number.
     //
     // Where there is no pidfd (Linux before 5.4, a filter of system calls, no descriptor left when the child was started) it
     // looks for the end after pauses, which grow from 1 to 100 ms.
@@ -158,14 +157,14 @@ public:
     HANDOFF_API std::optional<exit_status> try_wait();
     HANDOFF_API std::optional<exit_status> try_wait(std::error_code& ec) noexcept;
 
-    // kill sends the child a signal, and never another process. false: its end was waited for before, or there is none. (One that has
-    // ended, but was not waited for, gets the signal without any effect.) What the child has started gets none. invalid_argument: there
-    // is no such signal. operation_not_permitted: the child belongs to another user now.
+    // kill sends the child a signal, and never another process. false: its end was waited for before, or there is none. (One
+    // that has ended, but was not waited for, gets the signal without any effect.) What the child has started gets none.
+    // invalid_argument: there is no such signal. operation_not_permitted: the child belongs to another user now.
     HANDOFF_API bool kill(int signal = SIGKILL);
     HANDOFF_API bool kill(int signal, std::error_code& ec) noexcept;
 
-    // native_handle is the pidfd, which stays the object's, for poll (poll_fd.hpp); it is readable when the child has ended. -1 if
-    // there is none.
+    // native_handle is the pidfd, which stays the object's, for poll (poll_fd.hpp); it is readable when the child has ended. -1
+    // if there is none.
     HANDOFF_API int native_handle() const noexcept;
 
 private:
@@ -181,10 +180,11 @@ struct process_output {
     std::string out, err;
 };
 
-// run starts a child, waits until it ends, and returns what it has written to its standard output and error, where the options say
-// `inherit` or `pipe`. Its input is empty where they say so. It ends with the child: what other processes write later to its pipes is
-// left out. message_size: one of the two texts has become longer than `most` bytes. timed_out: the deadline is over. In both cases, and
-// if it throws, the child is killed; the form with an error code returns what had come until then, cut to `most`.
+// run starts a child, waits until it ends, and returns what it has written to its standard output and error, where the options
+// say `inherit` or `pipe`. Its input is empty where they say so. It ends with the child: what other processes write later to
+// its pipes is left out. message_size: one of the two texts has become longer than `most` bytes. timed_out: the deadline is
+// over. In both cases, and if it throws, the child is killed; the form with an error code returns what had come until then, cut
+// to `most`.
 HANDOFF_API process_output run(process_options o, std::size_t most, const deadline& d = {});
 HANDOFF_API process_output run(process_options o, std::size_t most, std::error_code& ec, const deadline& d = {});
 

@@ -1,4 +1,4 @@
-// Cases of select for sockets and signals: so that one goroutine can wait for these, channels, timers and all else at the same time.
+// Cases of select for sockets and signals: so that one goroutine can wait for these, channels, timers and all else at once.
 //
 //     select(on_accept(listener, [&](net::tcp_stream s) { serve(std::move(s)); }),
 //            on_recv(commands, obey),
@@ -84,8 +84,8 @@ auto on_writable(const net::stream_socket& s, F f) {
     return detail::ready_case<F>(net::detail::socket_access::handle(s), true, std::move(f));
 }
 
-// on_readable of a set of signals fires when one of them is pending, or the set is closed. It takes none: try_wait does, which finds
-// nothing where another goroutine was faster.
+// on_readable of a set of signals fires when one of them is pending, or the set is closed. It takes none: try_wait does, which
+// finds nothing where another goroutine was faster.
 template <class F>
 auto on_readable(const net::signal_set& s, F f) {
     return detail::ready_case<F>(net::detail::socket_access::handle(s), false, std::move(f));
