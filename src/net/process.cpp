@@ -74,17 +74,15 @@ process::~process() {
 
 process process::start_or_say(const process_options& o, std::error_code& ec, std::string& what) {
     if (in_simulation()) refuse_in_simulation("a child process");
-    process p;
-    p.child_ = std::make_unique<detail::child>();   // before there is a child, since it may fail
+    auto child = std::make_unique<detail::child>();   // before there is one, since it may fail
     detail::child_streams s;
     what = o.program + (o.directory.empty() ? "" : " in directory " + o.directory);
     s.open(o, ec, what);
-    if (!ec) p.child_->pid = detail::spawn(o, s, ec);
-    if (ec) {
-        p.child_.reset();
-        return p;
-    }
-    p.child_->open_pidfd();
+    if (!ec) child->pid = detail::spawn(o, s, ec);
+    process p;
+    if (ec) return p;
+    child->open_pidfd();
+    p.child_ = std::move(child);
     p.in_ = std::move(s.in);
     p.out_ = std::move(s.out);
     p.err_ = std::move(s.err);

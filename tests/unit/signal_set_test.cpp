@@ -21,9 +21,9 @@ namespace this_goroutine = handoff::this_goroutine;
 
 namespace {
 
-// What the tests use. All threads of the program have to block them, so this is done before main; SIGWINCH does nothing by default.
+// What the tests use. All threads of the program have to block them, so this is done before main. SIGURG is sent by nobody else.
 const int counted_one = SIGRTMIN + 5, counted_two = SIGRTMIN + 6, not_blocked = SIGRTMIN + 9;
-constexpr int merged = SIGWINCH;
+constexpr int merged = SIGURG;
 [[maybe_unused]] const bool blocked_before_main = (signal_set::block({counted_one, counted_two, merged}), true);
 
 // To the process, as another one would. Not raise: that is for the calling thread.
