@@ -57,13 +57,6 @@ mutation(
     "*processes.tell_all_*",
 )
 mutation(
-    "end_of_a_child_is_looked_for_without_the_lock",
-    "src/net/child.cpp",
-    "    const base::lock_guard hold(lock_);\n    return look_locked();",
-    "    return look_locked();",
-    "*processes.may_end_while_*",
-)
-mutation(
     "children_outlive_their_objects",
     "src/net/process.cpp",
     "    if (child_) child_->end();\n",
