@@ -13,8 +13,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <spawn.h>
-
-extern char** environ;
+#include <unistd.h>
 
 namespace handoff::net::detail {
 

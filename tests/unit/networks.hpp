@@ -5,6 +5,7 @@
 
 #include <handoff/net/tcp.hpp>
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 
@@ -12,6 +13,13 @@ namespace handoff_test {
 
 // What a goroutine waits for that waits for a descriptor, as snapshot() calls it.
 inline constexpr auto network = "network";
+
+// own_descriptor_count() without what a handler of a signal has open for a moment (signals.cpp).
+inline std::size_t lasting_descriptor_count() {
+    std::size_t least = own_descriptor_count();
+    for (int i = 0; i < 10; ++i) least = std::min(least, own_descriptor_count());
+    return least;
+}
 
 // error_of returns the error that f throws; none if it throws nothing.
 template <class F>
