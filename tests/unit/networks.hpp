@@ -5,7 +5,6 @@
 
 #include <handoff/net/tcp.hpp>
 
-#include <algorithm>
 #include <string>
 #include <system_error>
 
@@ -14,11 +13,16 @@ namespace handoff_test {
 // What a goroutine waits for that waits for a descriptor, as snapshot() calls it.
 inline constexpr auto network = "network";
 
-// own_descriptor_count() without what a handler of a signal has open for a moment (signals.cpp).
-inline std::size_t lasting_descriptor_count() {
-    std::size_t least = own_descriptor_count();
-    for (int i = 0; i < 10; ++i) least = std::min(least, own_descriptor_count());
-    return least;
+// own_descriptor_count(), once it says the same three times: a monitor, or a handler of a signal (signals.cpp), may open or close a
+// file while it counts.
+inline std::size_t settled_descriptor_count() {
+    std::size_t n = own_descriptor_count();
+    for (int same = 1; same < 3;) {
+        const std::size_t next = own_descriptor_count();
+        same = next == n ? same + 1 : 1;
+        n = next;
+    }
+    return n;
 }
 
 // error_of returns the error that f throws; none if it throws nothing.

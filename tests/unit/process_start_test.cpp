@@ -190,7 +190,7 @@ std::error_code error_of_start(const process_options& o) {
 
 TEST_P(started_processes, that_do_not_start_say_why) {
     on_both(rt_, [] {
-        const std::size_t before = lasting_descriptor_count();
+        const std::size_t before = settled_descriptor_count();
         process_options o = cat();
         o.program = "no-such-program";
         EXPECT_EQ(why_not(o), "handoff: start of no-such-program: No such file or directory");
@@ -211,7 +211,7 @@ TEST_P(started_processes, that_do_not_start_say_why) {
             add(wrong);
             EXPECT_EQ(error_of_start(wrong), std::errc::invalid_argument);
         }
-        EXPECT_EQ(lasting_descriptor_count(), before);
+        EXPECT_EQ(settled_descriptor_count(), before);
         std::error_code ec = std::make_error_code(std::errc::io_error);
         EXPECT_TRUE(process::start({.program = "true"}, ec).wait().success());
         EXPECT_FALSE(ec);
@@ -223,7 +223,7 @@ bool starts_or_leaves_nothing() {
     handoff::runtime rt;
     return rt.run([&] {
         if (error_of([] { process::start(waiter()).wait(1ms); }) != std::errc::timed_out) return false;   // opens the runtime's own
-        const std::size_t before = lasting_descriptor_count();
+        const std::size_t before = settled_descriptor_count();
         bool failed = false, worked = false;
         for (rlim_t most = 3; most < 40; ++most) {
             rlimit limit{}, old{};
@@ -235,13 +235,13 @@ bool starts_or_leaves_nothing() {
             process p = process::start(cat(), ec);
             ::setrlimit(RLIMIT_NOFILE, &old);
             failed |= ec == std::errc::too_many_files_open;
-            if (ec && (ec != std::errc::too_many_files_open || lasting_descriptor_count() != before)) return false;
+            if (ec && (ec != std::errc::too_many_files_open || settled_descriptor_count() != before)) return false;
             if (ec) continue;
             worked = true;
             p.in().close();
             if (!p.wait(patience).success()) return false;
         }
-        return failed && worked && lasting_descriptor_count() == before;
+        return failed && worked && settled_descriptor_count() == before;
     });
 }
 TEST(started_process, when_descriptors_are_short) { EXPECT_IN_CHILD(starts_or_leaves_nothing(), ""); }
@@ -268,7 +268,7 @@ TEST_P(started_processes, are_run) {
 TEST_P(started_processes, are_run_within_bounds) {
     with_and_without_pidfd([this] {
         on_both(rt_, [] {
-            const std::size_t before = lasting_descriptor_count();
+            const std::size_t before = settled_descriptor_count();
             std::error_code ec;
             run(shell("echo abcdefgh"), 5, ec);
             ASSERT_EQ(ec, std::errc::message_size);
@@ -278,7 +278,7 @@ TEST_P(started_processes, are_run_within_bounds) {
             const process_output late = run(shell("echo begun; exec sleep 1000"), 100, ec, 300ms);
             EXPECT_EQ(ec, std::errc::timed_out);
             EXPECT_TRUE(late.out == "begun\n" || late.out.empty()) << late.out;
-            EXPECT_LE(lasting_descriptor_count(), before + 2) << "those of the runtime";
+            EXPECT_LE(settled_descriptor_count(), before + 2) << "those of the runtime";
             EXPECT_EQ(thrown_by<std::system_error>([] { run({.program = "no-such-program"}, 1); }),
                       "handoff: run of no-such-program: No such file or directory");
         });

@@ -189,16 +189,16 @@ TEST_P(processes, end_with_a_scope_that_is_cancelled) {
 TEST_P(processes, leave_no_descriptor) {
     rt_.run([] {
         EXPECT_EQ(error_of([] { process::start(waiter()).wait(1ms); }), std::errc::timed_out);   // opens the runtime's own
-        const std::size_t before = lasting_descriptor_count();
+        const std::size_t before = settled_descriptor_count();
         {
             process_options o = waiter();
             o.out = child_stream::pipe();
             o.err = child_stream::null();
             process p = process::start(o);
-            EXPECT_EQ(lasting_descriptor_count(), before + 3) << "two pipes and the pidfd";
+            EXPECT_EQ(settled_descriptor_count(), before + 3) << "two pipes and the pidfd";
             EXPECT_EQ(error_of([&] { p.wait(1ms); }), std::errc::timed_out);
         }
-        EXPECT_EQ(lasting_descriptor_count(), before);
+        EXPECT_EQ(settled_descriptor_count(), before);
     });
 }
 

@@ -201,13 +201,13 @@ std::string said_of(std::initializer_list<int> signals) {
 
 TEST_P(signal_sets, refuse_by_name_what_cannot_be_waited_for) {
     on_both(rt_, [] {
-        const std::size_t before = lasting_descriptor_count();
+        const std::size_t before = settled_descriptor_count();
         EXPECT_NE(said_of({merged, SIGKILL}).find("signal_set: SIGKILL can't be waited for"), std::string::npos);
         EXPECT_NE(said_of({SIGSEGV}).find("SIGSEGV can't"), std::string::npos);
         EXPECT_NE(said_of({-1}).find("signal -1 can't"), std::string::npos);
         for (const int number : {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, 0, -1, 1000})
             EXPECT_EQ(error_of([&] { (void)signal_set::open({merged, number}); }), std::errc::invalid_argument) << number;
-        EXPECT_EQ(lasting_descriptor_count(), before);
+        EXPECT_EQ(settled_descriptor_count(), before);
     });
     EXPECT_NE(thrown_by<std::system_error>([] { signal_set::block({SIGSTOP}); }).find("SIGSTOP can't"), std::string::npos);
     EXPECT_EQ(error_of([] { signal_set::block({not_blocked, SIGSTOP}); }), std::errc::invalid_argument);
