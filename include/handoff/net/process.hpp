@@ -13,9 +13,9 @@
 //
 // The end of a process object kills its child (SIGKILL), and waits until it has ended, unless that was waited for before. So where
 // a deadline, a cancellation or an exception leaves the scope, no child stays behind, and no zombie. What else there is, others
-// have tried. Children that run on are found much later, still at work: many programs turn on Tokio's kill_on_drop. If nobody waits
-// for them they stay zombies (tokio-rs/tokio#2685), also those that were killed (boostorg/process#178, python/cpython#114177). Who
-// wants a child to outlive the scope moves the object to where it is waited for:
+// have tried. A child that runs on is found much later, still at work, and is a zombie afterwards; one that is killed and not
+// waited for is a zombie, too (tokio-rs/tokio#2685, boostorg/process#178, python/cpython#114177). What speaks against it is that
+// some children are to outlive the scope (tokio-rs/tokio#1814). Then the object is moved to where they are waited for:
 //
 //     go([p = std::move(p)]() mutable { p.wait(); }).detach();
 //
