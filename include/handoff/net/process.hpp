@@ -1,6 +1,7 @@
 // Child processes: they are started, waited for, and sent signals.
 //
-//     net::process p = net::process::start({.program = "gzip", .in = net::child_stream::pipe(), .out = net::child_stream::descriptor(f.native_handle())});
+//     using net::child_stream;
+//     auto p = net::process::start({.program = "gzip", .in = child_stream::pipe(), .out = child_stream::descriptor(file)});
 //     net::write_all(p.in(), text);
 //     p.in().close();
 //     net::exit_status end = p.wait(10s);
@@ -132,7 +133,8 @@ public:
     //
     // The errors: those of execve(2), as no_such_file_or_directory (the program, its interpreter, or the directory) and
     // permission_denied; of chdir(2), clone(2), pipe(2), dup(2) and, for null, open(2). invalid_argument: no program, or a text
-    // with a NUL in it. Throws std::bad_alloc. If it fails, there is no child and no pipe. The environment must not be changed (setenv) meanwhile.
+    // with a NUL in it. Throws std::bad_alloc. If it fails, there is no child and no pipe. The environment must not be changed
+    // (setenv) meanwhile.
     HANDOFF_API static process start(const process_options& o);
     HANDOFF_API static process start(const process_options& o, std::error_code& ec);
 
