@@ -98,13 +98,6 @@ void claim_waiters(M* m, descriptor& d, std::uint32_t parked, bool every, wake_l
     if ((parked & descriptor_word::write_parked) != 0) claim_waiters(d, direction::write, every, won, m);
 }
 
-// sched_that_waits is the caller's runtime; of a thread that runs no goroutine the default one, if the program uses that.
-sched* sched_that_waits() {
-    if (const M* m = current_m()) return m->s;
-    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;   // with its store: all of it
-    throw usage_error("handoff: a thread that runs no goroutine can wait for a socket only if default_runtime() was called before");
-}
-
 // add_to_poller registers d with s's poller, for the caller, who holds the registration. The errno value of the failure, or 0.
 int add_to_poller(sched& s, descriptor& d, std::uint64_t data) noexcept {
     const M* m = current_m();
@@ -131,6 +124,13 @@ bool is_over(const descriptor& d, direction dir, const deadline& limit) {
 }
 
 }  // namespace
+
+sched* sched_that_waits() {
+    if (const M* m = current_m()) return m->s;
+    if (sched* s = of_default_runtime.load(std::memory_order_acquire)) return s;   // with its store: all of it
+    throw usage_error("handoff: a thread that runs no goroutine can wait for a socket, or for a lookup, only if default_runtime() was "
+                      "called before");
+}
 
 descriptor_handle make_descriptor(int fd, bool short_is_drained, bool nested) {
     descriptor& d = take_record();

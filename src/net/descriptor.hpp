@@ -50,6 +50,10 @@ descriptor_handle make_descriptor(int fd, bool short_is_drained, bool nested = f
 // give_number_back closes the file descriptor, and frees the record. For whom descriptor_word has told so.
 void give_number_back(descriptor& d) noexcept;
 
+// sched_that_waits is the caller's runtime; of a thread that runs no goroutine the default one, if the program uses that. Throws
+// usage_error if not.
+sched* sched_that_waits();
+
 // register_descriptor tells the poller of the caller's runtime about h, if none knows it. The errno value of the failure, or 0.
 // Throws usage_error if there is no runtime.
 int register_descriptor(const descriptor_handle& h);

@@ -12,19 +12,12 @@ bool may_be_in_host_name(char c) noexcept {
     return c == '.' || c == '-' || c == '_' || static_cast<unsigned char>(c) > 127;
 }
 
-problem check_name(std::string_view name) noexcept {
-    if (!std::all_of(name.begin(), name.end(), may_be_in_host_name))
-        return invalid("a host is made of letters, digits, \".\", \"-\" and \"_\"");
-    if (name.ends_with('.')) name.remove_suffix(1);
-    return name.size() > 253 ? invalid("a host has at most 253 bytes") : problem{};
-}
-
 problem read_host_port(std::string_view text, std::optional<std::uint16_t> default_port, host_port& to) {
     host_parts parts;
     if (const problem p = split_host(text, parts)) return p;
     if (!parts.port) parts.port = default_port;
     if (!parts.port) return invalid("it has no port");
-    if (const problem p = parts.in_brackets ? check_v6(parts.host) : check_name(parts.host)) return p;
+    if (const problem p = parts.in_brackets ? check_v6(parts.host) : check_host_name(parts.host)) return p;
     to = {std::string(parts.host), *parts.port};
     return {};
 }
@@ -42,6 +35,13 @@ host_port read(std::string_view text, std::optional<std::uint16_t> default_port,
 }
 
 }  // namespace
+
+problem check_host_name(std::string_view name) noexcept {
+    if (!std::all_of(name.begin(), name.end(), may_be_in_host_name))
+        return invalid("a host is made of letters, digits, \".\", \"-\" and \"_\"");
+    if (name.ends_with('.')) name.remove_suffix(1);
+    return name.size() > 253 ? invalid("a host has at most 253 bytes") : problem{};
+}
 
 host_port host_port::parse(std::string_view text) { return read(text, std::nullopt); }
 host_port host_port::parse(std::string_view text, std::error_code& ec) { return read(text, std::nullopt, ec); }

@@ -75,26 +75,42 @@ ssize_t connected(int fd) noexcept {
     return -1;
 }
 
+// begin_to_connect: 0 if it is done at once; EAGAIN if it goes on.
+ssize_t begin_to_connect(int fd, const endpoint& to) noexcept {
+    const int r = sys::connect(fd, to.data(), to.size());
+    // An interrupted connect goes on in the kernel. (A Unix socket says EAGAIN of itself where the backlog is full.)
+    if (r == 0 || (errno != EINPROGRESS && errno != EINTR)) {
+        if (r != 0 && errno == EAGAIN) errno = ENOBUFS;
+        return r;
+    }
+    // Where the peer is on this machine that is all: no wait is needed, nor a registration.
+    if (to.is_ip() && to.ip().is_loopback()) return connected(fd);
+    errno = EAGAIN;
+    return -1;
+}
+
+// refuse_own_peer: a TCP connection must not be one to itself.
+void refuse_own_peer(const descriptor_handle& h, const endpoint& to, std::error_code& ec) noexcept {
+    if (!ec && to.is_ip() && with_number(h, ec, is_own_peer) == 1) ec = net_errc::self_connect;
+}
+
 }  // namespace
 
 void connect_handle(const descriptor_handle& h, const endpoint& to, const deadline& d, std::error_code& ec) {
     bool begun = false;
-    perform(h, direction::write, d, ec, 0, [&](int fd) -> ssize_t {
-        if (begun) return connected(fd);
-        const int r = sys::connect(fd, to.data(), to.size());
-        // An interrupted connect goes on in the kernel. (A Unix socket says EAGAIN of itself where the backlog is full.)
-        if (r == 0 || (errno != EINPROGRESS && errno != EINTR)) {
-            if (r != 0 && errno == EAGAIN) errno = ENOBUFS;
-            return r;
-        }
-        begun = true;
-        // Where the peer is on this machine that is all: no wait is needed, nor a registration.
-        if (to.is_ip() && to.ip().is_loopback()) return connected(fd);
-        errno = EAGAIN;
-        return -1;
-    });
-    if (ec || !to.is_ip()) return;
-    if (with_number(h, ec, is_own_peer) == 1) ec = net_errc::self_connect;
+    perform(h, direction::write, d, ec, 0,
+            [&](int fd) { return std::exchange(begun, true) ? connected(fd) : begin_to_connect(fd, to); });
+    refuse_own_peer(h, to, ec);
+}
+
+bool connect_step(const descriptor_handle& h, const endpoint& to, bool& begun, std::error_code& ec) noexcept {
+    with_number(h, ec, [&](int fd) { return std::exchange(begun, true) ? connected(fd) : begin_to_connect(fd, to); });
+    if (ec == std::errc::resource_unavailable_try_again) {
+        ec.clear();
+        return false;
+    }
+    refuse_own_peer(h, to, ec);
+    return true;
 }
 
 bool pauses::wait(const descriptor_handle& h, const deadline& d, std::error_code& ec) {

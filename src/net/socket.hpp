@@ -40,6 +40,10 @@ void wait_for(const handoff::detail::descriptor_handle& h, handoff::detail::dire
 // connect_handle connects `h`, and waits until that is done.
 void connect_handle(const handoff::detail::descriptor_handle& h, const endpoint& to, const deadline& d, std::error_code& ec);
 
+// connect_step begins to connect `h`, or looks what has come of it if that has begun, and does not wait. True: it is over, connected or
+// with ec.
+bool connect_step(const handoff::detail::descriptor_handle& h, const endpoint& to, bool& begun, std::error_code& ec) noexcept;
+
 // pauses: between tries of what the kernel does not report when it is possible again. They grow from 1 to 100 ms.
 class pauses {
 public:

@@ -51,6 +51,9 @@ problem read_address(std::string_view text, address& a) noexcept;
 // check_v6 says what is wrong with an IPv6 address with or without a scope, but not whether there is such an interface.
 problem check_v6(std::string_view text) noexcept;
 
+// check_host_name says what is wrong with a name of a host; an empty one is none of its business.
+problem check_host_name(std::string_view name) noexcept;
+
 // The parts of "host:port", "[host]:port", "host", "[host]".
 struct host_parts {
     std::string_view host;   // without brackets
