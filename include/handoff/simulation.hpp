@@ -15,11 +15,13 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace handoff {
 
@@ -94,6 +96,10 @@ struct network_options {
     // that there is no descriptor for it (EMFILE), after which accept tries again later.
     double aborted_accepts = 0;
     double accept_shortages = 0;
+
+    // What a resolver (net/resolver.hpp) finds: the addresses of each host, the first to be tried in front. Names are as they are
+    // written here. localhost has ::1 and 127.0.0.1, unless it is here; other hosts do not exist. A lookup takes no time.
+    std::map<std::string, std::vector<std::string>> hosts{};
 };
 
 struct simulation_options {

@@ -6,10 +6,13 @@
 #pragma once
 
 #include <handoff/detail/descriptor_handle.hpp>
+#include <handoff/net/address.hpp>
 
 #include <cstdint>
+#include <string>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <vector>
 
 namespace handoff::detail {
 
@@ -39,6 +42,9 @@ public:
 
     // made says which descriptor has that number, so that it can be closed when the run ends.
     virtual void made(int fd, descriptor* d, std::uint32_t generation) noexcept = 0;
+
+    // addresses_of are those of a host; null: there is none of that name.
+    virtual const std::vector<net::address>* addresses_of(const std::string& host) const = 0;
 
 protected:
     simulated_network() = default;

@@ -127,4 +127,9 @@ int network::getpeername(int fd, sockaddr* a, socklen_t* n) {
     return s->is == state::connected ? say(s->peer, a, n) : -ENOTCONN;
 }
 
+const std::vector<net::address>* network::addresses_of(const std::string& host) const {
+    const auto found = hosts_.find(host);
+    return found != hosts_.end() ? &found->second : nullptr;
+}
+
 }  // namespace handoff::detail

@@ -51,9 +51,22 @@ network_options checked(const network_options& o) {
     return o;
 }
 
+std::map<std::string, std::vector<net::address>> hosts_of(const network_options& o) {
+    std::map<std::string, std::vector<net::address>> hosts;
+    for (const auto& [name, addresses] : o.hosts)
+        for (const std::string& text : addresses) {
+            std::error_code ec;
+            hosts[name].push_back(net::address::parse(text, ec));
+            if (ec) throw std::invalid_argument("handoff: network_options.hosts has \"" + text + "\" for " + name + ", which is no address");
+        }
+    hosts.try_emplace("localhost", std::vector{net::address::loopback_v6(), net::address::loopback_v4()});
+    return hosts;
+}
+
 }  // namespace
 
-network::network(std::uint64_t seed, const network_options& o) : options_(checked(o)), rng_(seed ^ of_networks) {}
+network::network(std::uint64_t seed, const network_options& o)
+    : options_(checked(o)), hosts_(hosts_of(o)), rng_(seed ^ of_networks) {}
 
 void network::begin(M* m, unsigned depth) noexcept {
     m_ = m;

@@ -68,6 +68,7 @@ public:
     int close(int fd) override;
     int watch(int fd, std::uint64_t data) override;
     void made(int fd, descriptor* d, std::uint32_t generation) noexcept override;
+    const std::vector<net::address>* addresses_of(const std::string& host) const override;
 
     // ---- Streams: stream.cpp ----
     int shutdown(int fd, int how) override;
@@ -174,6 +175,7 @@ private:
     int may_send(node& n) const noexcept;
 
     const network_options options_;
+    const std::map<std::string, std::vector<net::address>> hosts_;
     std::uint64_t rng_;
     M* m_ = nullptr;                     // null between runs
     unsigned depth_ = 0;
