@@ -58,3 +58,4 @@ import mutations.load  # noqa: E402,F401
 import mutations.rest  # noqa: E402,F401
 import mutations.parts  # noqa: E402,F401
 import mutations.files  # noqa: E402,F401
+import mutations.b  # noqa: E402,F401

@@ -4,10 +4,21 @@
 #include <handoff/net/socket.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <system_error>
 #include <utility>
 
 namespace handoff::net {
+
+class resolver;
+enum class ip_family : std::uint8_t;
+
+// How a name is connected to.
+struct connect_options {
+    resolver* names = nullptr;                      // what looks the name up; null: resolver::of_process()
+    ip_family family{};                             // ip_family::v4 or v6 (resolver.hpp): only addresses of that kind; else both
+    std::chrono::nanoseconds attempt_delay{std::chrono::milliseconds(250)};   // see connect; 0 or less: all at once
+};
 
 class tcp_stream : public stream_socket {
 public:
@@ -23,6 +34,19 @@ public:
     HANDOFF_API static tcp_stream connect(const endpoint& to, const endpoint& from, const deadline& d = {});
     HANDOFF_API static tcp_stream connect(const endpoint& to, const endpoint& from, std::error_code& ec, const deadline& d = {});
 
+    // connect connects to a host by name, as RFC 8305 ("happy eyeballs") says. It looks the name up, and tries the addresses in that
+    // order, but of both families in turn. The next attempt begins when the last one has failed, or has lasted for attempt_delay:
+    // none is given up for that. The first connection that is made is returned, and the other sockets are closed by then; they are,
+    // too, when connect throws. The deadline and a cancellation end everything, the lookup as well (resolver.hpp).
+    //
+    // The errors are those of resolver::resolve and of the attempts. If all fail it is that of the last one, or of the last one
+    // that has reached the host, if any has (refused, reset, without an answer): a family that this machine can't reach says little.
+    // what() tells that of each address. On a thread that runs no goroutine the lookup needs the default runtime.
+    HANDOFF_API static tcp_stream connect(const host_port& to, const deadline& d = {});
+    HANDOFF_API static tcp_stream connect(const host_port& to, std::error_code& ec, const deadline& d = {});
+    HANDOFF_API static tcp_stream connect(const host_port& to, const connect_options& o, const deadline& d = {});
+    HANDOFF_API static tcp_stream connect(const host_port& to, const connect_options& o, std::error_code& ec, const deadline& d = {});
+
     // Options of the connection. The errors are the system's, and net_errc::closed.
     HANDOFF_API void set_nodelay(bool on);
     HANDOFF_API void set_nodelay(bool on, std::error_code& ec) noexcept;
@@ -36,6 +60,7 @@ public:
 
 private:
     friend class tcp_listener;
+    friend class connection_race;
     friend detail::socket_access;
     explicit tcp_stream(handoff::detail::descriptor_handle h) noexcept : stream_socket(std::move(h)) {}
 };
