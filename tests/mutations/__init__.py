@@ -53,9 +53,10 @@ import mutations.objects  # noqa: E402,F401
 import mutations.net  # noqa: E402,F401
 import mutations.network  # noqa: E402,F401
 import mutations.network_sim  # noqa: E402,F401
-import mutations.a  # noqa: E402,F401
+import mutations.processes  # noqa: E402,F401
 import mutations.load  # noqa: E402,F401
 import mutations.rest  # noqa: E402,F401
 import mutations.parts  # noqa: E402,F401
 import mutations.files  # noqa: E402,F401
-import mutations.b  # noqa: E402,F401
+import mutations.processes  # noqa: E402,F401
+import mutations.names  # noqa: E402,F401

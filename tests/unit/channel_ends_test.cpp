@@ -194,7 +194,11 @@ TEST_P(unbounded_channels, that_are_dropped_destroy_their_values) {
 
 struct alignas(64) aligned {
     explicit aligned(int n) : value(n), where(this) {}
-    aligned(aligned&& other) noexcept : value(other.value), where(this) {}
+    aligned(aligned&& other) noexcept : value(other.value), where(this) {
+        auto at = reinterpret_cast<std::uintptr_t>(this);   // also where the channel keeps it
+        asm("" : "+r"(at));                                 // the compiler takes the alignment for granted
+        EXPECT_EQ(at % 64, 0u);
+    }
     ~aligned() { EXPECT_EQ(where, this); }
     int value;
     aligned* where;

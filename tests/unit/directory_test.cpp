@@ -64,10 +64,15 @@ TEST_P(directories, are_read_in_batches) {
         std::error_code ec;
         for (int round = 0; round < 2; ++round) {
             std::set<std::string> names;
+            std::size_t entries = 0;
             const std::uint64_t before = guarded_calls(rt_);
-            while (const directory::entry* e = d.next(ec)) names.emplace(e->name);
+            while (const directory::entry* e = d.next(ec)) {
+                names.emplace(e->name);
+                ++entries;
+            }
             EXPECT_FALSE(ec);
             EXPECT_EQ(names.size(), n);
+            EXPECT_EQ(entries, n);
             EXPECT_LT(guarded_calls(rt_) - before, 20u);
             EXPECT_EQ(d.next(), nullptr);
             d.rewind();

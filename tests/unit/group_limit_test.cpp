@@ -144,6 +144,7 @@ TEST_P(group_limits, are_given_back_by_those_who_fail) {
             EXPECT_THROW(g.wait(), std::runtime_error);
         }
     });
+    EXPECT_EQ(unhandled(), 0) << "their group tells of them";
 }
 
 // ---- Results and arguments ------------------------------------------------------------------------------------------------

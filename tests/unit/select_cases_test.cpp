@@ -1,5 +1,6 @@
 // Cases of select for what is not a channel, and join_any.
 #include "channels.hpp"
+#include "wait/parking_lot.hpp"
 
 #include <handoff/runtime.hpp>
 #include <handoff/select_cases.hpp>
@@ -200,6 +201,14 @@ TEST_P(select_cases, are_chosen_with_the_same_chance) {
 
 // A select that fires through one case leaves the queues of the others: they can be waited for again, and their objects may
 // go.
+bool is_waited_for(const void* object) {
+    using namespace handoff::detail;
+    bucket& b = bucket_of(object);
+    parked_ring ring;
+    spin_guard hold(b.lock);
+    return !parked_waiters(b, object, ring).empty();
+}
+
 TEST_P(select_cases, leave_no_waiter_behind) {
     for (std::size_t i = 0; i < scaled(300, 50); ++i)
         everywhere([&] {
@@ -209,6 +218,7 @@ TEST_P(select_cases, leave_no_waiter_behind) {
             counter->add();
             auto sends = rt_.go([ch] { ch.send(1); });
             EXPECT_EQ(select(on_join(handle), on_done(*counter), on_recv(ch)), 2u);
+            EXPECT_FALSE(is_waited_for(counter.get()));
             sends.join();
             counter->done();
             counter.reset();
