@@ -222,6 +222,7 @@ TEST(time_between, is_exact_and_rounded_up) {
     EXPECT_EQ(between(ps(1), ps(2)), 1);
     EXPECT_EQ(between(ps(2), ps(1)), 0);
     EXPECT_EQ(between(third(0), third(1)), 333'333'334);
+    EXPECT_EQ(between(duration<std::int64_t, std::atto>(-1), std::chrono::seconds(300)), 300'000'000'001);   // no float of 64 bits holds it
     EXPECT_EQ(between(duration<double>(1.5), duration<double>(1.5)), 0);
     EXPECT_EQ(between(duration<float>(16'777'216), duration<float>(16'777'218)), 2'000'000'000);
     EXPECT_EQ(between(nanoseconds(5), duration<double, std::nano>(5.25)), 1);
