@@ -236,7 +236,7 @@ mutation(
     "src/sched/section.cpp",
     "    if (spent) s->globq.push_spent(g);",
     "    if (spent && false) s->globq.push_spent(g);",
-    "kinds/polling.*",
+    "spent.are_those_that_computed_*",
 )
 mutation(
     "spent_come_after_each_other",
