@@ -216,6 +216,11 @@ TEST(stop_callback, gives_no_way) {
     });
 }
 
+bool is_tied(const runtime& rt) {
+    const auto all = rt.snapshot().goroutines;
+    return std::any_of(all.begin(), all.end(), [](const auto& g) { return g.who.id == this_goroutine::id() && g.locked_to_thread; });
+}
+
 // Ends of other ties, in a callback: the thread stays the goroutine's until all are over.
 TEST_P(stop_callbacks, nest_with_other_ties) {
     runtime rt(short_slices());
@@ -228,17 +233,20 @@ TEST_P(stop_callbacks, nest_with_other_ties) {
             const pid_t here = this_tid();
             handoff::lock_os_thread();
             handoff::unlock_os_thread();
+            EXPECT_TRUE(is_tied(rt));
             for (int i = 0; i < 20; ++i) {
                 {
                     const handoff::syscall_guard guard;
                     this_goroutine::sleep_for(50us);
                 }
+                EXPECT_TRUE(is_tied(rt));
                 this_goroutine::sleep_for(50us);
                 moved |= this_tid() != here;
             }
         });
         g.cancel();
         EXPECT_FALSE(moved);
+        EXPECT_FALSE(is_tied(rt));
         // And it is free afterwards: where another has this thread and computes for longer than a slice, it goes on elsewhere.
         EXPECT_TRUE(eventually([&] {
             go([] { compute_for(2ms); }).detach();
