@@ -93,14 +93,6 @@ mutation(
     "*leaves_pairs_their_part/spawning",
 )
 
-mutation(
-    "answer_of_a_caller_knows_not_what_is_over",
-    "src/sched/monitor_round.hpp",
-    "        if (wherever) expect_answer(p);\n",
-    "",
-    "*leaves_pairs_their_part/calls",
-)
-
 # ---- Faults, signals and simulations ---------------------------------------------------------------------------------
 
 mutation(
