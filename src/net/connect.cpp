@@ -65,7 +65,7 @@ public:
                 ec = telling_;
                 return {};
             }
-            if (d.steady() <= clock_now() && d.over()) {
+            if (time_is_over(d)) {
                 ec = std::make_error_code(std::errc::timed_out);
                 return {};
             }

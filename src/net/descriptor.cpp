@@ -120,7 +120,7 @@ int watch_simulated(descriptor& d, std::uint64_t data) noexcept {
 // is_over says whether a wait may not last any longer, by its limit or by the descriptor's own.
 bool is_over(const descriptor& d, direction dir, const deadline& limit) {
     const std::int64_t own = d.limit[static_cast<int>(dir)].load(std::memory_order_relaxed);
-    return (own != no_deadline && own <= clock_now()) || (limit.steady() != no_deadline && limit.steady() <= clock_now() && limit.over());
+    return (own != no_deadline && own <= clock_now()) || time_is_over(limit);
 }
 
 }  // namespace

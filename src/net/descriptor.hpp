@@ -71,6 +71,9 @@ void wake_all(descriptor& d) noexcept;
 // forget_records is for the explorer of schedules, where each begins with empty memory.
 void forget_records() noexcept;
 
+// time_is_over says whether nobody may wait any longer. It asks the deadline's own clock only where the steady one says so.
+inline bool time_is_over(const deadline& d) { return d.steady() != no_deadline && d.steady() <= clock_now() && d.over(); }
+
 // The hooks of the scheduler (sched/hooks.hpp).
 void descriptors_ready(M* m, const event_batch& events) noexcept;
 void poller_ended(std::uint64_t id) noexcept;

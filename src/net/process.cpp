@@ -30,8 +30,6 @@ using namespace handoff::detail;
 
 namespace {
 
-bool is_over(const deadline& d) { return d.steady() <= os::nanotime() && d.over(); }
-
 // next_look is when to look again, for what no event tells of.
 std::chrono::steady_clock::time_point next_look(pauses& p, const deadline& d) {
     return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(std::min(d.steady(), os::nanotime() + p.next())));
@@ -43,7 +41,7 @@ void wait_in_pauses(detail::child& c, std::error_code& ec, const deadline& d) {
     for (pauses p; c.look() != 0;) {
         const int error = os::get_errno();
         if (error != EAGAIN) ec.assign(error, std::generic_category());
-        else if (is_over(d)) ec = std::make_error_code(std::errc::timed_out);
+        else if (time_is_over(d)) ec = std::make_error_code(std::errc::timed_out);
         if (ec) return;
         this_goroutine::sleep_until(next_look(p, d));
     }
@@ -172,7 +170,7 @@ void collect_all(process& p, process_output& o, std::size_t most, std::error_cod
             o.status = *end;
             return;
         }
-        if (is_over(d)) ec = std::make_error_code(std::errc::timed_out);
+        if (time_is_over(d)) ec = std::make_error_code(std::errc::timed_out);
         else poll(of, ec, of[2].fd >= 0 ? d : deadline(next_look(pause, d)));
         if (ec) return;
     }

@@ -245,7 +245,7 @@ std::vector<endpoint> resolver::look_up(lookup_request r, std::error_code& ec, c
         return {};
     }
     place mine(state_);
-    if (d.steady() <= clock_now() && d.over()) {   // nobody would wait for it
+    if (time_is_over(d)) {   // nobody would wait for it
         ec = std::make_error_code(std::errc::timed_out);
         return {};
     }
